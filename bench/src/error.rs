@@ -1,0 +1,47 @@
+//! Why a workload could not be measured, beyond what the engine says.
+//!
+//! In: the facts where it failed. Out: [`BenchError`], which the engine's `Error` carries like its own. Never: a cause as text.
+
+use std::{io, path::PathBuf};
+
+use windrow::{Kind, error::Cause};
+
+/// Why a workload could not be measured.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BenchError {
+    /// There are 22 queries.
+    #[error("running TPC-H query {query}: the queries are 1 to {max}")]
+    NoSuchQuery {
+        /// The number asked for.
+        query: usize,
+        /// The last one.
+        max: usize,
+    },
+    /// The system would not say what the process has used.
+    #[error("asking the system for the processor seconds and the memory of this process")]
+    Usage {
+        /// What it said.
+        source: nix::Error,
+    },
+    /// An input or an output could not be looked at or removed.
+    #[error("{doing} {}", path.display())]
+    File {
+        /// What was tried: "reading", "removing".
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Cause for BenchError {
+    fn kind(&self) -> Kind {
+        match self {
+            BenchError::NoSuchQuery { .. } => Kind::Request,
+            BenchError::File { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::Request,
+            BenchError::Usage { .. } | BenchError::File { .. } => Kind::Io,
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Workloads and their measure: what runs, how often, and what it cost.
+//!
+//! In: settings, inputs as files. Out: a [`Measurement`] for each run, with the answer for whoever wants to look at it. Never:
+//! parses a command line, prints, or holds what a job needs; the engine does not know that it is measured.
+
+#![forbid(unsafe_code)]
+
+mod error; // BenchError
+mod measure; // Clock: seconds, processor seconds, peak memory
+mod report; // Measurement, table, best_seconds
+mod run; // TpchRun, WordCountRun: each workload as often as asked
+mod tpch; // Tpch: 22 queries over eight tables; QUERIES, TABLES
+mod word_count; // word_count: the job itself
+
+pub use error::BenchError;
+pub use report::{Measurement, best_seconds, table};
+pub use run::{TpchRun, WordCountRun};
+pub use tpch::{QUERIES, TABLES, Tpch};
+pub use word_count::word_count;

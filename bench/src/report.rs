@@ -1,0 +1,185 @@
+//! The lines of a bench: one a run, for a person as a table, for a program as an object.
+//!
+//! In: what was measured. Out: text, or what serde makes of a [`Measurement`]. Never: another name for a field that had one;
+//! records of other days are compared with it.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+};
+
+use serde::Serialize;
+
+use crate::measure::Cost;
+
+/// One run of one workload.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Measurement {
+    /// "tpch" or "wordcount".
+    pub workload: &'static str,
+    /// "q1" to "q22"; none where the workload is one job.
+    pub query: Option<String>,
+    /// "windrow".
+    pub engine: &'static str,
+    /// Which run, from 1.
+    pub run: u32,
+    /// Threads that computed.
+    pub threads: usize,
+    /// Nodes that computed.
+    pub workers: usize,
+    /// TPC-H: from the SQL text to all rows in memory. Word count: from the job's start to the output in its place.
+    pub seconds: f64,
+    /// Processor seconds of the process meanwhile, user and system.
+    pub cpu_seconds: f64,
+    /// Bytes of the input: read from files (TPC-H), the file's length (word count).
+    pub bytes_in: u64,
+    /// Rows of the result.
+    pub rows: u64,
+    /// `bytes_in` / 10⁹ / `seconds` / `threads`.
+    pub gb_per_second_core: f64,
+    /// Largest resident set of the process until then.
+    pub peak_bytes: u64,
+    /// Bytes written to disk for want of memory.
+    pub spilled_bytes: u64,
+    /// Bytes that went between nodes.
+    pub shuffled_bytes: u64,
+    /// Sum and exclusive or of the hashes of the result's rows.
+    pub digest: String,
+}
+
+/// What was run, how, and what came of it; [`Measurement::new`] adds what it cost.
+pub(crate) struct Ran {
+    pub(crate) workload: &'static str,
+    pub(crate) query: Option<String>,
+    pub(crate) run: u32,
+    pub(crate) threads: usize,
+    pub(crate) bytes_in: u64,
+    pub(crate) rows: u64,
+    pub(crate) spilled_bytes: u64,
+    pub(crate) shuffled_bytes: u64,
+    pub(crate) digest: String,
+}
+
+impl Measurement {
+    pub(crate) fn new(ran: Ran, cost: Cost) -> Measurement {
+        let Ran { workload, query, run, threads, bytes_in, rows, spilled_bytes, shuffled_bytes, digest } = ran;
+        let Cost { seconds, cpu_seconds, peak_bytes } = cost;
+        let gb_per_second_core = bytes_in as f64 / 1e9 / seconds / threads as f64;
+        let (engine, workers) = ("windrow", 1);
+        Measurement {
+            workload,
+            query,
+            engine,
+            run,
+            threads,
+            workers,
+            seconds,
+            cpu_seconds,
+            bytes_in,
+            rows,
+            gb_per_second_core,
+            peak_bytes,
+            spilled_bytes,
+            shuffled_bytes,
+            digest,
+        }
+    }
+
+    /// "tpch q1", or only the workload.
+    pub fn name(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{} {query}", self.workload),
+            None => self.workload.to_owned(),
+        }
+    }
+}
+
+/// The heading of the lines that a [`Measurement`] displays as.
+pub fn table() -> String {
+    let mut heading = String::new();
+    let (name, run, seconds, cpu, mb, rows) = ("workload", "run", "seconds", "cpu s", "MB in", "rows");
+    let (speed, peak, spilled) = ("GB/s/core", "peak MB", "spilled MB");
+    // Writing to a string does not fail.
+    let _ = write!(
+        heading,
+        "{name:<12} {run:>3} {seconds:>9} {cpu:>9} {mb:>10} {rows:>9} {speed:>9} {peak:>8} {spilled:>10}  digest"
+    );
+    heading
+}
+
+impl fmt::Display for Measurement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mb = |bytes: u64| bytes as f64 / 1e6;
+        write!(
+            f,
+            "{:<12} {:>3} {:>9.4} {:>9.4} {:>10.2} {:>9} {:>9.3} {:>8.0} {:>10.2}  {}",
+            self.name(),
+            self.run,
+            self.seconds,
+            self.cpu_seconds,
+            mb(self.bytes_in),
+            self.rows,
+            self.gb_per_second_core,
+            mb(self.peak_bytes),
+            mb(self.spilled_bytes),
+            self.digest
+        )
+    }
+}
+
+/// The sum over the queries of each one's fastest run.
+pub fn best_seconds(measurements: &[Measurement]) -> f64 {
+    let mut best: BTreeMap<String, f64> = BTreeMap::new();
+    for measurement in measurements {
+        let seconds = best.entry(measurement.name()).or_insert(f64::INFINITY);
+        *seconds = seconds.min(measurement.seconds);
+    }
+    best.values().sum()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn measurement(query: &str, run: u32, seconds: f64) -> Measurement {
+        let ran = Ran {
+            workload: "tpch",
+            query: Some(query.to_owned()),
+            run,
+            threads: 2,
+            bytes_in: 3_000_000_000,
+            rows: 4,
+            spilled_bytes: 0,
+            shuffled_bytes: 0,
+            digest: "00".to_owned(),
+        };
+        Measurement::new(ran, Cost { seconds, cpu_seconds: 1.0, peak_bytes: 5 })
+    }
+
+    #[test]
+    fn the_best_of_each_query_counts() {
+        let all = [measurement("q1", 1, 2.0), measurement("q1", 2, 1.5), measurement("q2", 1, 0.25)];
+        assert_eq!(best_seconds(&all), 1.75);
+        assert_eq!(all[1].gb_per_second_core, 1.0);
+    }
+
+    #[test]
+    fn a_line_has_exactly_the_named_fields() {
+        let line = serde_json::to_string(&measurement("q1", 1, 2.0)).unwrap();
+        let names: Vec<String> = line
+            .trim_matches(['{', '}'])
+            .split(',')
+            .map(|field| field.split(':').next().unwrap().trim_matches('"').to_owned())
+            .collect();
+        let expected = "workload query engine run threads workers seconds cpu_seconds bytes_in rows gb_per_second_core peak_bytes \
+                        spilled_bytes shuffled_bytes digest";
+        assert_eq!(names, expected.split_whitespace().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn lines_stand_under_their_heading() {
+        let (heading, line) = (table(), measurement("q22", 1, 12.5).to_string());
+        assert_eq!(heading.find("digest"), line.rfind("00"));
+    }
+}

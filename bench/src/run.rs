@@ -1,0 +1,106 @@
+//! Each workload as often as asked, one run after the other in one process.
+//!
+//! In: which workload, how often. Out: each measurement as it comes, through a closure. Never: stops at a query that fails; the
+//! others still run, and the first failure is told at the end. Somebody who cancels stops all.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use windrow::{Answer, Error, Result, Session};
+
+use crate::{
+    BenchError,
+    measure::Clock,
+    report::{Measurement, Ran},
+    tpch::{QUERIES, Tpch},
+    word_count::word_count,
+};
+
+/// TPC-H queries, each `runs` times in turn.
+pub struct TpchRun<'a> {
+    /// The open tables.
+    pub tpch: &'a Tpch,
+    /// The queries, from 1; all when empty.
+    pub queries: &'a [usize],
+    /// How often each.
+    pub runs: u32,
+}
+
+impl TpchRun<'_> {
+    /// Runs them; `told` gets the query's number and what came of it, each time. A query that failed once is not run again.
+    pub fn run<E: From<Error>>(
+        &self,
+        mut told: impl FnMut(usize, Result<(Measurement, Answer)>) -> Result<(), E>,
+    ) -> Result<Vec<Measurement>, E> {
+        let all: Vec<usize> = (1..=QUERIES.len()).collect();
+        let queries = if self.queries.is_empty() { &all } else { self.queries };
+        let mut measurements = Vec::new();
+        for query in queries {
+            for run in 1..=self.runs {
+                let ran = self.tpch.measure(*query, run);
+                match &ran {
+                    Ok((measurement, _)) => measurements.push(measurement.clone()),
+                    Err(error) if error.is_cancelled() => return Ok(ran.map(|_| measurements)?),
+                    Err(_) => {}
+                }
+                let is_failed = ran.is_err();
+                told(*query, ran)?;
+                if is_failed {
+                    break;
+                }
+            }
+        }
+        Ok(measurements)
+    }
+}
+
+/// Word counts of one file, `runs` times.
+pub struct WordCountRun<'a> {
+    /// Where it runs.
+    pub session: &'a Session,
+    /// The text.
+    pub input: &'a Path,
+    /// A folder that is there; each run's output stands in it until the run is told.
+    pub scratch: &'a Path,
+    /// How often.
+    pub runs: u32,
+}
+
+impl WordCountRun<'_> {
+    /// Runs it; `told` gets each measurement and the folder with the counts.
+    pub fn run<E: From<Error>>(
+        &self,
+        mut told: impl FnMut(&Measurement, &Path) -> Result<(), E>,
+    ) -> Result<Vec<Measurement>, E> {
+        let file = |doing, path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::from(BenchError::File { doing, path, source })
+        };
+        let bytes_in = fs::metadata(self.input).map_err(file("reading", self.input))?.len();
+        let mut measurements = Vec::new();
+        for run in 1..=self.runs {
+            let out: PathBuf = self.scratch.join(format!("words-{run}"));
+            let clock = Clock::start()?;
+            let written = word_count(self.session, self.input, &out)?;
+            let cost = clock.stop()?;
+            let ran = Ran {
+                workload: "wordcount",
+                query: None,
+                run,
+                threads: self.session.settings().threads,
+                bytes_in,
+                rows: written.rows,
+                spilled_bytes: 0,
+                shuffled_bytes: 0,
+                digest: written.digest.to_string(),
+            };
+            let measurement = Measurement::new(ran, cost);
+            told(&measurement, &out)?;
+            measurements.push(measurement);
+            fs::remove_dir_all(&out).map_err(file("removing", &out))?;
+        }
+        Ok(measurements)
+    }
+}

@@ -1,0 +1,19 @@
+//! Deterministic inputs for tests, benches and demos: the same options give the same bytes, on every machine, forever.
+//!
+//! In: a scale or a size, a seed, a place. Out: files under that place, each whole or not there. Never: it knows
+//! nothing of the engine or any other crate of ours; the clock, the machine and the number of threads never reach a
+//! byte.
+
+#![forbid(unsafe_code)]
+
+mod error; // DatasetError
+mod output; // Written; Output, a file that appears whole or not at all
+mod random; // SplitMix64, the numbers that our own datasets are made from
+mod tpch; // write_tpch, TpchOptions, Table, its limits
+mod words; // write_text, TextOptions
+mod zipf; // Zipf, ranks drawn by Zipf's law
+
+pub use error::DatasetError;
+pub use output::Written;
+pub use tpch::{ROWS_PER_ROW_GROUP, SCALE_MAX, SCALE_MIN, THREADS_MAX, Table, TpchOptions, write_tpch};
+pub use words::{TextOptions, write_text};

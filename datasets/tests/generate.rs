@@ -1,0 +1,234 @@
+//! The generators as their users see them: right rows, the same bytes always, whole files or none.
+//!
+//! In: options. Out: passed or failed. Never: a file outside a temporary folder.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{
+    fs::{self, File},
+    path::Path,
+};
+
+use arrow::array::RecordBatch;
+use parquet::{
+    arrow::arrow_reader::ParquetRecordBatchReaderBuilder, basic::Compression, file::metadata::ParquetMetaData,
+};
+use tempfile::TempDir;
+use tpchgen::generators::{LineItemGenerator, PartSuppGenerator};
+use tpchgen_arrow::{LineItemArrow, PartSuppArrow};
+use windrow_datasets::{
+    DatasetError, ROWS_PER_ROW_GROUP, SCALE_MAX, THREADS_MAX, Table, TextOptions, TpchOptions, write_text, write_tpch,
+};
+
+/// The names of all that lies in `folder`, hidden files too.
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn text_options(out: &Path, bytes: u64, seed: u64) -> TextOptions {
+    TextOptions { bytes, seed, out: out.into(), overwrite: false }
+}
+
+fn text(bytes: u64, seed: u64) -> Vec<u8> {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("text.txt");
+    let written = write_text(&text_options(&out, bytes, seed)).unwrap();
+    let text = fs::read(&out).unwrap();
+    assert_eq!(written.path, out);
+    assert_eq!(written.bytes, text.len() as u64);
+    assert_eq!(written.rows, text.iter().filter(|&&byte| byte == b'\n').count() as u64);
+    assert_eq!(names(folder.path()), ["text.txt"]);
+    text
+}
+
+/// FNV-1a, 64 bits.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+fn metadata(path: &Path) -> ParquetMetaData {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
+    ParquetMetaData::clone(builder.metadata())
+}
+
+/// All rows of a file, in batches of 8,192.
+fn rows(path: &Path) -> Vec<RecordBatch> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
+    builder.with_batch_size(8_192).build().unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn tpch_has_the_rows_of_dbgen() {
+    let folder = TempDir::new().unwrap();
+    // A folder that is not there yet is made.
+    let out = folder.path().join("deep/tpch");
+    let written = write_tpch(&TpchOptions { threads: 2, ..TpchOptions::new(0.01, &out) }).unwrap();
+    let expected = [
+        ("nation", 25),
+        ("region", 5),
+        ("part", 2_000),
+        ("supplier", 100),
+        ("partsupp", 8_000),
+        ("customer", 1_500),
+        ("orders", 15_000),
+        ("lineitem", 60_175),
+    ];
+    assert_eq!(written.len(), expected.len());
+    for (written, (name, rows)) in written.iter().zip(expected) {
+        assert_eq!(written.path, out.join(format!("{name}.parquet")));
+        assert_eq!(written.rows, rows, "{name}");
+        assert_eq!(written.bytes, fs::metadata(&written.path).unwrap().len(), "{name}");
+        assert_eq!(metadata(&written.path).file_metadata().num_rows() as u64, rows, "{name}");
+    }
+    assert_eq!(names(&out).len(), expected.len(), "only the tables: {:?}", names(&out));
+}
+
+#[test]
+fn tpch_bytes_do_not_depend_on_threads() {
+    let folder = TempDir::new().unwrap();
+    // Large enough for several parts and several row groups.
+    let tables = vec![Table::Lineitem, Table::Partsupp, Table::Nation, Table::Nation];
+    let files = [1, 3, 16].map(|threads| {
+        let out = folder.path().join(threads.to_string());
+        let options = TpchOptions { threads, tables: tables.clone(), ..TpchOptions::new(0.1, out) };
+        write_tpch(&options).unwrap().into_iter().map(|written| fs::read(written.path).unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(files[0].len(), 3, "a table named twice is written once");
+    assert!(files[0] == files[1] && files[0] == files[2]);
+}
+
+#[test]
+fn tpch_parts_join_to_the_whole_table() {
+    let folder = TempDir::new().unwrap();
+    let tables = vec![Table::Lineitem, Table::Partsupp];
+    let written = write_tpch(&TpchOptions { threads: 2, tables, ..TpchOptions::new(0.1, folder.path()) }).unwrap();
+
+    let whole = PartSuppArrow::new(PartSuppGenerator::new(0.1, 1, 1)).with_batch_size(8_192);
+    assert!(rows(&written[0].path) == whole.map(Result::unwrap).collect::<Vec<_>>());
+    let whole = LineItemArrow::new(LineItemGenerator::new(0.1, 1, 1)).with_batch_size(8_192);
+    assert!(rows(&written[1].path) == whole.map(Result::unwrap).collect::<Vec<_>>());
+
+    let metadata = metadata(&written[1].path);
+    let group_rows: Vec<usize> = metadata.row_groups().iter().map(|group| group.num_rows() as usize).collect();
+    let (last, others) = group_rows.split_last().unwrap();
+    assert_eq!(group_rows.len(), 5);
+    assert!(others.iter().all(|&rows| rows == ROWS_PER_ROW_GROUP) && *last <= ROWS_PER_ROW_GROUP, "{group_rows:?}");
+    for column in metadata.row_groups().iter().flat_map(|group| group.columns()) {
+        assert_eq!(column.compression(), Compression::SNAPPY);
+        assert!(column.statistics().is_some() && column.column_index_offset().is_some(), "{:?}", column.column_path());
+    }
+}
+
+#[test]
+fn tpch_refuses_bad_options_and_touches_nothing() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("tpch");
+    for scale in [0.0, -1.0, 0.000_09, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, SCALE_MAX + 1.0] {
+        let error = write_tpch(&TpchOptions::new(scale, &out)).unwrap_err();
+        assert!(matches!(error, DatasetError::Scale { .. }), "{scale}: {error}");
+    }
+    for threads in [0, THREADS_MAX + 1] {
+        let error = write_tpch(&TpchOptions { threads, ..TpchOptions::new(0.01, &out) }).unwrap_err();
+        assert!(matches!(error, DatasetError::Threads { .. }), "{threads}: {error}");
+    }
+    for (scale, table) in [(720.0, Table::Lineitem), (SCALE_MAX, Table::Part)] {
+        let error = write_tpch(&TpchOptions::new(scale, &out)).unwrap_err();
+        assert!(matches!(error, DatasetError::TooManyRows { table: found, .. } if found == table), "{scale}: {error}");
+    }
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn an_existing_output_is_refused_unless_overwritten() {
+    let folder = TempDir::new().unwrap();
+    let region = folder.path().join("region.parquet");
+    fs::write(&region, "kept").unwrap();
+    let mut options =
+        TpchOptions { tables: vec![Table::Nation, Table::Region], ..TpchOptions::new(0.01, folder.path()) };
+    let error = write_tpch(&options).unwrap_err();
+    assert!(matches!(&error, DatasetError::Exists { path } if *path == region), "{error}");
+    assert_eq!(fs::read(&region).unwrap(), b"kept");
+    assert_eq!(names(folder.path()), ["region.parquet"], "nation is not written either");
+
+    options.overwrite = true;
+    write_tpch(&options).unwrap();
+    assert_eq!(names(folder.path()), ["nation.parquet", "region.parquet"]);
+    assert_eq!(metadata(&region).file_metadata().num_rows(), 5);
+
+    let out = folder.path().join("text.txt");
+    fs::write(&out, "kept").unwrap();
+    let error = write_text(&text_options(&out, 100, 1)).unwrap_err();
+    assert!(matches!(&error, DatasetError::Exists { path } if *path == out), "{error}");
+    assert_eq!(fs::read(&out).unwrap(), b"kept");
+    write_text(&TextOptions { overwrite: true, ..text_options(&out, 100, 1) }).unwrap();
+    assert_eq!(fs::read(&out).unwrap().len(), 100);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_a_typed_error_and_leaves_nothing() {
+    let folder = TempDir::new().unwrap();
+    // Permissions would not stop a test that runs as root; a file in the place of a folder stops everyone.
+    let file = folder.path().join("file");
+    fs::write(&file, "not a folder").unwrap();
+    let error = write_tpch(&TpchOptions::new(0.01, file.join("tpch"))).unwrap_err();
+    let is_expected = matches!(error, DatasetError::Look { .. } | DatasetError::CreateFolder { .. });
+    assert!(is_expected && std::error::Error::source(&error).is_some(), "{error:?}");
+    let error = write_text(&text_options(&file.join("text.txt"), 100, 1)).unwrap_err();
+    assert!(matches!(error, DatasetError::Look { .. } | DatasetError::CreateFolder { .. }), "{error:?}");
+    assert!(matches!(write_text(&text_options(Path::new("/"), 1, 1)), Err(DatasetError::NoFileName { .. })));
+
+    // A failure after the bytes were written: the name is taken by a folder, which no file can replace.
+    let taken = folder.path().join("text.txt");
+    fs::create_dir(&taken).unwrap();
+    let error = write_text(&TextOptions { overwrite: true, ..text_options(&taken, 100, 1) }).unwrap_err();
+    assert!(matches!(&error, DatasetError::Rename { path, .. } if *path == taken), "{error:?}");
+    assert_eq!(names(folder.path()), ["file", "text.txt"]);
+}
+
+#[test]
+fn text_is_the_same_bytes_forever() {
+    let text = text(1 << 20, 1);
+    assert_eq!(fnv(&text), 0xe42b_84d3_4fb1_9ac5, "{:#018x}: {}", fnv(&text), String::from_utf8_lossy(&text[..200]));
+}
+
+#[test]
+fn text_has_exactly_the_size_asked_for_and_goes_on_where_it_was_cut() {
+    let long = text(2 << 20, 7);
+    for bytes in (0..300).chain([262_143, 262_144, 262_145, 1_000_000]) {
+        let text = text(bytes, 7);
+        assert_eq!(text.len() as u64, bytes);
+        if let Some((last, before)) = text.split_last() {
+            assert_eq!(*last, b'\n', "{bytes} bytes");
+            assert!(long.starts_with(before), "{bytes} bytes");
+        }
+    }
+    assert_ne!(fnv(&text(1_000, 7)), fnv(&text(1_000, 8)));
+}
+
+#[test]
+fn text_is_like_a_language() {
+    let text = String::from_utf8(text(4 << 20, 3)).unwrap();
+    let mut counts = std::collections::HashMap::new();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.pop(); // cut to fit
+    for line in &lines {
+        let words: Vec<&str> = line.split(' ').collect();
+        assert!((8..=16).contains(&words.len()), "{line}");
+        for word in words {
+            assert!((2..=12).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_lowercase()), "{line}");
+            *counts.entry(word).or_insert(0_u32) += 1;
+        }
+    }
+    let words: u32 = counts.values().sum();
+    let bytes_per_word = lines.iter().map(|line| line.len() + 1).sum::<usize>() as f64 / f64::from(words);
+    assert!((5.6..5.8).contains(&bytes_per_word), "{bytes_per_word} bytes a word");
+    // Zipf: the first word has about 1 / H(50,000) = 8.8 % of the text, ten times as much as the tenth.
+    let mut counts: Vec<u32> = counts.into_values().collect();
+    counts.sort_unstable_by(|left, right| right.cmp(left));
+    assert!((0.085..0.091).contains(&(f64::from(counts[0]) / f64::from(words))), "{} of {words}", counts[0]);
+    assert!((9.0..11.0).contains(&(f64::from(counts[0]) / f64::from(counts[9]))), "{} and {}", counts[0], counts[9]);
+    assert!((35_000..=50_000).contains(&counts.len()), "{} words", counts.len());
+}

@@ -1,0 +1,84 @@
+//! What makes a flow run: collect, count, write_parquet; and explain, which only shows how it would.
+
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use super::{
+    answer::Answer,
+    flow::Dataset,
+    record::{Columns, Record},
+    session::Ran,
+};
+use crate::{
+    batch::{
+        Batch,
+        array::AsArray,
+        datatypes::{DataType, Field, Int64Type, Schema},
+    },
+    error::{Result, bug},
+    expression::{AggregateCall, AggregateFunction},
+    plan::logical::{Logical, Node},
+    sink::{Target, Written},
+};
+
+impl<T> Dataset<T> {
+    /// How many rows.
+    pub fn count(&self) -> Result<u64> {
+        let schema = Arc::new(Schema::new(vec![Field::new("count", DataType::Int64, false)]));
+        let node =
+            Node::Aggregate { input: Box::new(self.logical().clone()), keys: Vec::new(), calls: vec![count_rows()] };
+        let answer = self.run(Logical { node, schema })?;
+        let counts = answer.batches.iter().filter_map(|batch| batch.column(0).as_primitive_opt::<Int64Type>());
+        Ok(counts.flat_map(|counts| counts.values().iter()).sum::<i64>() as u64)
+    }
+
+    /// Writes Parquet files into the folder `path`, which must not exist. They appear all at once, when all are whole.
+    pub fn write_parquet(&self, path: impl Into<PathBuf>) -> Result<Written> {
+        let schema = Arc::new(Schema::new(vec![Field::new("rows", DataType::Int64, false)]));
+        let node = Node::Write { input: Box::new(self.logical().clone()), target: Target { path: path.into() } };
+        match self.session().run(Logical { node, schema }, Instant::now())? {
+            Ran::Written(written) => Ok(written),
+            Ran::Collected(_) => Err(bug("dataset", "a written flow gave rows")),
+        }
+    }
+
+    /// How it would run, as text.
+    pub fn explain(&self) -> Result<String> {
+        self.session().explain(self.logical().clone())
+    }
+
+    fn run(&self, logical: Logical) -> Result<Answer> {
+        self.session().collect(logical, Instant::now())
+    }
+}
+
+impl<T: Record> Dataset<T> {
+    /// The rows, in order if the flow ends in a sort.
+    pub fn collect(&self) -> Result<Vec<T>> {
+        let answer = self.run(self.logical().clone())?;
+        let mut rows = Vec::with_capacity(answer.rows());
+        for batch in &answer.batches {
+            let reader = T::reader(&mut Columns::of(batch))?;
+            rows.extend((0..batch.num_rows()).map(|row| T::from_view(T::view(&reader, row))));
+        }
+        Ok(rows)
+    }
+}
+
+impl Dataset<Batch> {
+    /// The rows, in order if the flow ends in a sort.
+    pub fn collect(&self) -> Result<Answer> {
+        self.run(self.logical().clone())
+    }
+}
+
+/// `count(*)`
+pub(super) fn count_rows() -> AggregateCall {
+    AggregateCall {
+        function: AggregateFunction::Count,
+        arguments: Vec::new(),
+        filter: None,
+        is_distinct: false,
+        order: Vec::new(),
+        returns: DataType::Int64,
+    }
+}

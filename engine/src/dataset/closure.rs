@@ -1,0 +1,85 @@
+//! Closures on their way into a plan: where they stand in the program, and what becomes of their panics.
+//!
+//! In: a closure and the place of the call that named it. Out: a [`Closure`] with its number. Never: lets a panic of the user's code
+//! pass for a bug of ours.
+
+use std::{
+    any::Any,
+    cell::Cell,
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{error::DatasetError, flow::Dataset};
+use crate::{
+    batch::{Batch, datatypes::SchemaRef},
+    error::Result,
+    operator::map::BatchFunction,
+    plan::{
+        closures::Closure,
+        logical::{Logical, Node},
+    },
+};
+
+/// Where a closure's batches go.
+pub(super) type Emit<'a> = &'a mut dyn FnMut(Batch) -> Result<()>;
+
+impl<T> Dataset<T> {
+    /// The rows that `body` makes of each batch. `output` is the schema of what it gives.
+    pub(super) fn through<U>(
+        self,
+        place: &'static Location<'static>,
+        output: SchemaRef,
+        body: impl Fn(&Batch, Emit<'_>) -> Result<()> + Send + Sync + 'static,
+    ) -> Dataset<U> {
+        let call_site = call_site(place);
+        let function = Arc::new(Guarded { call_site, body });
+        let closure =
+            Closure { number: self.session().next_closure(), call_site, function, output: Arc::clone(&output) };
+        self.then(|input| Logical { node: Node::MapBatches { input: Box::new(input), closure }, schema: output })
+    }
+}
+
+/// `file:line:column`, kept for the life of the program: once for each place, however often it is passed.
+fn call_site(place: &'static Location<'static>) -> &'static str {
+    static CALL_SITES: Mutex<BTreeMap<(&str, u32, u32), &str>> = Mutex::new(BTreeMap::new());
+    let mut known = CALL_SITES.lock().unwrap_or_else(PoisonError::into_inner);
+    known
+        .entry((place.file(), place.line(), place.column()))
+        .or_insert_with(|| Box::leak(place.to_string().into_boxed_str()))
+}
+
+/// The user's code, whose panics are the job's errors.
+struct Guarded<F> {
+    call_site: &'static str,
+    body: F,
+}
+
+impl<F: Fn(&Batch, Emit<'_>) -> Result<()> + Send + Sync> BatchFunction for Guarded<F> {
+    fn call(&self, batch: &Batch, emit: &mut dyn FnMut(Batch) -> Result<()>) -> Result<()> {
+        // What is called by `emit` is the rest of the pipeline: a panic there is not this closure's.
+        let is_downstream = Cell::new(false);
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            (self.body)(batch, &mut |batch| {
+                is_downstream.set(true);
+                let result = emit(batch);
+                is_downstream.set(false);
+                result
+            })
+        }));
+        match called {
+            Ok(result) => result,
+            Err(panic) if is_downstream.get() => resume_unwind(panic),
+            Err(panic) => {
+                let message = message_of(&*panic);
+                Err(DatasetError::ClosurePanicked { call_site: self.call_site, message }.into())
+            }
+        }
+    }
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}

@@ -1,0 +1,60 @@
+//! What can go wrong between Rust types and columns, and in the user's closures.
+
+use std::error::Error as StdError;
+
+use crate::{
+    batch::datatypes::DataType,
+    error::{Cause, Error, Kind},
+};
+
+/// Why a flow could not be written or run as asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DatasetError {
+    #[error("reading column {column:?} as {record}: it is {found}")]
+    WrongType { column: String, found: DataType, record: &'static str },
+    #[error("reading column {column:?} as {record}: it is NULL in {rows} rows of a batch")]
+    NullValue { column: String, record: &'static str, rows: usize },
+    #[error("reading rows as {record}: it has {wanted} columns, the rows have {}: {}", found.len(), found.join(", "))]
+    ColumnCount { record: &'static str, wanted: usize, found: Vec<String> },
+    #[error("naming the columns {}: {given} names were given for {} columns", columns.join(", "), columns.len())]
+    NameCount { columns: Vec<String>, given: usize },
+    #[error("naming columns: {name:?} was given twice")]
+    NameTwice { name: String },
+    #[error("putting rows together: column {place} is {left} in the first and {right} in the second")]
+    UnionDiffers { place: usize, left: String, right: String },
+    #[error("reading the flow through SQL: an EXPLAIN gives no rows")]
+    ExplainInFlow,
+    #[error("the closure at {call_site} panicked: {message}")]
+    ClosurePanicked { call_site: &'static str, message: String },
+    #[error("the job's own code failed")]
+    User { source: Box<dyn StdError + Send + Sync> },
+}
+
+impl Cause for DatasetError {
+    fn kind(&self) -> Kind {
+        match self {
+            DatasetError::NullValue { .. } | DatasetError::ClosurePanicked { .. } | DatasetError::User { .. } => {
+                Kind::Job
+            }
+            _ => Kind::Request,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            DatasetError::WrongType { .. } => {
+                Some("cast it before, as in .sql(\"select cast(x as double) as x from input\")".to_owned())
+            }
+            DatasetError::NullValue { record, .. } => {
+                Some(format!("read it as Option<{record}>, or filter the NULLs out before"))
+            }
+            DatasetError::ExplainInFlow => Some("use .explain() for the plan of a flow".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// Any error as one of the job's own code: `text.parse().map_err(windrow::dataset::failure)?` in a closure or a job.
+pub fn failure(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
+    DatasetError::User { source: source.into() }.into()
+}

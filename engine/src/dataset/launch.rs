@@ -1,0 +1,176 @@
+//! A program's main: its flags, its session, its job, its exit code.
+//!
+//! In: the process's arguments. Out: the exit code; errors on stderr, with what to do next. Never: keeps an argument that it does not
+//! know from the job.
+//!
+//! ```text
+//!   0 done · 1 the job failed · 2 wrong flags · 5 a limit was reached · 6 bytes are broken · 7 a bug of ours
+//! ```
+
+use std::{error::Error as StdError, ffi::OsString, process::ExitCode};
+
+use super::session::Session;
+use crate::{
+    error::{Cause, Error, Kind, Result},
+    settings::Settings,
+};
+
+/// Runs `job` as the program: `fn main() -> ExitCode { windrow::launch(|session, arguments| …) }`.
+///
+/// Takes `--threads N` and `--memory SIZE` (as `512MiB`, `4G`) from the program's arguments, up to a `--`; the job gets the others,
+/// without the program's name.
+pub fn launch(job: impl FnOnce(&Session, &[String]) -> Result<()>) -> ExitCode {
+    let (settings, arguments) = match read_flags(std::env::args_os().skip(1)) {
+        Ok(read) => read,
+        Err(error) => return tell(&error, 2),
+    };
+    let ran = Session::new(settings).and_then(|session| job(&session, &arguments));
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => tell(&error, exit_code(error.kind())),
+    }
+}
+
+fn exit_code(kind: Kind) -> u8 {
+    match kind {
+        Kind::Request | Kind::Job | Kind::Unsupported | Kind::Io | Kind::Cancelled => 1,
+        Kind::Limit => 5,
+        Kind::Corrupt => 6,
+        Kind::Internal => 7,
+    }
+}
+
+fn tell(error: &Error, code: u8) -> ExitCode {
+    eprintln!("error: {error}");
+    let mut source = error.source();
+    while let Some(next) = source {
+        eprintln!("  because: {next}");
+        source = next.source();
+    }
+    if let Some(hint) = error.hint() {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::from(code)
+}
+
+/// The settings by the flags, and the arguments that are no flags of ours.
+fn read_flags(arguments: impl IntoIterator<Item = OsString>) -> Result<(Settings, Vec<String>)> {
+    let (mut settings, mut others) = (Settings::default(), Vec::new());
+    let mut arguments = arguments
+        .into_iter()
+        .map(|argument| argument.into_string().map_err(|argument| Error::from(FlagError::NotUtf8 { argument })));
+    while let Some(argument) = arguments.next() {
+        let argument = argument?;
+        if argument == "--" {
+            others.extend(arguments.collect::<Result<Vec<_>>>()?);
+            break;
+        }
+        let (flag, attached) = match argument.split_once('=') {
+            Some((flag, value)) => (flag, Some(value.to_owned())),
+            None => (argument.as_str(), None),
+        };
+        if !matches!(flag, "--threads" | "--memory") {
+            others.push(argument);
+            continue;
+        }
+        let value = match attached {
+            Some(value) => value,
+            None => arguments.next().ok_or_else(|| FlagError::NoValue { flag: flag.to_owned() })??,
+        };
+        if flag == "--threads" {
+            settings.threads = value.parse().map_err(|_| FlagError::Threads { value })?;
+        } else {
+            settings.memory_bytes = bytes_of(&value).ok_or(FlagError::Memory { value })?;
+        }
+    }
+    Ok((settings.checked()?, others))
+}
+
+/// `512MiB`, `512M` (powers of 1024), `512MB` (powers of 1000), `536870912`.
+fn bytes_of(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_ascii_lowercase();
+    let (letter, base) = match unit.strip_suffix("ib") {
+        Some(letter) if !letter.is_empty() => (letter, 1024),
+        _ => match unit.strip_suffix('b') {
+            Some(letter) => (letter, 1000u64),
+            None => (unit.as_str(), 1024),
+        },
+    };
+    let power = match letter {
+        "" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(base.checked_pow(power)?)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum FlagError {
+    #[error("reading the argument {argument:?}: it is not valid UTF-8")]
+    NotUtf8 { argument: OsString },
+    #[error("reading the flag {flag}: its value is missing")]
+    NoValue { flag: String },
+    #[error("reading the flag --threads: {value:?} is not a number of threads")]
+    Threads { value: String },
+    #[error("reading the flag --memory: {value:?} is not a size")]
+    Memory { value: String },
+}
+
+impl Cause for FlagError {
+    fn kind(&self) -> Kind {
+        Kind::Request
+    }
+    fn hint(&self) -> Option<String> {
+        Some("the flags are --threads N and --memory SIZE, as 512MiB or 4GiB".to_owned())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str]) -> Result<(Settings, Vec<String>)> {
+        read_flags(arguments.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn takes_its_flags_and_leaves_the_others() {
+        let (settings, others) = read(&["in.txt", "--threads", "3", "--top", "10", "--memory=64MiB", "out"]).unwrap();
+        assert_eq!((settings.threads, settings.memory_bytes), (3, 64 << 20));
+        assert_eq!(others, ["in.txt", "--top", "10", "out"]);
+        let (_, others) = read(&["--threads=2", "--", "--threads", "x"]).unwrap();
+        assert_eq!(others, ["--threads", "x"]);
+    }
+
+    #[test]
+    fn wrong_flags_are_told() {
+        for wrong in [
+            &["--threads"][..],
+            &["--threads", "many"],
+            &["--threads", "0"],
+            &["--memory", "4 parsecs"],
+            &["--memory=1k"],
+        ] {
+            assert_eq!(read(wrong).unwrap_err().kind(), Kind::Request, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(bytes_of("7"), Some(7));
+        assert_eq!(bytes_of("7B"), Some(7));
+        assert_eq!(bytes_of("2k"), Some(2048));
+        assert_eq!(bytes_of("2KiB"), Some(2048));
+        assert_eq!(bytes_of("2KB"), Some(2000));
+        assert_eq!(bytes_of("1 GiB"), Some(1 << 30));
+        assert_eq!(bytes_of("99999999T"), None);
+        assert_eq!(bytes_of("GiB"), None);
+        assert_eq!(bytes_of("-1"), None);
+    }
+}

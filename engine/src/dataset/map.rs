@@ -1,0 +1,131 @@
+//! Closures over typed rows: map, map_view, flat_map, filter.
+//!
+//! In: a closure over views of rows. Out: a closure over batches, with the loop over rows inside. Never: calls through a pointer per
+//! row; the loop is compiled for the row's types and the closure.
+
+use std::{panic::Location, sync::Arc};
+
+use super::{
+    closure::Emit,
+    flow::Dataset,
+    record::{Columns, Record, build_batch, schema_of},
+};
+use crate::{
+    batch::{array::BooleanArray, buffer::BooleanBuffer, compute, datatypes::SchemaRef},
+    error::{Error, Result},
+};
+
+impl<T: Record> Dataset<T> {
+    /// A row of its own for each row: `.map(|line| line.len() as i64)`. Where the new row borrows from the old one, `map_view` saves
+    /// the copies.
+    #[track_caller]
+    pub fn map<U: Record>(self, row: impl Fn(T::View<'_>) -> U + Send + Sync + 'static) -> Dataset<U> {
+        let output = schema_of::<U>();
+        self.through(Location::caller(), Arc::clone(&output), move |batch, emit| {
+            let reader = T::reader(&mut Columns::of(batch))?;
+            let mut builder = U::builder(batch.num_rows());
+            for number in 0..batch.num_rows() {
+                U::append(&mut builder, row(T::view(&reader, number)).as_view());
+            }
+            emit(build_batch::<U>(builder, &output)?)
+        })
+    }
+
+    /// A row for each row, which may borrow from it: `.map_view::<(String, i64)>(|word| (word, 1))`.
+    #[track_caller]
+    pub fn map_view<U: Record>(self, row: impl for<'a> RowFunction<'a, T, U> + Send + Sync + 'static) -> Dataset<U> {
+        let output = schema_of::<U>();
+        self.through(Location::caller(), Arc::clone(&output), move |batch, emit| {
+            let reader = T::reader(&mut Columns::of(batch))?;
+            let mut builder = U::builder(batch.num_rows());
+            for number in 0..batch.num_rows() {
+                U::append(&mut builder, row(T::view(&reader, number)));
+            }
+            emit(build_batch::<U>(builder, &output)?)
+        })
+    }
+
+    /// Any number of rows for each row:
+    /// `.flat_map::<String>(|line, out| line.split_whitespace().for_each(|word| out.push(word)))`.
+    #[track_caller]
+    pub fn flat_map<U: Record>(
+        self,
+        rows: impl Fn(T::View<'_>, &mut Emitter<'_, U>) + Send + Sync + 'static,
+    ) -> Dataset<U> {
+        let output = schema_of::<U>();
+        let rows_max = self.session().settings().rows_per_morsel;
+        self.through(Location::caller(), Arc::clone(&output), move |batch, emit| {
+            let reader = T::reader(&mut Columns::of(batch))?;
+            let mut emitter = Emitter::new(emit, &output, rows_max);
+            for number in 0..batch.num_rows() {
+                rows(T::view(&reader, number), &mut emitter);
+                if emitter.failure.is_some() {
+                    break;
+                }
+            }
+            emitter.finish()
+        })
+    }
+
+    /// The rows for which the closure says true. A condition that [`Dataset::filter_expr`] can say is better said there: a scan can
+    /// skip by it.
+    #[track_caller]
+    pub fn filter(self, keeps: impl Fn(T::View<'_>) -> bool + Send + Sync + 'static) -> Dataset<T> {
+        let output = Arc::clone(self.schema());
+        self.through(Location::caller(), output, move |batch, emit| {
+            let reader = T::reader(&mut Columns::of(batch))?;
+            let kept = BooleanBuffer::collect_bool(batch.num_rows(), |row| keeps(T::view(&reader, row)));
+            emit(compute::filter_record_batch(batch, &BooleanArray::new(kept, None))?)
+        })
+    }
+}
+
+/// A closure from views of `T` to views of `U` that may borrow from them. (As a bound it cannot be written in place: there the lifetime
+/// of what is returned would have to stand in an argument, and it stands in `T`'s view only.)
+pub trait RowFunction<'a, T: Record, U: Record>: Fn(T::View<'a>) -> U::View<'a> {}
+
+impl<'a, T: Record, U: Record, F: Fn(T::View<'a>) -> U::View<'a>> RowFunction<'a, T, U> for F {}
+
+/// Where the rows of [`Dataset::flat_map`] go.
+pub struct Emitter<'e, U: Record> {
+    builder: U::Builder,
+    rows: usize,
+    rows_max: usize,
+    schema: &'e SchemaRef,
+    emit: Emit<'e>,
+    /// What the rest of the pipeline said; rows that come after it are dropped.
+    failure: Option<Error>,
+}
+
+impl<'e, U: Record> Emitter<'e, U> {
+    fn new(emit: Emit<'e>, schema: &'e SchemaRef, rows_max: usize) -> Emitter<'e, U> {
+        Emitter { builder: U::builder(rows_max), rows: 0, rows_max, schema, emit, failure: None }
+    }
+
+    /// Adds a row.
+    #[inline]
+    pub fn push(&mut self, row: U::View<'_>) {
+        U::append(&mut self.builder, row);
+        self.rows += 1;
+        if self.rows == self.rows_max {
+            self.flush();
+        }
+    }
+
+    #[cold]
+    fn flush(&mut self) {
+        let builder = std::mem::replace(&mut self.builder, U::builder(self.rows_max));
+        self.rows = 0;
+        if self.failure.is_none() {
+            self.failure = build_batch::<U>(builder, self.schema).and_then(|batch| (self.emit)(batch)).err();
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        match self.failure {
+            Some(failure) => Err(failure),
+            None if self.rows == 0 => Ok(()),
+            None => (self.emit)(build_batch::<U>(self.builder, self.schema)?),
+        }
+    }
+}

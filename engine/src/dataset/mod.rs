@@ -1,0 +1,31 @@
+//! The Rust API: flows over typed rows or whole batches, written lazily, run when something is asked of them.
+//!
+//! In: paths, vectors, closures, expressions, SQL. Out: a logical plan, then answers. Never: knows how a flow is run; that is `plan/`.
+
+mod action; // collect, count, write_parquet, explain: what makes a flow run
+mod answer; // Answer: rows in memory, and what it took to get them
+mod batches; // Dataset<Batch>: expressions, closures over batches, the way to typed rows
+mod closure; // call sites; panics of closures as errors
+mod error; // DatasetError; failure: any error as a job's
+mod flow; // Dataset: a flow that has not run
+mod launch; // launch: a program's main
+mod map; // map, map_view, flat_map, filter over typed rows; Emitter
+mod monoid; // Monoid: Sum, Mean, Min, Max, Count and tuples of them
+mod parameters; // numbers of subquery values, kept apart when plans are put together
+#[doc(hidden)]
+pub mod record; // Record: Rust types as columns
+mod reduce; // reduce_by_key, count_by_value, distinct
+mod session; // Session: threads, memory, tables
+mod sort; // sort_by, limit; asc, desc
+mod source; // read_text, read_parquet, read_csv, from_vec, sql
+mod statement; // Dataset::sql: a statement over a flow
+
+pub use answer::Answer;
+pub use error::failure;
+pub use flow::Dataset;
+pub use launch::launch;
+pub use map::{Emitter, RowFunction};
+pub use monoid::{Count, Max, Mean, Min, Monoid, Sum, Summable};
+pub use record::Record;
+pub use session::Session;
+pub use sort::{SortBy, asc, desc};

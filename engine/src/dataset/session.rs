@@ -1,0 +1,156 @@
+//! Where flows run: a session holds the threads, the memory, the tables.
+//!
+//! In: settings, then statements and datasets. Out: answers. Never: keeps a result; each query plans and runs afresh.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::{Instant, SystemTime},
+};
+
+use super::answer::Answer;
+use crate::{
+    error::{Result, bug},
+    memory::Governor,
+    observe::Counters,
+    operator::{Cancel, JobContext},
+    plan::{explain::explain, logical::Logical, lower::lower, rewrite::rewrite},
+    scan::Table,
+    schedule::{self, Threads},
+    settings::Settings,
+    sink::Written,
+    sql::{Catalog, Planned, plan},
+    store::Io,
+};
+
+/// Threads, memory and tables. Cheap to clone; all clones are the same session.
+#[derive(Clone)]
+pub struct Session(Arc<Inner>);
+
+struct Inner {
+    settings: Arc<Settings>,
+    // Before the I/O threads: a job's last reads are asked for by these.
+    threads: Threads,
+    io: Arc<Io>,
+    governor: Arc<Governor>,
+    catalog: Mutex<Catalog>,
+    cancel: Cancel,
+    closures: AtomicU32,
+}
+
+/// What a job's run gives.
+pub(super) enum Ran {
+    Collected(Answer),
+    Written(Written),
+}
+
+impl Session {
+    /// Starts the session's threads.
+    pub fn new(settings: Settings) -> Result<Session> {
+        let settings = settings.checked()?;
+        Ok(Session(Arc::new(Inner {
+            threads: Threads::start(settings.threads)?,
+            io: Io::start()?,
+            governor: Governor::new(settings.memory_bytes),
+            catalog: Mutex::default(),
+            cancel: Cancel::default(),
+            closures: AtomicU32::new(0),
+            settings: Arc::new(settings),
+        })))
+    }
+
+    /// Gives the name `name` to the file, the folder or the pattern `path`. A name that is known gets the new meaning.
+    pub fn register(&self, name: &str, path: &str) -> Result<()> {
+        let table = Table::open(path)?;
+        self.register_table(name, table);
+        Ok(())
+    }
+
+    /// Gives the name `name` to a table.
+    pub(crate) fn register_table(&self, name: &str, table: Arc<Table>) {
+        self.0.catalog.lock().unwrap_or_else(PoisonError::into_inner).insert(name, table);
+    }
+
+    /// Runs one SQL statement and collects its answer.
+    pub fn query(&self, text: &str) -> Result<Answer> {
+        let started = Instant::now();
+        match self.plan_sql(text)? {
+            Planned::Query(logical) => self.collect(logical, started),
+            Planned::Explain(logical) => Answer::of_lines("plan", &self.explain(logical)?, started),
+            Planned::ExplainAnalyze(logical) => {
+                let plan = self.explain(logical.clone())?;
+                let answer = self.collect(logical, started)?;
+                let (report, rows, seconds) = (answer.report, answer.rows(), answer.seconds);
+                let ran = format!(
+                    "{plan}ran in {seconds:.3} s: {rows} rows out, {} rows and {} bytes in, at most {} bytes held",
+                    report.rows_in,
+                    report.bytes_in,
+                    self.peak_bytes()
+                );
+                Answer::of_lines("plan", &ran, started)
+            }
+        }
+    }
+
+    /// Runs a plan that writes nothing.
+    pub(super) fn collect(&self, logical: Logical, started: Instant) -> Result<Answer> {
+        match self.run(logical, started)? {
+            Ran::Collected(answer) => Ok(answer),
+            Ran::Written(written) => Err(bug("dataset", format!("a query wrote {written:?}"))),
+        }
+    }
+
+    /// Plans one SQL statement over the session's tables.
+    pub(crate) fn plan_sql(&self, text: &str) -> Result<Planned> {
+        let catalog = self.0.catalog.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        plan(text, &catalog, SystemTime::now())
+    }
+
+    /// Runs a plan.
+    pub(super) fn run(&self, logical: Logical, started: Instant) -> Result<Ran> {
+        let inner = &*self.0;
+        let counters = Arc::new(Counters::default());
+        let context = JobContext {
+            settings: Arc::clone(&inner.settings),
+            governor: Arc::clone(&inner.governor),
+            cancel: inner.cancel.clone(),
+            counters: Arc::clone(&counters),
+        };
+        let physical = lower(&rewrite(logical)?)?;
+        let running = schedule::build(&physical, &inner.io, &context)?;
+        schedule::run(&inner.threads, &context, running.graph)?;
+        if let Some(writing) = running.writing {
+            return Ok(Ran::Written(writing.commit()?));
+        }
+        let batches = running.collect.map(|collect| collect.take()).unwrap_or_default();
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(Ran::Collected(Answer { schema: physical.output, batches, report: counters.report(), seconds }))
+    }
+
+    /// How a plan would run, as text.
+    pub(super) fn explain(&self, logical: Logical) -> Result<String> {
+        Ok(explain(&lower(&rewrite(logical)?)?))
+    }
+
+    /// Stops what runs, at the next morsel; what is asked of this session later fails too.
+    pub fn cancel(&self) -> Cancel {
+        self.0.cancel.clone()
+    }
+
+    /// Most bytes that operators held at once.
+    pub fn peak_bytes(&self) -> u64 {
+        self.0.governor.peak_bytes()
+    }
+
+    /// What it was started with.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// The number of the next closure that the program names.
+    pub(super) fn next_closure(&self) -> u32 {
+        self.0.closures.fetch_add(1, Relaxed)
+    }
+}

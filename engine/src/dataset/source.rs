@@ -1,0 +1,60 @@
+//! Where flows begin: files, vectors, statements.
+
+use std::sync::Arc;
+
+use super::{
+    error::DatasetError,
+    flow::Dataset,
+    record::{Record, build_batch, schema_of},
+    session::Session,
+};
+use crate::{
+    batch::Batch,
+    error::Result,
+    plan::logical::{Logical, Node, Scan},
+    scan::Table,
+    sql::Planned,
+};
+
+impl Session {
+    /// The lines of the text file, the folder's files or those that match the pattern.
+    pub fn read_text(&self, path: &str) -> Result<Dataset<String>> {
+        Ok(Dataset::new(self.clone(), scan(Table::open_text(path)?)))
+    }
+
+    /// The rows of Parquet files: of the file, the folder or the pattern.
+    pub fn read_parquet(&self, path: &str) -> Result<Dataset<Batch>> {
+        Ok(Dataset::new(self.clone(), scan(Table::open(path)?)))
+    }
+
+    /// The rows of CSV files with a header line: of the file, the folder or the pattern.
+    pub fn read_csv(&self, path: &str) -> Result<Dataset<Batch>> {
+        Ok(Dataset::new(self.clone(), scan(Table::open(path)?)))
+    }
+
+    /// The rows of a statement over this session's tables and files, to go on with.
+    pub fn sql(&self, statement: &str) -> Result<Dataset<Batch>> {
+        match self.plan_sql(statement)? {
+            Planned::Query(logical) => Ok(Dataset::new(self.clone(), logical)),
+            Planned::Explain(_) | Planned::ExplainAnalyze(_) => Err(DatasetError::ExplainInFlow.into()),
+        }
+    }
+
+    /// Rows that the program holds.
+    pub fn from_vec<T: Record>(&self, rows: Vec<T>) -> Result<Dataset<T>> {
+        let schema = schema_of::<T>();
+        let mut batches = Vec::new();
+        for chunk in rows.chunks(self.settings().rows_per_morsel) {
+            let mut builder = T::builder(chunk.len());
+            chunk.iter().for_each(|row| T::append(&mut builder, row.as_view()));
+            batches.push(build_batch::<T>(builder, &schema)?);
+        }
+        Ok(Dataset::new(self.clone(), Logical { node: Node::Values(batches), schema }))
+    }
+}
+
+fn scan(table: Arc<Table>) -> Logical {
+    let schema = Arc::clone(table.schema());
+    let columns = (0..schema.fields().len()).collect();
+    Logical { node: Node::Scan(Scan { table, columns, filters: Vec::new() }), schema }
+}

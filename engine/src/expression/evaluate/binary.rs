@@ -1,0 +1,157 @@
+//! Comparison, arithmetic and `||` on arrow's kernels.
+//!
+//! In: two values of types that the binder has made fit. Out: truths, numbers, dates, texts. Never: an integer that wraps: an
+//! overflow and a division by zero are errors of the data.
+//!
+//! Arrow compares floats by their total order, in which −0 is less than +0 and NaNs differ by their bits. In SQL −0 = +0, and here
+//! all NaN are equal and greater than every number; so floats are brought to one form before they are compared.
+
+use std::sync::Arc;
+
+use super::{Step, Value, bits, evaluator::Context, evaluator::prepare};
+use crate::{
+    batch::{
+        Batch,
+        array::{Array, ArrayRef, AsArray, Datum},
+        compute::{
+            cast,
+            kernels::{cmp, concat_elements::concat_elements_dyn, numeric},
+        },
+        datatypes::{DataType, Float32Type, Float64Type},
+    },
+    error::{Result, bug},
+    expression::{BinaryOp, Expression},
+};
+
+/// `left op right`, prepared.
+pub(super) fn step(
+    op: BinaryOp,
+    left: &Expression,
+    right: &Expression,
+    context: &Context<'_>,
+) -> Result<Box<dyn Step>> {
+    Ok(Box::new(Binary { op, left: prepare(left, context)?, right: prepare(right, context)? }))
+}
+
+/// `- input`, prepared.
+pub(super) fn negate(input: Box<dyn Step>) -> Box<dyn Step> {
+    Box::new(Negate(input))
+}
+
+struct Binary {
+    op: BinaryOp,
+    left: Box<dyn Step>,
+    right: Box<dyn Step>,
+}
+
+impl Step for Binary {
+    fn evaluate(&self, batch: &Batch) -> Result<Value> {
+        let (left, right) = (self.left.evaluate(batch)?, self.right.evaluate(batch)?);
+        // The kernel of || takes columns only.
+        if self.op == BinaryOp::Concat && left.is_scalar() != right.is_scalar() {
+            let rows = batch.num_rows();
+            let (left, right) = (left.into_array(rows)?, right.into_array(rows)?);
+            return Ok(Value::Column(concat_elements_dyn(&left, &right)?));
+        }
+        Ok(Value::like(combine(self.op, &left, &right)?, &[&left, &right]))
+    }
+}
+
+/// Puts two columns or values together; AND and OR are not among the operators.
+pub(in crate::expression) fn combine(op: BinaryOp, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef> {
+    if op.is_comparison() {
+        return compare(op, left, right);
+    }
+    Ok(match op {
+        BinaryOp::Plus => numeric::add(left, right)?,
+        BinaryOp::Minus if is_date(left) && is_date(right) => return days_between(left, right),
+        BinaryOp::Minus => numeric::sub(left, right)?,
+        BinaryOp::Multiply => numeric::mul(left, right)?,
+        BinaryOp::Divide => numeric::div(left, right)?,
+        BinaryOp::Modulo => numeric::rem(left, right)?,
+        BinaryOp::Concat => concat_elements_dyn(left.get().0, right.get().0)?,
+        BinaryOp::And | BinaryOp::Or => {
+            return Err(bug("expression", format!("{} is not put together by a kernel", op.symbol())));
+        }
+        _ => return bits::combine(op, left, right),
+    })
+}
+
+fn compare(op: BinaryOp, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef> {
+    let (left, right) = (Plain::new(left), Plain::new(right));
+    let (left, right): (&dyn Datum, &dyn Datum) = (&left, &right);
+    Ok(Arc::new(match op {
+        BinaryOp::Eq => cmp::eq(left, right)?,
+        BinaryOp::NotEq => cmp::neq(left, right)?,
+        BinaryOp::Lt => cmp::lt(left, right)?,
+        BinaryOp::LtEq => cmp::lt_eq(left, right)?,
+        BinaryOp::Gt => cmp::gt(left, right)?,
+        BinaryOp::GtEq => cmp::gt_eq(left, right)?,
+        BinaryOp::IsDistinctFrom => cmp::distinct(left, right)?,
+        BinaryOp::IsNotDistinctFrom => cmp::not_distinct(left, right)?,
+        _ => return Err(bug("expression", format!("{} is no comparison", op.symbol()))),
+    }))
+}
+
+/// A value whose floats have one form: no −0, one NaN. Other types stay as they are, not copied.
+enum Plain<'a> {
+    Same(&'a dyn Datum),
+    Floats(ArrayRef, bool),
+}
+
+impl<'a> Plain<'a> {
+    fn new(value: &'a dyn Datum) -> Plain<'a> {
+        let (array, is_scalar) = value.get();
+        match plain_floats(array) {
+            Some(floats) => Plain::Floats(floats, is_scalar),
+            None => Plain::Same(value),
+        }
+    }
+}
+
+impl Datum for Plain<'_> {
+    fn get(&self) -> (&dyn Array, bool) {
+        match self {
+            Plain::Same(value) => value.get(),
+            Plain::Floats(array, is_scalar) => (array.as_ref(), *is_scalar),
+        }
+    }
+}
+
+/// Floats with +0 for −0 and one NaN for all; `None` for other types.
+pub(super) fn plain_floats(array: &dyn Array) -> Option<ArrayRef> {
+    match array.data_type() {
+        DataType::Float64 => {
+            let plain = |value: f64| if value.is_nan() { f64::NAN } else { value + 0.0 };
+            Some(Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(plain)))
+        }
+        DataType::Float32 => {
+            let plain = |value: f32| if value.is_nan() { f32::NAN } else { value + 0.0 };
+            Some(Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(plain)))
+        }
+        _ => None,
+    }
+}
+
+fn is_date(value: &dyn Datum) -> bool {
+    matches!(value.get().0.data_type(), DataType::Date32)
+}
+
+/// Date minus date is a number of days, as in PostgreSQL; arrow would give a duration.
+fn days_between(left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef> {
+    let days = |value: &dyn Datum| -> Result<Value> {
+        let (array, is_scalar) = value.get();
+        let days = cast(&cast(array, &DataType::Int32)?, &DataType::Int64)?;
+        Ok(if is_scalar { Value::Scalar(days) } else { Value::Column(days) })
+    };
+    Ok(numeric::sub(&days(left)?, &days(right)?)?)
+}
+
+struct Negate(Box<dyn Step>);
+
+impl Step for Negate {
+    fn evaluate(&self, batch: &Batch) -> Result<Value> {
+        let value = self.0.evaluate(batch)?;
+        Ok(Value::like(numeric::neg(value.array())?, &[&value]))
+    }
+}

@@ -1,0 +1,140 @@
+//! The footer of a Parquet file: read with limits, and checked before it is believed.
+//!
+//! In: an open file. Out: its metadata and the arrow schema by which Windrow reads it. Never: reserves memory by a length that was
+//! not checked against the file's.
+
+use std::{path::Path, sync::Arc};
+
+use bytes::{Buf, Bytes};
+use parquet::{
+    arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, statistics::StatisticsConverter},
+    errors::ParquetError,
+    file::{
+        metadata::ParquetMetaDataReader,
+        reader::{ChunkReader, Length},
+    },
+};
+
+use super::ParquetFailure;
+use crate::{
+    batch::{
+        array::ArrayRef,
+        datatypes::{DataType, Field, Schema, SchemaRef},
+    },
+    error::Result,
+    limits,
+    store::OpenFile,
+};
+
+/// The metadata of one file.
+#[derive(Clone, Debug)]
+pub struct Footer {
+    pub(super) metadata: ArrowReaderMetadata,
+}
+
+const TAIL_BYTES: u64 = 8;
+
+impl Footer {
+    /// Reads it from the end of `file`, which is `bytes` long.
+    pub fn read(file: &OpenFile, path: &Path, bytes: u64) -> Result<Footer> {
+        let path = path.to_owned();
+        if bytes < TAIL_BYTES + 4 {
+            return Err(ParquetFailure::TooShort { path, bytes }.into());
+        }
+        let tail = file.read(bytes - TAIL_BYTES..bytes)?;
+        if &tail[4..] != b"PAR1" {
+            return Err(ParquetFailure::NotParquet { path }.into());
+        }
+        let footer_bytes = u64::from(tail.clone().get_u32_le());
+        let limit_bytes = limits::PARQUET_FOOTER_BYTES_MAX.min(bytes - TAIL_BYTES);
+        if footer_bytes > limit_bytes {
+            return Err(ParquetFailure::FooterTooLong { path, footer_bytes, limit_bytes }.into());
+        }
+        let offset = bytes - TAIL_BYTES - footer_bytes;
+        let failed = |source| ParquetFailure::Footer { path: path.clone(), offset, source };
+        let whole = Whole { file, bytes };
+        let metadata = Arc::new(ParquetMetaDataReader::new().parse_and_finish(&whole).map_err(failed)?);
+        for column in metadata.row_groups().iter().flat_map(|group| group.columns()) {
+            let (start, length) = column.byte_range();
+            if start.checked_add(length).is_none_or(|end| end > bytes) {
+                let beyond = ParquetError::General(format!(
+                    "a column chunk at {start} of {length} bytes lies beyond the file's end"
+                ));
+                return Err(failed(beyond).into());
+            }
+        }
+        let natural = ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new()).map_err(failed)?;
+        let schema = with_views(natural.schema());
+        let options = ArrowReaderOptions::new().with_schema(schema);
+        let metadata = ArrowReaderMetadata::try_new(metadata, options).map_err(failed)?;
+        Ok(Footer { metadata })
+    }
+
+    /// The columns.
+    pub fn schema(&self) -> &SchemaRef {
+        self.metadata.schema()
+    }
+
+    /// How many row groups there are.
+    pub fn row_group_count(&self) -> usize {
+        self.metadata.metadata().num_row_groups()
+    }
+
+    /// Rows of one row group.
+    pub fn rows(&self, row_group: usize) -> u64 {
+        self.metadata.metadata().row_group(row_group).num_rows().max(0) as u64
+    }
+
+    /// The smallest values of column `column` in each row group; NULL where unknown. `None` for types without statistics.
+    pub fn minima(&self, column: usize) -> Option<ArrayRef> {
+        let groups = self.metadata.metadata().row_groups().iter();
+        self.statistics(column)?.row_group_mins(groups).ok()
+    }
+
+    /// The largest values of column `column` in each row group; NULL where unknown. `None` for types without statistics.
+    pub fn maxima(&self, column: usize) -> Option<ArrayRef> {
+        let groups = self.metadata.metadata().row_groups().iter();
+        self.statistics(column)?.row_group_maxes(groups).ok()
+    }
+
+    fn statistics(&self, column: usize) -> Option<StatisticsConverter<'_>> {
+        let name = self.schema().field(column).name();
+        StatisticsConverter::try_new(name, self.schema(), self.metadata.parquet_schema()).ok()
+    }
+}
+
+/// `schema` with strings and binaries as views, which joins and groupings move without copying their bytes.
+fn with_views(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 => Field::clone(field).with_data_type(DataType::Utf8View),
+        DataType::Binary | DataType::LargeBinary => Field::clone(field).with_data_type(DataType::BinaryView),
+        _ => Field::clone(field),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// The file as the parquet crate wants to see it.
+struct Whole<'a> {
+    file: &'a OpenFile,
+    bytes: u64,
+}
+
+impl Length for Whole<'_> {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl ChunkReader for Whole<'_> {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(self.get_bytes(start, self.bytes.saturating_sub(start) as usize)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let end = start.checked_add(length as u64).filter(|end| *end <= self.bytes);
+        let end = end.ok_or_else(|| ParquetError::EOF(format!("{length} bytes at {start} of {}", self.bytes)))?;
+        self.file.read(start..end).map_err(|error| ParquetError::External(Box::new(error)))
+    }
+}

@@ -1,0 +1,223 @@
+//! Text: one string column, a row a line.
+//!
+//! In: the bytes of a range of a file. Out: batches of one column `line`, without its `\n` or `\r\n`. Never: copies a line; the column's
+//! views point into the bytes as they were read.
+//!
+//! A line belongs to the split in which it starts. A split therefore begins one byte early, to see whether the byte before is a
+//! line's end, and reads past its end until its last line is whole.
+
+use std::{ops::Range, path::PathBuf, sync::Arc};
+
+use bytes::Bytes;
+
+use super::Decode;
+use crate::{
+    batch::{
+        Batch,
+        array::{ArrayRef, StringViewArray, make_view},
+        buffer::{Buffer, ScalarBuffer},
+        datatypes::{DataType, Field, Schema, SchemaRef},
+    },
+    error::{Cause, Kind, Result},
+    limits,
+};
+
+/// How much is read at a time past the end of a split, to complete its last line.
+const TAIL_BYTES: u64 = 64 << 10;
+
+/// The schema of every text table.
+pub fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("line", DataType::Utf8View, false)]))
+}
+
+/// Decodes the lines that start in a range.
+pub struct TextDecoder {
+    path: PathBuf,
+    file_bytes: u64,
+    range: Range<u64>,
+    rows_per_batch: usize,
+    schema: SchemaRef,
+    asked: Option<u64>,
+    text: Vec<Bytes>,
+    block: Option<Block>,
+}
+
+/// What is being cut into lines.
+struct Block {
+    bytes: Buffer,
+    next: usize,
+}
+
+impl TextDecoder {
+    /// The lines of `path` (of `file_bytes`) that start in `range`.
+    pub fn new(path: PathBuf, file_bytes: u64, range: Range<u64>, rows_per_batch: usize) -> TextDecoder {
+        let schema = schema();
+        TextDecoder { path, file_bytes, range, rows_per_batch, schema, asked: None, text: Vec::new(), block: None }
+    }
+
+    fn error(&self, offset: u64, wrong: TextWrong) -> TextError {
+        TextError { path: self.path.clone(), offset, wrong }
+    }
+}
+
+impl Decode for TextDecoder {
+    fn wants(&mut self) -> Option<Vec<Range<u64>>> {
+        let range = match self.asked {
+            None => self.range.start.saturating_sub(1)..self.range.end,
+            Some(_) if self.block.is_some() => return None,
+            Some(end) if end >= self.file_bytes => return None,
+            Some(end) => end..self.file_bytes.min(end + TAIL_BYTES),
+        };
+        self.asked = Some(range.end);
+        Some(vec![range])
+    }
+
+    fn feed(&mut self, bytes: Vec<Bytes>) -> Result<()> {
+        self.text.extend(bytes);
+        let end = self.asked.unwrap_or_default();
+        let is_tail = self.text.len() > 1;
+        let last = self.text.last().map(|bytes| &bytes[..]).unwrap_or_default();
+        // The first newline of the tail ends the split's last line; in the split itself only its last byte can.
+        let cut = if is_tail {
+            last.iter().position(|byte| *byte == b'\n')
+        } else {
+            last.last().filter(|b| **b == b'\n').map(|_| last.len() - 1)
+        };
+        if cut.is_none() && end < self.file_bytes {
+            let length: usize = self.text.iter().map(Bytes::len).sum();
+            if length as u64 > self.range.end - self.range.start + limits::LINE_BYTES_MAX as u64 {
+                return Err(self
+                    .error(self.range.end, TextWrong::LongLine { limit_bytes: limits::LINE_BYTES_MAX })
+                    .into());
+            }
+            return Ok(());
+        }
+        let kept = cut.map_or(last.len(), |cut| cut + 1);
+        let bytes = if is_tail {
+            let length = self.text.iter().map(Bytes::len).sum();
+            let mut whole = Vec::with_capacity(length);
+            for piece in &self.text {
+                whole.extend_from_slice(piece);
+            }
+            whole.truncate(length - last.len() + kept);
+            Buffer::from_vec(whole)
+        } else {
+            Buffer::from(self.text[0].clone())
+        };
+        self.text.clear();
+        let next = if self.range.start == 0 {
+            0
+        } else {
+            bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |newline| newline + 1)
+        };
+        // The line that was cut to look at the byte before may start beyond this split.
+        let split_bytes = (self.range.end - self.range.start.saturating_sub(1)) as usize;
+        let next = if next >= split_bytes { bytes.len() } else { next };
+        self.block = Some(Block { bytes, next });
+        Ok(())
+    }
+
+    fn batch(&mut self) -> Result<Option<Batch>> {
+        let Some(block) = &mut self.block else { return Ok(None) };
+        if block.next >= block.bytes.len() {
+            return Ok(None);
+        }
+        let start = block.next;
+        let text = &block.bytes[start..];
+        let mut views = Vec::with_capacity(self.rows_per_batch.min(text.len() / 16 + 1));
+        let mut line = 0;
+        while line < text.len() && views.len() < self.rows_per_batch {
+            let rest = &text[line..];
+            let (length, step) = match memchr::memchr(b'\n', rest) {
+                Some(newline) => (newline - usize::from(newline > 0 && rest[newline - 1] == b'\r'), newline + 1),
+                None => (rest.len(), rest.len()),
+            };
+            views.push(make_view(&rest[..length], 0, (start + line) as u32));
+            line += step;
+        }
+        block.next = start + line;
+        let bytes = block.bytes.clone();
+        let column = StringViewArray::try_new(ScalarBuffer::from(views), vec![bytes], None);
+        let column = column.map_err(|_| {
+            let valid = std::str::from_utf8(&text[..line]).err().map_or(0, |error| error.valid_up_to());
+            let offset = self.range.start.saturating_sub(1) + (start + valid) as u64;
+            TextError { path: self.path.clone(), offset, wrong: TextWrong::NotUtf8 }
+        })?;
+        Ok(Some(Batch::try_new(Arc::clone(&self.schema), vec![Arc::new(column) as ArrayRef])?))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("reading {} as text at byte {offset}: {wrong}", path.display())]
+struct TextError {
+    path: PathBuf,
+    offset: u64,
+    wrong: TextWrong,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum TextWrong {
+    #[error("a line is longer than {limit_bytes} bytes")]
+    LongLine { limit_bytes: usize },
+    #[error("the bytes are not valid UTF-8")]
+    NotUtf8,
+}
+
+impl Cause for TextError {
+    fn kind(&self) -> Kind {
+        Kind::Corrupt
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::batch::array::Array;
+
+    /// Decodes all splits of `split_bytes` of the text, as a scan would.
+    fn lines(text: &[u8], split_bytes: u64, rows_per_batch: usize) -> Result<Vec<String>> {
+        let bytes = Bytes::copy_from_slice(text);
+        let mut found = Vec::new();
+        for start in (0..text.len() as u64).step_by(split_bytes as usize) {
+            let range = start..(start + split_bytes).min(text.len() as u64);
+            let mut decoder = TextDecoder::new("text".into(), text.len() as u64, range, rows_per_batch);
+            while let Some(wanted) = decoder.wants() {
+                let pieces = wanted.iter().map(|range| bytes.slice(range.start as usize..range.end as usize)).collect();
+                decoder.feed(pieces)?;
+                while let Some(batch) = decoder.batch()? {
+                    assert!(batch.num_rows() <= rows_per_batch);
+                    let column = batch.column(0).as_any().downcast_ref::<StringViewArray>().unwrap().clone();
+                    found.extend(column.iter().map(|line| line.unwrap().to_owned()));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_those_of_the_whole_text(text in "[ab\n\r]{0,200}", split_bytes in 1u64..50, rows in 1usize..10) {
+            let expected: Vec<String> = text.lines().map(str::to_owned).collect();
+            prop_assert_eq!(lines(text.as_bytes(), split_bytes, rows).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_over_many_tails_is_whole() {
+        let long = "x".repeat(3 * TAIL_BYTES as usize + 17);
+        let text = format!("a\n{long}\nb\n{long}");
+        for split_bytes in [2, 5, TAIL_BYTES + 1, 1 << 20] {
+            assert_eq!(lines(text.as_bytes(), split_bytes, 100).unwrap(), ["a", &long, "b", &long]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_told_with_its_offset() {
+        let error = lines(b"good\nbad \xff\n", 100, 10).unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert!(error.to_string().contains("byte 9"), "{error}");
+    }
+}

@@ -1,0 +1,145 @@
+//! AVX2: four lanes.
+//!
+//! In: nothing. Out: the table of kernels, when the processor has AVX2. Never: an algorithm.
+//!
+//! There is no 64-bit multiplication: three of 32 bits give its low half. It costs as much as it gains on some
+//! processors, which the bench shows; the loads, compares and stores gain.
+
+use std::arch::x86_64::*;
+
+use crate::kernel::vector::Vector;
+
+/// The table, when this processor has AVX2.
+pub(super) fn new() -> Option<&'static Kernels> {
+    is_x86_feature_detected!("avx2").then_some(&KERNELS)
+}
+
+kernels! { Avx2, "avx2", [#[target_feature(enable = "avx2")]] }
+
+#[derive(Clone, Copy)]
+pub(super) struct Avx2(__m256i);
+
+impl Vector for Avx2 {
+    /// All bits of a lane set, or none.
+    type Mask = __m256i;
+    const LANES: usize = 4;
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn splat(value: u64) -> Avx2 {
+        Avx2(_mm256_set1_epi64x(value as i64))
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn load(from: *const u64) -> Avx2 {
+        // SAFETY: the caller proves four readable values; no alignment is needed.
+        Avx2(unsafe { _mm256_loadu_si256(from.cast()) })
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn load_u32(from: *const u32) -> Avx2 {
+        // SAFETY: the caller proves four readable values, 16 bytes.
+        Avx2(_mm256_cvtepu32_epi64(unsafe { _mm_loadu_si128(from.cast()) }))
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn load_i32(from: *const i32) -> Avx2 {
+        // SAFETY: the caller proves four readable values, 16 bytes.
+        Avx2(_mm256_cvtepi32_epi64(unsafe { _mm_loadu_si128(from.cast()) }))
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn load_f32(from: *const f32) -> Avx2 {
+        // SAFETY: the caller proves four readable values, 16 bytes.
+        Avx2(_mm256_castpd_si256(_mm256_cvtps_pd(unsafe { _mm_loadu_ps(from) })))
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn load_u128(from: *const u128) -> (Avx2, Avx2) {
+        // SAFETY: the caller proves four readable values, two times 32 bytes.
+        let (front, back) = unsafe { (_mm256_loadu_si256(from.cast()), _mm256_loadu_si256(from.add(2).cast())) };
+        // Unpacking works within 128 bits and gives 0 2 1 3; the permutation puts that right.
+        let low = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_unpacklo_epi64(front, back));
+        let high = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_unpackhi_epi64(front, back));
+        (Avx2(low), Avx2(high))
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn store(self, to: *mut u64) {
+        // SAFETY: the caller proves four writable values.
+        unsafe { _mm256_storeu_si256(to.cast(), self.0) }
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn store_low_bytes(self, to: *mut u8) {
+        // The low byte of the lanes to bytes 0 and 1 in the lower 128 bits, to 2 and 3 in the upper; −1 gives zero.
+        let places = _mm256_setr_epi8(
+            0, 8, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, //
+            -1, -1, 0, 8, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+        );
+        let bytes = _mm256_shuffle_epi8(self.0, places);
+        let four = _mm_or_si128(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes));
+        // SAFETY: the caller proves four writable bytes.
+        unsafe { to.cast::<i32>().write_unaligned(_mm_cvtsi128_si32(four)) }
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn xor(self, other: Avx2) -> Avx2 {
+        Avx2(_mm256_xor_si256(self.0, other.0))
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn and(self, other: Avx2) -> Avx2 {
+        Avx2(_mm256_and_si256(self.0, other.0))
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn or(self, other: Avx2) -> Avx2 {
+        Avx2(_mm256_or_si256(self.0, other.0))
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn multiply(self, other: Avx2) -> Avx2 {
+        // (a₁2³² + a₀)(b₁2³² + b₀) = a₀b₀ + (a₁b₀ + a₀b₁)2³² below 2⁶⁴.
+        let low = _mm256_mul_epu32(self.0, other.0);
+        let cross_1 = _mm256_mul_epu32(_mm256_srli_epi64::<32>(self.0), other.0);
+        let cross_2 = _mm256_mul_epu32(self.0, _mm256_srli_epi64::<32>(other.0));
+        Avx2(_mm256_add_epi64(low, _mm256_slli_epi64::<32>(_mm256_add_epi64(cross_1, cross_2))))
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn shift_right(self, bits: u32) -> Avx2 {
+        Avx2(_mm256_srl_epi64(self.0, _mm_cvtsi32_si128(bits as i32)))
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn shift_left(self, bits: u32) -> Avx2 {
+        Avx2(_mm256_sll_epi64(self.0, _mm_cvtsi32_si128(bits as i32)))
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn equal(self, other: Avx2) -> __m256i {
+        _mm256_cmpeq_epi64(self.0, other.0)
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn greater(self, other: Avx2) -> __m256i {
+        _mm256_cmpgt_epi64(self.0, other.0)
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn select(mask: __m256i, yes: Avx2, no: Avx2) -> Avx2 {
+        Avx2(_mm256_blendv_epi8(no.0, yes.0, mask))
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn mask_from_bits(bits: u64) -> __m256i {
+        let own = _mm256_setr_epi64x(1, 2, 4, 8);
+        _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x(bits as i64), own), own)
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn is_any(mask: __m256i) -> bool {
+        _mm256_movemask_epi8(mask) != 0
+    }
+}

@@ -1,0 +1,310 @@
+//! The choice of an instruction set, once, and the table of kernels that it gives.
+//!
+//! In: what the processor says of itself. Out: `&'static Kernels`. Never: a choice per batch, or an answer that depends
+//! on it.
+//!
+//! The kernels are compiled once for each set by one macro: a `#[target_feature]` function around the generic
+//! algorithm, and a safe one around that, whose address is in the table. A table leaves its module only through `new`,
+//! which has asked the processor: to hold a table is the proof.
+
+#![allow(unsafe_code)]
+
+use std::sync::OnceLock;
+
+use super::partition::GROUPS_MAX;
+use super::scalar;
+
+/// Moves values to their groups: values, the group of each, where each group's next value goes, the place for all.
+type Scatter<T> = fn(&[T], &[u8], &mut [u32; GROUPS_MAX], &mut [T]);
+
+/// The kernels of one instruction set, as plain functions.
+///
+/// All bitmaps are 64-bit words, lowest bit first. All slices of one call have one length, except where said otherwise;
+/// the functions panic when they differ.
+pub struct Kernels {
+    pub(super) name: &'static str,
+    pub(super) fold_u64: fn(&[u64], &[u64], &mut [u64]),
+    pub(super) fold_u32: fn(&[u32], &[u64], &mut [u64]),
+    pub(super) fold_i32: fn(&[i32], &[u64], &mut [u64]),
+    pub(super) fold_f64: fn(&[f64], &[u64], &mut [u64]),
+    pub(super) fold_f32: fn(&[f32], &[u64], &mut [u64]),
+    pub(super) words_of_i128: fn(&[i128], &mut [u64]),
+    pub(super) words_of_views: fn(&[u128], &mut [u64]) -> bool,
+    pub(super) group_numbers: fn(&[u64], u32, &mut [u8]),
+    pub(super) histogram: fn(&[u8], &mut [u32; GROUPS_MAX]),
+    pub(super) row_order: fn(&[u8], &mut [u32; GROUPS_MAX], &mut [u32]),
+    pub(super) scatter_u32: Scatter<u32>,
+    pub(super) scatter_u64: Scatter<u64>,
+    pub(super) scatter_u128: Scatter<u128>,
+}
+
+impl Kernels {
+    /// The best set this processor has; asked once.
+    pub fn detect() -> &'static Kernels {
+        static CHOSEN: OnceLock<&'static Kernels> = OnceLock::new();
+        CHOSEN.get_or_init(|| Kernels::all_available().last().map_or(Kernels::portable(), |(_, kernels)| kernels))
+    }
+
+    /// What runs everywhere.
+    pub fn portable() -> &'static Kernels {
+        &portable::KERNELS
+    }
+
+    /// The specification as a table: slow, for tests and benches.
+    pub fn scalar() -> &'static Kernels {
+        &scalar::KERNELS
+    }
+
+    /// Every set this processor has, the best last, by name.
+    pub fn all_available() -> Vec<(&'static str, &'static Kernels)> {
+        let mut all = vec![Kernels::portable()];
+        #[cfg(target_arch = "x86_64")]
+        {
+            all.extend(avx2::new());
+            all.extend(avx512::new());
+        }
+        all.into_iter().map(|kernels| (kernels.name, kernels)).collect()
+    }
+
+    /// The name of the instruction set.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The group of each row, the top `group_bits` (0 to 8) of its hash; clears and fills `groups`.
+    pub fn group_numbers(&self, hashes: &[u64], group_bits: u32, groups: &mut Vec<u8>) {
+        groups.clear();
+        groups.resize(hashes.len(), 0);
+        (self.group_numbers)(hashes, group_bits, groups);
+    }
+
+    /// Adds the rows of each group to `counts`.
+    pub fn histogram(&self, groups: &[u8], counts: &mut [u32; GROUPS_MAX]) {
+        (self.histogram)(groups, counts);
+    }
+
+    /// Writes the number of each row to `order`, at its group's cursor, which moves on: a stable counting sort.
+    ///
+    /// `cursors` as of [`first_rows`](super::first_rows); `order` at least as long as the cursors go, or it panics.
+    pub fn row_order(&self, groups: &[u8], cursors: &mut [u32; GROUPS_MAX], order: &mut [u32]) {
+        (self.row_order)(groups, cursors, order);
+    }
+
+    /// Writes each value to `out`, at its group's cursor, which moves on; `out` as `order` of [`Kernels::row_order`].
+    pub fn scatter_u32(&self, values: &[u32], groups: &[u8], cursors: &mut [u32; GROUPS_MAX], out: &mut [u32]) {
+        (self.scatter_u32)(values, groups, cursors, out);
+    }
+
+    /// As [`Kernels::scatter_u32`], for 8 bytes.
+    pub fn scatter_u64(&self, values: &[u64], groups: &[u8], cursors: &mut [u32; GROUPS_MAX], out: &mut [u64]) {
+        (self.scatter_u64)(values, groups, cursors, out);
+    }
+
+    /// As [`Kernels::scatter_u32`], for 16 bytes: decimals, views of strings.
+    pub fn scatter_u128(&self, values: &[u128], groups: &[u8], cursors: &mut [u32; GROUPS_MAX], out: &mut [u128]) {
+        (self.scatter_u128)(values, groups, cursors, out);
+    }
+}
+
+/// `kernels! { Vector, "name", #[target_feature(...)] }`: the algorithms compiled for one instruction set, as
+/// `KERNELS`.
+macro_rules! kernels {
+    // One entry: the generic algorithm under the features, and a safe function around it.
+    (@entry [$($feature:tt)*] $name:ident($($argument:ident: $type:ty),*) $(-> $answer:ty)? = $algorithm:expr) => {
+        fn $name($($argument: $type),*) $(-> $answer)? {
+            $($feature)*
+            unsafe fn inner($($argument: $type),*) $(-> $answer)? {
+                // SAFETY: `inner` is compiled for the processor that its caller promises. Some algorithms are safe.
+                #[allow(unused_unsafe)]
+                unsafe { $algorithm($($argument),*) }
+            }
+            // SAFETY: the table is handed out by `new` alone, after the processor said that it has these features.
+            unsafe { inner($($argument),*) }
+        }
+    };
+    ($vector:ty, $name:literal, $feature:tt) => {
+        use crate::kernel::{Kernels, hash, partition::{self, GROUPS_MAX}, scatter};
+
+        kernels! { @entry $feature fold_u64(values: &[u64], validity: &[u64], hashes: &mut [u64])
+            = hash::fold::<$vector, u64> }
+        kernels! { @entry $feature fold_u32(values: &[u32], validity: &[u64], hashes: &mut [u64])
+            = hash::fold::<$vector, u32> }
+        kernels! { @entry $feature fold_i32(values: &[i32], validity: &[u64], hashes: &mut [u64])
+            = hash::fold::<$vector, i32> }
+        kernels! { @entry $feature fold_f64(values: &[f64], validity: &[u64], hashes: &mut [u64])
+            = hash::fold::<$vector, f64> }
+        kernels! { @entry $feature fold_f32(values: &[f32], validity: &[u64], hashes: &mut [u64])
+            = hash::fold::<$vector, f32> }
+        kernels! { @entry $feature words_of_i128(values: &[i128], words: &mut [u64])
+            = hash::words_of_i128::<$vector> }
+        kernels! { @entry $feature words_of_views(views: &[u128], words: &mut [u64]) -> bool
+            = hash::words_of_views::<$vector> }
+        kernels! { @entry $feature group_numbers(hashes: &[u64], group_bits: u32, groups: &mut [u8])
+            = partition::group_numbers::<$vector> }
+        kernels! { @entry $feature histogram(groups: &[u8], counts: &mut [u32; GROUPS_MAX])
+            = partition::histogram }
+        kernels! { @entry $feature row_order(groups: &[u8], cursors: &mut [u32; GROUPS_MAX], order: &mut [u32])
+            = scatter::row_order }
+        kernels! { @entry $feature
+            scatter_u32(values: &[u32], groups: &[u8], cursors: &mut [u32; GROUPS_MAX], out: &mut [u32])
+            = scatter::scatter::<u32> }
+        kernels! { @entry $feature
+            scatter_u64(values: &[u64], groups: &[u8], cursors: &mut [u32; GROUPS_MAX], out: &mut [u64])
+            = scatter::scatter::<u64> }
+        kernels! { @entry $feature
+            scatter_u128(values: &[u128], groups: &[u8], cursors: &mut [u32; GROUPS_MAX], out: &mut [u128])
+            = scatter::scatter::<u128> }
+
+        pub(super) static KERNELS: Kernels = Kernels {
+            name: $name, fold_u64, fold_u32, fold_i32, fold_f64, fold_f32, words_of_i128, words_of_views, group_numbers,
+            histogram, row_order, scatter_u32, scatter_u64, scatter_u128,
+        };
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
+/// One lane, no features: for every processor.
+mod portable {
+    kernels! { u64, "portable", [] }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::kernel::testing::cases;
+    use crate::kernel::{first_rows, group_of};
+
+    /// Calls `check` with each instruction set of this machine.
+    fn with_each(check: impl Fn(&Kernels)) {
+        for (_, kernels) in Kernels::all_available() {
+            check(kernels);
+        }
+    }
+
+    /// A function of the table, on `values` and `validity`, answers as its scalar twin.
+    macro_rules! assert_folds_as_scalar {
+        ($kernel:ident, $values:expr, $validity:expr, $seed:expr) => {
+            with_each(|kernels| {
+                for validity in [&[][..], &$validity] {
+                    let start: Vec<u64> = (0..$values.len() as u64).map(|row| scalar::mix($seed ^ row)).collect();
+                    let (mut expected, mut hashes) = (start.clone(), start);
+                    (Kernels::scalar().$kernel)($values, validity, &mut expected);
+                    (kernels.$kernel)($values, validity, &mut hashes);
+                    assert_eq!(hashes, expected, "{} of {}", stringify!($kernel), kernels.name());
+                }
+            })
+        };
+    }
+
+    /// Floats of every kind, the awkward ones often.
+    fn floats() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            any::<u64>().prop_map(f64::from_bits),
+            prop::sample::select(vec![0.0, -0.0, f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 5e-324]),
+        ]
+    }
+
+    /// Views with no more than 12 bytes, or of a length that says that they are elsewhere.
+    fn views() -> impl Strategy<Value = u128> {
+        (any::<u128>(), 0u32..20).prop_map(|(bytes, length)| match length {
+            13.. => bytes >> 32 << 32 | u128::from(length),
+            0 => 0,
+            _ => bytes >> (128 - 8 * length) << 32 | u128::from(length),
+        })
+    }
+
+    proptest! {
+        #![proptest_config(cases(256))]
+
+        #[test]
+        fn folds_agree_with_scalar(
+            values in prop::collection::vec(any::<u64>(), 0..200), floats in prop::collection::vec(floats(), 0..200),
+            bits: [u64; 4], seed: u64,
+        ) {
+            let narrow: Vec<u32> = values.iter().map(|value| *value as u32).collect();
+            let signed: Vec<i32> = values.iter().map(|value| *value as i32).collect();
+            let singles: Vec<f32> = floats.iter().map(|float| *float as f32).collect();
+            assert_folds_as_scalar!(fold_u64, &values, bits, seed);
+            assert_folds_as_scalar!(fold_u32, &narrow, bits, seed);
+            assert_folds_as_scalar!(fold_i32, &signed, bits, seed);
+            assert_folds_as_scalar!(fold_f64, &floats, bits, seed);
+            assert_folds_as_scalar!(fold_f32, &singles, bits, seed);
+        }
+
+        #[test]
+        fn words_agree_with_scalar(
+            wide in prop::collection::vec(prop_oneof![any::<i128>(), any::<i64>().prop_map(i128::from)], 0..100),
+            views in prop::collection::vec(views(), 0..100),
+        ) {
+            with_each(|kernels| {
+                let (mut expected, mut words) = (vec![0; wide.len()], vec![0; wide.len()]);
+                (Kernels::scalar().words_of_i128)(&wide, &mut expected);
+                (kernels.words_of_i128)(&wide, &mut words);
+                assert_eq!(words, expected, "{}", kernels.name());
+
+                let (mut expected, mut words) = (vec![0; views.len()], vec![0; views.len()]);
+                let some_long = (Kernels::scalar().words_of_views)(&views, &mut expected);
+                assert_eq!((kernels.words_of_views)(&views, &mut words), some_long, "{}", kernels.name());
+                for (word, view) in words.iter_mut().zip(&views) {
+                    if *view as u32 > 12 {
+                        *word = 0;
+                    }
+                }
+                assert_eq!(words, expected, "{}", kernels.name());
+            });
+        }
+
+        #[test]
+        fn rows_go_to_their_groups(
+            hashes in prop::collection::vec(prop_oneof![any::<u64>(), Just(u64::MAX)], 0..300), group_bits in 0u32..=8,
+        ) {
+            with_each(|kernels| {
+                let scalar = Kernels::scalar();
+                let (mut expected, mut groups) = (Vec::new(), vec![9]);
+                scalar.group_numbers(&hashes, group_bits, &mut expected);
+                kernels.group_numbers(&hashes, group_bits, &mut groups);
+                assert_eq!(groups, expected);
+                assert!(hashes.iter().zip(&groups).all(|(hash, group)| group_of(*hash, 1 << group_bits) == *group));
+
+                let (mut expected, mut counts) = ([1; GROUPS_MAX], [1; GROUPS_MAX]);
+                scalar.histogram(&groups, &mut expected);
+                kernels.histogram(&groups, &mut counts);
+                assert_eq!(counts, expected);
+
+                let firsts = first_rows(&counts.map(|count| count - 1));
+                let mut order = vec![u32::MAX; groups.len()];
+                let mut cursors = firsts;
+                kernels.row_order(&groups, &mut cursors, &mut order);
+                let mut stable: Vec<u32> = (0..groups.len() as u32).collect();
+                stable.sort_by_key(|row| groups[*row as usize]);
+                assert_eq!(order, stable);
+
+                let narrow: Vec<u32> = hashes.iter().map(|hash| *hash as u32 ^ 1).collect();
+                let wide: Vec<u128> = hashes.iter().map(|hash| u128::from(*hash) << 7).collect();
+                let (mut out_32, mut out_64, mut out_128) =
+                    (vec![0; hashes.len()], vec![0; hashes.len()], vec![0; hashes.len()]);
+                kernels.scatter_u32(&narrow, &groups, &mut { firsts }, &mut out_32);
+                kernels.scatter_u64(&hashes, &groups, &mut { firsts }, &mut out_64);
+                kernels.scatter_u128(&wide, &groups, &mut { firsts }, &mut out_128);
+                for (place, row) in order.iter().map(|row| *row as usize).enumerate() {
+                    assert_eq!((out_32[place], out_64[place], out_128[place]), (narrow[row], hashes[row], wide[row]));
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn the_choice_is_one_of_the_available_and_stays() {
+        let chosen = Kernels::detect();
+        assert!(std::ptr::eq(chosen, Kernels::detect()));
+        assert!(Kernels::all_available().iter().any(|(_, kernels)| std::ptr::eq(*kernels, chosen)));
+        assert_eq!(Kernels::all_available()[0].0, Kernels::portable().name());
+    }
+}

@@ -1,0 +1,313 @@
+//! The specification: what every kernel answers, written as plainly as it can be said.
+//!
+//! In: the same arguments as the kernels. Out: the answer by definition. Never: a trick; this file is read to learn
+//! what is right, and the property tests hold every instruction set to it.
+//!
+//! # The row hash, version 1, fixed for ever
+//!
+//! A value has one 64-bit *word*. A row's hash folds the words of its columns from left to right:
+//!
+//! ```text
+//! hash = SEED;  for each column:  hash = mix(hash ^ word)
+//! ```
+//!
+//! `mix` is a bijection of 64 bits that mixes all of them (Stafford's variant 13, the finalizer of SplitMix64: Steele,
+//! Lea & Flood 2014), so one column of at most eight bytes never collides, and every bit of the hash may be used: 63–56
+//! group, 55–48 sub-partition, 47–32 tag and salt, 31–0 table. Longer values fold their parts first, `fold(a, b) =
+//! mix(a) ^ b`:
+//!
+//! | value | word |
+//! |---|---|
+//! | null | `NULL_WORD` |
+//! | boolean | 0 or 1 |
+//! | i8 … i64, date, time, timestamp, duration, interval of months | sign-extended to i64 |
+//! | u8 … u64 | zero-extended |
+//! | f16, f32, f64 | bits of the f64, after −0 became +0 and every NaN became `NAN_BITS` |
+//! | decimal of any width | words from the lowest, without those above that only extend the sign; folded |
+//! | interval of days and milliseconds | days, low half; milliseconds, high half |
+//! | interval of months, days, nanoseconds | the word (months, low half; days, high half), folded with nanoseconds |
+//! | string, binary, up to 8 bytes | the bytes, little-endian, zero-padded, ^ length × `LENGTH_FACTOR` |
+//! | up to 16 bytes | the first eight as above, folded with the other bytes, little-endian, zero-padded |
+//! | longer | XXH3-64 of the bytes, seed 0 |
+//! | list (also large, fixed-size, map) | the length, folded with the word of each element |
+//! | struct | the number of fields, folded with the word of each |
+//! | dictionary | the word of the value it stands for |
+//!
+//! So equal integers agree, of any width, signed or not, and so do decimals with the unscaled number (equal decimals of
+//! another scale do not), and strings and binary however they are stored.
+//!
+//! Multiplications keep 64 bits, so four or eight lanes do them at once; XXH3 is taken where it is best, on long
+//! strings.
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, IntervalUnit, i256};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{KernelError, Kernels, partition::GROUPS_MAX};
+
+/// What a row's hash starts from: the first digits of π.
+pub const SEED: u64 = 0x243f_6a88_85a3_08d3;
+/// The word of a null: the next digits of π.
+pub const NULL_WORD: u64 = 0x1319_8a2e_0370_7344;
+/// Tells strings that differ in trailing zero bytes only: 2⁶⁴ over the golden ratio.
+pub const LENGTH_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+/// The bits that stand for every NaN.
+pub const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
+/// First factor of `mix`.
+pub const MIX_FACTOR_1: u64 = 0xbf58_476d_1ce4_e5b9;
+/// Second factor of `mix`.
+pub const MIX_FACTOR_2: u64 = 0x94d0_49bb_1331_11eb;
+
+/// A bijection of 64 bits in which each bit of the answer depends on each bit given.
+#[inline]
+pub fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(MIX_FACTOR_1);
+    x = (x ^ (x >> 27)).wrapping_mul(MIX_FACTOR_2);
+    x ^ (x >> 31)
+}
+
+/// The word of two parts of one value.
+#[inline]
+pub fn fold_parts(first: u64, second: u64) -> u64 {
+    mix(first) ^ second
+}
+
+/// The word of a float.
+#[inline]
+pub fn word_of_f64(value: f64) -> u64 {
+    if value.is_nan() {
+        NAN_BITS
+    } else if value == 0.0 {
+        0
+    } else {
+        value.to_bits()
+    }
+}
+
+/// The word of a number given as two's complement words, lowest first.
+pub fn word_of_wide(words: &[u64]) -> u64 {
+    let mut kept = words.len();
+    while kept > 1 && words[kept - 1] == ((words[kept - 2] as i64) >> 63) as u64 {
+        kept -= 1;
+    }
+    words[1..kept].iter().fold(words[0], |folded, &word| fold_parts(folded, word))
+}
+
+/// The word of a decimal of 128 bits.
+pub fn word_of_i128(value: i128) -> u64 {
+    word_of_wide(&[value as u64, (value >> 64) as u64])
+}
+
+/// The word of a decimal of 256 bits.
+pub fn word_of_i256(value: i256) -> u64 {
+    let (low, high) = value.to_parts();
+    word_of_wide(&[low as u64, (low >> 64) as u64, high as u64, (high >> 64) as u64])
+}
+
+/// The word of a string or of binary.
+pub fn word_of_bytes(bytes: &[u8]) -> u64 {
+    if bytes.len() > 16 {
+        return xxh3_64(bytes);
+    }
+    let mut padded = [0; 16];
+    padded[..bytes.len()].copy_from_slice(bytes);
+    let both = u128::from_le_bytes(padded);
+    let first = both as u64 ^ (bytes.len() as u64).wrapping_mul(LENGTH_FACTOR);
+    if bytes.len() > 8 { fold_parts(first, (both >> 64) as u64) } else { first }
+}
+
+/// The hash of each row of `columns`, by definition.
+pub fn hash_rows(columns: &[arrow::array::ArrayRef]) -> Result<Vec<u64>, KernelError> {
+    let rows = columns.first().ok_or(KernelError::NoColumns)?.len();
+    let mut hashes = Vec::with_capacity(rows);
+    for row in 0..rows {
+        let mut hash = SEED;
+        for column in columns {
+            hash = mix(hash ^ word(column.as_ref(), row)?);
+        }
+        hashes.push(hash);
+    }
+    Ok(hashes)
+}
+
+/// The word of one value.
+pub fn word(array: &dyn Array, row: usize) -> Result<u64, KernelError> {
+    if array.is_null(row) {
+        return Ok(NULL_WORD);
+    }
+    let data = array.to_data();
+    let list = |elements: &dyn Array, range: std::ops::Range<usize>| {
+        let length = range.len() as u64;
+        range.into_iter().try_fold(length, |folded, element| Ok(fold_parts(folded, word(elements, element)?)))
+    };
+    Ok(match array.data_type() {
+        DataType::Null => NULL_WORD,
+        DataType::Boolean => u64::from(array.as_boolean().value(row)),
+        DataType::Int8 => data.buffer::<i8>(0)[row] as i64 as u64,
+        DataType::Int16 => data.buffer::<i16>(0)[row] as i64 as u64,
+        DataType::Int32
+        | DataType::Date32
+        | DataType::Time32(_)
+        | DataType::Decimal32(..)
+        | DataType::Interval(IntervalUnit::YearMonth) => data.buffer::<i32>(0)[row] as i64 as u64,
+        DataType::Int64
+        | DataType::Date64
+        | DataType::Time64(_)
+        | DataType::Timestamp(..)
+        | DataType::Duration(_)
+        | DataType::Decimal64(..) => data.buffer::<i64>(0)[row] as u64,
+        DataType::UInt8 => u64::from(data.buffer::<u8>(0)[row]),
+        DataType::UInt16 => u64::from(data.buffer::<u16>(0)[row]),
+        DataType::UInt32 => u64::from(data.buffer::<u32>(0)[row]),
+        DataType::UInt64 => data.buffer::<u64>(0)[row],
+        DataType::Float16 => word_of_f64(array.as_primitive::<arrow::datatypes::Float16Type>().value(row).to_f64()),
+        DataType::Float32 => word_of_f64(f64::from(data.buffer::<f32>(0)[row])),
+        DataType::Float64 => word_of_f64(data.buffer::<f64>(0)[row]),
+        DataType::Decimal128(..) => word_of_i128(data.buffer::<i128>(0)[row]),
+        DataType::Decimal256(..) => word_of_i256(data.buffer::<i256>(0)[row]),
+        DataType::Interval(IntervalUnit::DayTime) => {
+            let parts = data.buffer::<i32>(0);
+            u64::from(parts[2 * row] as u32) | u64::from(parts[2 * row + 1] as u32) << 32
+        }
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            let value = array.as_primitive::<arrow::datatypes::IntervalMonthDayNanoType>().value(row);
+            let calendar = u64::from(value.months as u32) | u64::from(value.days as u32) << 32;
+            fold_parts(calendar, value.nanoseconds as u64)
+        }
+        DataType::Utf8 => word_of_bytes(array.as_string::<i32>().value(row).as_bytes()),
+        DataType::LargeUtf8 => word_of_bytes(array.as_string::<i64>().value(row).as_bytes()),
+        DataType::Utf8View => word_of_bytes(array.as_string_view().value(row).as_bytes()),
+        DataType::Binary => word_of_bytes(array.as_binary::<i32>().value(row)),
+        DataType::LargeBinary => word_of_bytes(array.as_binary::<i64>().value(row)),
+        DataType::BinaryView => word_of_bytes(array.as_binary_view().value(row)),
+        DataType::FixedSizeBinary(_) => word_of_bytes(array.as_fixed_size_binary().value(row)),
+        DataType::Dictionary(..) => {
+            let dictionary = array.as_any_dictionary();
+            word(dictionary.values().as_ref(), dictionary.normalized_keys()[row])?
+        }
+        DataType::List(_) => {
+            let lists = array.as_list::<i32>();
+            list(lists.values(), lists.offsets()[row] as usize..lists.offsets()[row + 1] as usize)?
+        }
+        DataType::LargeList(_) => {
+            let lists = array.as_list::<i64>();
+            list(lists.values(), lists.offsets()[row] as usize..lists.offsets()[row + 1] as usize)?
+        }
+        DataType::FixedSizeList(_, _) => {
+            let value = array.as_fixed_size_list().value(row);
+            list(&value, 0..value.len())?
+        }
+        DataType::Map(..) => {
+            let maps = array.as_map();
+            list(maps.entries(), maps.offsets()[row] as usize..maps.offsets()[row + 1] as usize)?
+        }
+        DataType::Struct(fields) => array
+            .as_struct()
+            .columns()
+            .iter()
+            .try_fold(fields.len() as u64, |folded, field| Ok(fold_parts(folded, word(field, row)?)))?,
+        other => return Err(KernelError::Unsupported { data_type: other.clone() }),
+    })
+}
+
+// ── one plain twin for each entry of `Kernels` ──
+
+/// The row is valid; an empty bitmap says that all are.
+fn is_valid(validity: &[u64], row: usize) -> bool {
+    validity.is_empty() || validity[row / 64] >> (row % 64) & 1 == 1
+}
+
+fn fold_by<T: Copy>(values: &[T], validity: &[u64], hashes: &mut [u64], word: impl Fn(T) -> u64) {
+    assert_eq!(values.len(), hashes.len());
+    for (row, hash) in hashes.iter_mut().enumerate() {
+        *hash = mix(*hash ^ if is_valid(validity, row) { word(values[row]) } else { NULL_WORD });
+    }
+}
+
+fn fold_u64(values: &[u64], validity: &[u64], hashes: &mut [u64]) {
+    fold_by(values, validity, hashes, |value| value);
+}
+
+fn fold_u32(values: &[u32], validity: &[u64], hashes: &mut [u64]) {
+    fold_by(values, validity, hashes, u64::from);
+}
+
+fn fold_i32(values: &[i32], validity: &[u64], hashes: &mut [u64]) {
+    fold_by(values, validity, hashes, |value| value as i64 as u64);
+}
+
+fn fold_f64(values: &[f64], validity: &[u64], hashes: &mut [u64]) {
+    fold_by(values, validity, hashes, word_of_f64);
+}
+
+fn fold_f32(values: &[f32], validity: &[u64], hashes: &mut [u64]) {
+    fold_by(values, validity, hashes, |value| word_of_f64(f64::from(value)));
+}
+
+fn words_of_i128(values: &[i128], words: &mut [u64]) {
+    assert_eq!(values.len(), words.len());
+    for (word, value) in words.iter_mut().zip(values) {
+        *word = word_of_i128(*value);
+    }
+}
+
+fn words_of_views(views: &[u128], words: &mut [u64]) -> bool {
+    assert_eq!(views.len(), words.len());
+    let mut some_long = false;
+    for (word, view) in words.iter_mut().zip(views) {
+        let length = *view as u32 as usize;
+        some_long |= length > 12;
+        if length <= 12 {
+            *word = word_of_bytes(&view.to_le_bytes()[4..4 + length]);
+        }
+    }
+    some_long
+}
+
+fn group_numbers(hashes: &[u64], group_bits: u32, groups: &mut [u8]) {
+    assert_eq!(hashes.len(), groups.len());
+    for (group, hash) in groups.iter_mut().zip(hashes) {
+        *group = if group_bits == 0 { 0 } else { (hash >> (64 - group_bits)) as u8 };
+    }
+}
+
+fn histogram(groups: &[u8], counts: &mut [u32; GROUPS_MAX]) {
+    for group in groups {
+        counts[usize::from(*group)] += 1;
+    }
+}
+
+fn row_order(groups: &[u8], cursors: &mut [u32; GROUPS_MAX], order: &mut [u32]) {
+    for (row, group) in groups.iter().enumerate() {
+        let cursor = &mut cursors[usize::from(*group)];
+        order[*cursor as usize] = row as u32;
+        *cursor += 1;
+    }
+}
+
+fn scatter<T: Copy>(values: &[T], groups: &[u8], cursors: &mut [u32; GROUPS_MAX], out: &mut [T]) {
+    assert_eq!(values.len(), groups.len());
+    for (value, group) in values.iter().zip(groups) {
+        let cursor = &mut cursors[usize::from(*group)];
+        out[*cursor as usize] = *value;
+        *cursor += 1;
+    }
+}
+
+/// The plain twins as a table, for tests and benches.
+pub(super) static KERNELS: Kernels = Kernels {
+    name: "scalar",
+    fold_u64,
+    fold_u32,
+    fold_i32,
+    fold_f64,
+    fold_f32,
+    words_of_i128,
+    words_of_views,
+    group_numbers,
+    histogram,
+    row_order,
+    scatter_u32: scatter::<u32>,
+    scatter_u64: scatter::<u64>,
+    scatter_u128: scatter::<u128>,
+};

@@ -1,0 +1,210 @@
+//! The few operations a kernel is written in: lanes of 64 bits, as a trait.
+//!
+//! In: pointers into slices whose bounds the caller has proven. Out: lanes. Never: an algorithm; those stand in `hash`
+//! and `partition`, once, for every implementation of [`Vector`].
+//!
+//! Implemented by `u64` itself (one lane, any processor; also the tail of every loop) and in `arch/` by one type for
+//! each instruction set. Methods that only compute are unsafe for one reason: the processor must have the instructions.
+
+#![allow(unsafe_code)]
+
+/// Some lanes of 64 bits.
+///
+/// # Safety
+///
+/// Each method asks that the processor has the instruction set of the implementation; those that take a pointer, that
+/// `LANES` elements stand there. No alignment is asked for.
+pub(super) trait Vector: Copy {
+    /// One truth for each lane.
+    type Mask: Copy;
+    /// How many lanes: a divisor of 64, so that the bits of a bitmap's word never straddle two vectors.
+    const LANES: usize;
+
+    /// The same value in each lane.
+    ///
+    /// # Safety
+    /// As the trait says.
+    unsafe fn splat(value: u64) -> Self;
+    /// `LANES` values.
+    ///
+    /// # Safety
+    /// `LANES` values are readable at `from`.
+    unsafe fn load(from: *const u64) -> Self;
+    /// Zero-extended.
+    ///
+    /// # Safety
+    /// `LANES` values are readable at `from`.
+    unsafe fn load_u32(from: *const u32) -> Self;
+    /// Sign-extended.
+    ///
+    /// # Safety
+    /// `LANES` values are readable at `from`.
+    unsafe fn load_i32(from: *const i32) -> Self;
+    /// Bits of the values widened to f64.
+    ///
+    /// # Safety
+    /// `LANES` values are readable at `from`.
+    unsafe fn load_f32(from: *const f32) -> Self;
+    /// The low halves and the high halves.
+    ///
+    /// # Safety
+    /// `LANES` values are readable at `from`.
+    unsafe fn load_u128(from: *const u128) -> (Self, Self);
+    /// Writes `LANES` values.
+    ///
+    /// # Safety
+    /// `LANES` values are writable at `to`.
+    unsafe fn store(self, to: *mut u64);
+    /// Writes the lowest byte of each lane.
+    ///
+    /// # Safety
+    /// `LANES` bytes are writable at `to`.
+    unsafe fn store_low_bytes(self, to: *mut u8);
+
+    /// Bits that differ.
+    ///
+    /// # Safety
+    /// As the trait says.
+    unsafe fn xor(self, other: Self) -> Self;
+    /// Bits set in both.
+    ///
+    /// # Safety
+    /// As the trait says.
+    unsafe fn and(self, other: Self) -> Self;
+    /// Bits set in one of both.
+    ///
+    /// # Safety
+    /// As the trait says.
+    unsafe fn or(self, other: Self) -> Self;
+    /// The low 64 bits of the product.
+    ///
+    /// # Safety
+    /// As the trait says.
+    unsafe fn multiply(self, other: Self) -> Self;
+    /// Towards the low end, zeros from above; at most 63 bits.
+    ///
+    /// # Safety
+    /// As the trait says.
+    unsafe fn shift_right(self, bits: u32) -> Self;
+    /// Towards the high end; at most 63 bits.
+    ///
+    /// # Safety
+    /// As the trait says.
+    unsafe fn shift_left(self, bits: u32) -> Self;
+
+    /// Lanes that are equal.
+    ///
+    /// # Safety
+    /// As the trait says.
+    unsafe fn equal(self, other: Self) -> Self::Mask;
+    /// Lanes greater than `other`'s, as signed numbers.
+    ///
+    /// # Safety
+    /// As the trait says.
+    unsafe fn greater(self, other: Self) -> Self::Mask;
+    /// `yes` where the mask is true, `no` elsewhere.
+    ///
+    /// # Safety
+    /// As the trait says.
+    unsafe fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+    /// Lane k is true when bit k is set; higher bits are ignored.
+    ///
+    /// # Safety
+    /// As the trait says.
+    unsafe fn mask_from_bits(bits: u64) -> Self::Mask;
+    /// Some lane is true.
+    ///
+    /// # Safety
+    /// As the trait says.
+    unsafe fn is_any(mask: Self::Mask) -> bool;
+}
+
+impl Vector for u64 {
+    type Mask = bool;
+    const LANES: usize = 1;
+
+    #[inline(always)]
+    unsafe fn splat(value: u64) -> u64 {
+        value
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const u64) -> u64 {
+        // SAFETY: the caller proves one readable value.
+        unsafe { from.read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn load_u32(from: *const u32) -> u64 {
+        // SAFETY: the caller proves one readable value.
+        u64::from(unsafe { from.read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn load_i32(from: *const i32) -> u64 {
+        // SAFETY: the caller proves one readable value.
+        (unsafe { from.read_unaligned() }) as i64 as u64
+    }
+    #[inline(always)]
+    unsafe fn load_f32(from: *const f32) -> u64 {
+        // SAFETY: the caller proves one readable value.
+        f64::from(unsafe { from.read_unaligned() }).to_bits()
+    }
+    #[inline(always)]
+    unsafe fn load_u128(from: *const u128) -> (u64, u64) {
+        // SAFETY: the caller proves one readable value.
+        let both = unsafe { from.read_unaligned() };
+        (both as u64, (both >> 64) as u64)
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut u64) {
+        // SAFETY: the caller proves one writable value.
+        unsafe { to.write_unaligned(self) }
+    }
+    #[inline(always)]
+    unsafe fn store_low_bytes(self, to: *mut u8) {
+        // SAFETY: the caller proves one writable byte.
+        unsafe { to.write(self as u8) }
+    }
+    #[inline(always)]
+    unsafe fn xor(self, other: u64) -> u64 {
+        self ^ other
+    }
+    #[inline(always)]
+    unsafe fn and(self, other: u64) -> u64 {
+        self & other
+    }
+    #[inline(always)]
+    unsafe fn or(self, other: u64) -> u64 {
+        self | other
+    }
+    #[inline(always)]
+    unsafe fn multiply(self, other: u64) -> u64 {
+        self.wrapping_mul(other)
+    }
+    #[inline(always)]
+    unsafe fn shift_right(self, bits: u32) -> u64 {
+        self >> bits
+    }
+    #[inline(always)]
+    unsafe fn shift_left(self, bits: u32) -> u64 {
+        self << bits
+    }
+    #[inline(always)]
+    unsafe fn equal(self, other: u64) -> bool {
+        self == other
+    }
+    #[inline(always)]
+    unsafe fn greater(self, other: u64) -> bool {
+        self as i64 > other as i64
+    }
+    #[inline(always)]
+    unsafe fn select(mask: bool, yes: u64, no: u64) -> u64 {
+        if mask { yes } else { no }
+    }
+    #[inline(always)]
+    unsafe fn mask_from_bits(bits: u64) -> bool {
+        bits & 1 == 1
+    }
+    #[inline(always)]
+    unsafe fn is_any(mask: bool) -> bool {
+        mask
+    }
+}

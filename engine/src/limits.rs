@@ -1,0 +1,53 @@
+//! Every bound of the engine: its unit, where the number comes from, and what must hold between them.
+//!
+//! A queue, a retry, a window or a length read from outside without a line here is a mistake. Lengths of formats stand in
+//! the module that draws the format, beside the drawing.
+
+/// Fewest rows of a morsel. Below it the cost of handing out a morsel is more than its work; tests go down to here.
+pub const ROWS_PER_MORSEL_MIN: usize = 1;
+/// Most rows of a morsel: row numbers inside a batch are `u32`, and a batch must fit in cache several times over.
+pub const ROWS_PER_MORSEL_MAX: usize = 1 << 20;
+/// Rows of a morsel unless set: 16 columns of 8 bytes are 2 MiB, what one core's L2 holds twice.
+pub const ROWS_PER_MORSEL: usize = 16_384;
+
+/// Most threads of one node.
+pub const THREADS_MAX: usize = 1_024;
+/// Threads that do file I/O: blocked in the kernel most of the time, so few are enough to keep one disk busy.
+pub const IO_THREADS: usize = 2;
+/// Requests that may wait for an I/O thread; a scan asks for far fewer (see [`SPLITS_AHEAD`]).
+pub const IO_QUEUE: usize = 4_096;
+/// Splits a scan reads ahead of each thread that works on it: one being decoded, one coming.
+pub const SPLITS_AHEAD: usize = 2;
+/// Largest piece of one positioned read.
+pub const READ_BYTES_MAX: usize = 16 << 20;
+
+/// Rows of a split of a text or CSV file, in bytes of the file: enough that opening it does not count.
+pub const TEXT_SPLIT_BYTES: u64 = 16 << 20;
+/// Longest line of a text file; a file with a longer one is not text.
+pub const LINE_BYTES_MAX: usize = 64 << 20;
+/// Largest footer of a Parquet file that is read at all: the length comes from outside.
+pub const PARQUET_FOOTER_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of a CSV file that are read to find its columns' types.
+pub const CSV_SAMPLE_BYTES: u64 = 4 << 20;
+/// Rows of a CSV file that are looked at to find its columns' types.
+pub const CSV_SAMPLE_ROWS: usize = 20_000;
+/// Most files of one table.
+pub const FILES_PER_TABLE_MAX: usize = 100_000;
+
+/// Most relations whose join order is searched exhaustively (3^n steps); above it the order is greedy.
+pub const JOIN_ORDER_EXHAUSTIVE_MAX: usize = 10;
+/// Deepest nesting of a query's plan and expressions that is walked by recursion.
+pub const PLAN_DEPTH_MAX: usize = 512;
+/// Longest SQL text.
+pub const SQL_BYTES_MAX: usize = 4 << 20;
+/// Rows of an answer that are collected in memory, unless they are written to files.
+pub const COLLECT_ROWS_MAX: usize = 1 << 30;
+
+/// Memory of a job unless set: what nearly every laptop has free, and less than the machines of the tests.
+pub const MEMORY_FRACTION: f64 = 0.75;
+/// Least memory a session accepts.
+pub const MEMORY_BYTES_MIN: u64 = 1 << 20;
+
+const _: () = assert!(ROWS_PER_MORSEL_MIN <= ROWS_PER_MORSEL && ROWS_PER_MORSEL <= ROWS_PER_MORSEL_MAX);
+const _: () = assert!(ROWS_PER_MORSEL_MAX <= u32::MAX as usize);
+const _: () = assert!(THREADS_MAX * SPLITS_AHEAD <= IO_QUEUE);

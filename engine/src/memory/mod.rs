@@ -1,0 +1,9 @@
+//! Memory is asked for: one governor a process, a reservation in hand before a buffer grows.
+//!
+//! In: requests of operators. Out: [`Reservation`]s, or an error that says who held what. Never: allocates; it counts.
+
+mod governor; // Governor: the budget and who holds how much of it
+mod reservation; // Reservation: a share of the budget, given back when dropped
+
+pub use governor::{Governor, OverBudget};
+pub use reservation::Reservation;

@@ -1,0 +1,60 @@
+//! A share of the budget, held by one operator, given back when it is dropped.
+//!
+//! In: how many bytes the holder is about to hold. Out: leave to do so. Never: shared between threads; each has its own.
+
+use std::sync::Arc;
+
+use super::Governor;
+use crate::error::Result;
+
+/// Bytes granted to one holder.
+#[derive(Debug)]
+pub struct Reservation {
+    governor: Arc<Governor>,
+    holder: &'static str,
+    /// What the holder said it holds; never more than `granted_bytes`.
+    bytes: u64,
+    /// What the governor granted: `bytes`, rounded up so that few requests reach the shared counter.
+    granted_bytes: u64,
+}
+
+/// Grants are rounded up to this, so that a growing table asks a few times and not once a morsel.
+const GRANT_BYTES: u64 = 64 << 10;
+
+impl Reservation {
+    pub(super) fn new(governor: Arc<Governor>, holder: &'static str) -> Reservation {
+        Reservation { governor, holder, bytes: 0, granted_bytes: 0 }
+    }
+
+    /// Asks for `bytes` more.
+    pub fn grow(&mut self, bytes: u64) -> Result<()> {
+        self.resize(self.bytes.saturating_add(bytes))
+    }
+
+    /// Asks for as much as makes it `bytes`, or gives the rest back.
+    pub fn resize(&mut self, bytes: u64) -> Result<()> {
+        let wanted = bytes.div_ceil(GRANT_BYTES).saturating_mul(GRANT_BYTES);
+        if wanted > self.granted_bytes {
+            self.governor.grant(self.holder, wanted - self.granted_bytes)?;
+            self.granted_bytes = wanted;
+        } else if wanted < self.granted_bytes {
+            self.governor.give_back(self.holder, self.granted_bytes - wanted);
+            self.granted_bytes = wanted;
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.granted_bytes > 0 {
+            self.governor.give_back(self.holder, self.granted_bytes);
+        }
+    }
+}

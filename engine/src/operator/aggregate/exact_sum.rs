@@ -1,0 +1,497 @@
+//! Sums of floats without an error: the order of the rows cannot be seen in them.
+//!
+//! In: `f64`s, by group. Out: the real number that is their sum, rounded once when it is asked for. Never: an intermediate rounding.
+//!
+//! ```text
+//!   2^1023 ·········· 2^47 │◄──────── window, i128 ────────►│ 2^-80 ·········· 2^-1074
+//!          far: digits     │ sign and 127 bits, lsb 2^-80   │     far: digits
+//! ```
+//! Nearly all values have all their bits in a window of 128 bits, so an addition is a shift and an `i128` addition. A value that has
+//! bits outside of it, or a sum that leaves it, goes to *digits* of 32 bits in `i64`s, as many as are needed to cover it, and carried
+//! rarely (after Kulisch; Neal, "Fast exact summation using small and large superaccumulators", 2015). What a group's sum is does
+//! not depend on which part went where. Squares have a window of their own, twice as wide. Any NaN, or infinities of both signs,
+//! give NaN; a sum of nothing but zeros is +0.
+
+use super::big::{Big, quotient_i128};
+
+/// The lowest bit of the window is `2^-WINDOW_SCALE`: prices to 1e-8 and their products fit, and sums up to 1e14.
+const WINDOW_SCALE: i32 = 80;
+/// A mantissa shifted by more would touch the window's sign.
+const SHIFT_MAX: u64 = 127 - 53 - 1;
+/// Biased exponent of a float whose mantissa stands at the lowest bit of the window.
+const EXPONENT_LEAST: u64 = 1075 - WINDOW_SCALE as u64;
+const MANTISSA: u64 = (1 << 52) - 1;
+
+/// The window's number for `value`, if it fits and is quickly seen to.
+#[inline(always)]
+fn near(value: f64) -> Option<i128> {
+    let bits = value.to_bits();
+    let shift = (bits >> 52 & 0x7ff).wrapping_sub(EXPONENT_LEAST);
+    if shift > SHIFT_MAX {
+        return None;
+    }
+    let magnitude = i128::from(bits & MANTISSA | 1 << 52) << shift;
+    Some(if (bits as i64) < 0 { -magnitude } else { magnitude })
+}
+
+/// A finite value as `±mantissa · 2^exponent`, the mantissa odd or 0.
+fn parts(value: f64) -> (bool, u64, i32) {
+    let bits = value.to_bits();
+    let biased = (bits >> 52 & 0x7ff) as i32;
+    let mantissa = bits & MANTISSA | if biased == 0 { 0 } else { 1 << 52 };
+    let zeros = if mantissa == 0 { 0 } else { mantissa.trailing_zeros() };
+    ((bits as i64) < 0, mantissa >> zeros, biased.max(1) - 1075 + zeros as i32)
+}
+
+/// A number as digits that cover the part of the real line it needs.
+#[derive(Clone, Debug, Default)]
+struct Digits {
+    /// Weight of the first digit: `2^(32·first)`.
+    first: i32,
+    /// The number is the sum of `digits[i] · 2^(32·(first+i))`. Invariant: each is less than `2^62` in magnitude.
+    digits: Vec<i64>,
+    /// Additions since the last carry; each adds less than `2^33` to a digit.
+    additions: u32,
+}
+
+impl Digits {
+    fn add(&mut self, is_negative: bool, mantissa: u128, exponent: i32) {
+        if mantissa == 0 {
+            return;
+        }
+        if self.additions == 1 << 28 {
+            self.carry();
+        }
+        self.additions += 1;
+        let (first, shift) = (exponent.div_euclid(32), exponent.rem_euclid(32));
+        let count = (128 - mantissa.leading_zeros()).div_ceil(32) as i32 + 1;
+        self.cover(first, first + count);
+        let mut rest = mantissa;
+        for digit in (first - self.first) as usize.. {
+            if rest == 0 {
+                break;
+            }
+            let part = u64::from(rest as u32) << shift;
+            let (low, high) = (i64::from(part as u32), (part >> 32) as i64);
+            self.digits[digit] += if is_negative { -low } else { low };
+            self.digits[digit + 1] += if is_negative { -high } else { high };
+            rest >>= 32;
+        }
+    }
+
+    fn add_digits(&mut self, other: &Digits) {
+        for (i, digit) in other.digits.iter().enumerate() {
+            self.add(*digit < 0, u128::from(digit.unsigned_abs()), 32 * (other.first + i as i32));
+        }
+    }
+
+    /// Makes room for the digits of weights `2^(32·from)` to `2^(32·to)`.
+    fn cover(&mut self, from: i32, to: i32) {
+        if self.digits.is_empty() {
+            self.first = from;
+        }
+        if from < self.first {
+            self.digits.splice(0..0, (from..self.first).map(|_| 0));
+            self.first = from;
+        }
+        let count = (to - self.first) as usize;
+        if count > self.digits.len() {
+            self.digits.resize(count, 0);
+        }
+    }
+
+    /// Brings all digits but the last between 0 and 2^32.
+    fn carry(&mut self) {
+        self.digits.push(0);
+        for i in 1..self.digits.len() {
+            let carry = self.digits[i - 1] >> 32;
+            self.digits[i - 1] -= carry << 32;
+            self.digits[i] += carry;
+        }
+        // The last digit holds the sign; while it is small there is no need for one above it.
+        if let [.., below, last] = &mut self.digits[..]
+            && (-(1 << 16)..1 << 16).contains(last)
+        {
+            *below += *last << 32;
+            self.digits.pop();
+        }
+        self.additions = 0;
+    }
+
+    /// The number as a whole one, times two to the power given beside it.
+    fn whole(&self) -> (Big, i32) {
+        (Big::from_digits(&self.digits), 32 * self.first)
+    }
+}
+
+/// What does not fit into the window of a group.
+#[derive(Clone, Debug, Default)]
+struct Far {
+    digits: Digits,
+    has_nan: bool,
+    has_plus_infinity: bool,
+    has_minus_infinity: bool,
+}
+
+impl Far {
+    fn merge(&mut self, other: &Far) {
+        self.digits.add_digits(&other.digits);
+        self.has_nan |= other.has_nan;
+        self.has_plus_infinity |= other.has_plus_infinity;
+        self.has_minus_infinity |= other.has_minus_infinity;
+    }
+
+    /// The sum, if it is not a finite number.
+    fn special(&self) -> Option<f64> {
+        match (self.has_plus_infinity, self.has_minus_infinity) {
+            _ if self.has_nan => Some(f64::NAN),
+            (true, true) => Some(f64::NAN),
+            (true, false) => Some(f64::INFINITY),
+            (false, true) => Some(f64::NEG_INFINITY),
+            (false, false) => None,
+        }
+    }
+}
+
+/// The far parts of some groups; nothing at all while there is none.
+#[derive(Debug, Default)]
+struct FarParts {
+    parts: Vec<Option<Box<Far>>>,
+    /// How many there are, for the memory they hold.
+    count: usize,
+}
+
+/// A far part with its first digits, about.
+const FAR_BYTES: u64 = 160;
+
+impl FarParts {
+    fn of(&mut self, group: usize) -> &mut Far {
+        if self.parts.len() <= group {
+            self.parts.resize_with((group + 1).next_power_of_two(), || None);
+        }
+        let count = &mut self.count;
+        self.parts[group].get_or_insert_with(|| {
+            *count += 1;
+            Box::default()
+        })
+    }
+
+    fn get(&self, group: usize) -> Option<&Far> {
+        self.parts.get(group)?.as_deref()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.parts.capacity() as u64 * 8 + self.count as u64 * FAR_BYTES
+    }
+}
+
+/// One exact sum a group.
+#[derive(Debug, Default)]
+pub(super) struct ExactSums {
+    windows: Vec<i128>,
+    far: FarParts,
+}
+
+impl ExactSums {
+    /// Bytes of a group that stays in its window.
+    pub(super) const BYTES_PER_GROUP: u64 = 16;
+
+    /// Makes room for groups `0..groups`; new sums are 0.
+    pub(super) fn resize(&mut self, groups: usize) {
+        self.windows.resize(groups, 0);
+    }
+
+    /// Bytes held beside [`Self::BYTES_PER_GROUP`].
+    pub(super) fn far_bytes(&self) -> u64 {
+        self.far.bytes()
+    }
+
+    /// Adds one value.
+    #[inline(always)]
+    pub(super) fn add(&mut self, group: usize, value: f64) {
+        match near(value) {
+            Some(addend) => self.add_near(group, addend),
+            None => self.add_far(group, value),
+        }
+    }
+
+    #[inline(always)]
+    fn add_near(&mut self, group: usize, addend: i128) {
+        let window = &mut self.windows[group];
+        match window.checked_add(addend) {
+            Some(sum) => *window = sum,
+            None => self.leave_window(group, addend),
+        }
+    }
+
+    /// The window is full: its content becomes digits.
+    #[cold]
+    fn leave_window(&mut self, group: usize, addend: i128) {
+        let window = std::mem::replace(&mut self.windows[group], addend);
+        self.far.of(group).digits.add(window < 0, window.unsigned_abs(), -WINDOW_SCALE);
+    }
+
+    #[inline(never)]
+    fn add_far(&mut self, group: usize, value: f64) {
+        if value == 0.0 {
+            return;
+        }
+        if !value.is_finite() {
+            let far = self.far.of(group);
+            far.has_nan |= value.is_nan();
+            far.has_plus_infinity |= value == f64::INFINITY;
+            far.has_minus_infinity |= value == f64::NEG_INFINITY;
+            return;
+        }
+        let (is_negative, mantissa, exponent) = parts(value);
+        let bit_count = 64 - mantissa.leading_zeros() as i32;
+        if exponent >= -WINDOW_SCALE && exponent + WINDOW_SCALE + bit_count < 127 {
+            let magnitude = i128::from(mantissa) << (exponent + WINDOW_SCALE);
+            self.add_near(group, if is_negative { -magnitude } else { magnitude });
+        } else {
+            self.far.of(group).digits.add(is_negative, u128::from(mantissa), exponent);
+        }
+    }
+
+    /// Adds the sum of `from` in `other` to the one of `group`.
+    pub(super) fn merge(&mut self, group: usize, other: &ExactSums, from: usize) {
+        self.add_near(group, other.windows[from]);
+        if let Some(far) = other.far.get(from) {
+            self.far.of(group).merge(far);
+        }
+    }
+
+    /// The sum divided by `divisor`, rounded once.
+    pub(super) fn quotient(&self, group: usize, divisor: u64) -> f64 {
+        let Some(far) = self.far.get(group) else {
+            return quotient_i128(self.windows[group], -WINDOW_SCALE, divisor);
+        };
+        if let Some(special) = far.special() {
+            return special;
+        }
+        let (sum, exponent) = self.whole(group);
+        sum.quotient(exponent, &[divisor])
+    }
+
+    /// The finite sum as a whole number and a power of two.
+    fn whole(&self, group: usize) -> (Big, i32) {
+        let mut digits = self.far.get(group).map(|far| far.digits.clone()).unwrap_or_default();
+        let window = self.windows[group];
+        digits.add(window < 0, window.unsigned_abs(), -WINDOW_SCALE);
+        digits.whole()
+    }
+}
+
+/// One exact sum of squares a group.
+#[derive(Debug, Default)]
+pub(super) struct ExactSquares {
+    /// Low and high half of a number of 256 bits; the lowest bit is `2^(-2·WINDOW_SCALE)`.
+    windows: Vec<(u128, i128)>,
+    far: FarParts,
+}
+
+impl ExactSquares {
+    /// Bytes of a group that stays in its window.
+    pub(super) const BYTES_PER_GROUP: u64 = 32;
+
+    /// Makes room for groups `0..groups`; new sums are 0.
+    pub(super) fn resize(&mut self, groups: usize) {
+        self.windows.resize(groups, (0, 0));
+    }
+
+    /// Bytes held beside [`Self::BYTES_PER_GROUP`].
+    pub(super) fn far_bytes(&self) -> u64 {
+        self.far.bytes()
+    }
+
+    /// Adds the square of `value`. What is not finite is ignored: the sum of the values themselves tells it.
+    #[inline]
+    pub(super) fn add_square(&mut self, group: usize, value: f64) {
+        let bits = value.to_bits();
+        let shift = (bits >> 52 & 0x7ff).wrapping_sub(EXPONENT_LEAST);
+        if shift <= SHIFT_MAX {
+            let mantissa = u128::from(bits & MANTISSA | 1 << 52);
+            self.add_near(group, wide_shifted(mantissa * mantissa, 2 * shift as u32));
+        } else if value.is_finite() && value != 0.0 {
+            let (_, mantissa, exponent) = parts(value);
+            let square = u128::from(mantissa) * u128::from(mantissa);
+            self.far.of(group).digits.add(false, square, 2 * exponent);
+        }
+    }
+
+    #[inline(always)]
+    fn add_near(&mut self, group: usize, (low, high): (u128, i128)) {
+        let window = &mut self.windows[group];
+        let (sum_low, carry) = window.0.overflowing_add(low);
+        match window.1.checked_add(high).and_then(|sum| sum.checked_add(i128::from(carry))) {
+            Some(sum_high) => *window = (sum_low, sum_high),
+            None => self.leave_window(group, (low, high)),
+        }
+    }
+
+    #[cold]
+    fn leave_window(&mut self, group: usize, addend: (u128, i128)) {
+        let window = std::mem::replace(&mut self.windows[group], addend);
+        add_wide(&mut self.far.of(group).digits, window);
+    }
+
+    /// Adds the sum of `from` in `other` to the one of `group`.
+    pub(super) fn merge(&mut self, group: usize, other: &ExactSquares, from: usize) {
+        self.add_near(group, other.windows[from]);
+        if let Some(far) = other.far.get(from) {
+            self.far.of(group).merge(far);
+        }
+    }
+
+    fn whole(&self, group: usize) -> (Big, i32) {
+        let mut digits = self.far.get(group).map(|far| far.digits.clone()).unwrap_or_default();
+        add_wide(&mut digits, self.windows[group]);
+        digits.whole()
+    }
+}
+
+/// `value · 2^shift` in 256 bits; `shift` is less than 256 and nothing is shifted out.
+#[inline(always)]
+fn wide_shifted(value: u128, shift: u32) -> (u128, i128) {
+    match shift {
+        0 => (value, 0),
+        1..128 => (value << shift, (value >> (128 - shift)) as i128),
+        _ => (0, (value << (shift - 128)) as i128),
+    }
+}
+
+/// Adds a window of squares, which is never negative.
+fn add_wide(digits: &mut Digits, (low, high): (u128, i128)) {
+    digits.add(false, low, -2 * WINDOW_SCALE);
+    digits.add(high < 0, high.unsigned_abs(), 128 - 2 * WINDOW_SCALE);
+}
+
+/// The variance of `count` values, rounded once: `(count·Σx² − (Σx)²) / (count·divisor)`. `divisor`: `count` for a population, one
+/// less for a sample; not 0.
+pub(super) fn variance(sums: &ExactSums, squares: &ExactSquares, group: usize, count: u64, divisor: u64) -> f64 {
+    if sums.far.get(group).is_some_and(|far| far.special().is_some()) {
+        return f64::NAN;
+    }
+    let (sum, sum_exponent) = sums.whole(group);
+    let (square, square_exponent) = squares.whole(group);
+    let left = square.times(&Big::from_u64(count));
+    let right = sum.times(&sum);
+    let exponent = square_exponent.min(2 * sum_exponent);
+    let left = left.shifted((square_exponent - exponent) as u32);
+    let right = right.shifted((2 * sum_exponent - exponent) as u32);
+    left.minus(&right).quotient(exponent, &[count, divisor])
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sum(values: &[f64]) -> f64 {
+        let mut sums = ExactSums::default();
+        sums.resize(1);
+        values.iter().for_each(|value| sums.add(0, *value));
+        sums.quotient(0, 1)
+    }
+
+    /// By definition: whole multiples of 2^-1074, added up in digits of 32 bits.
+    fn oracle(values: &[f64]) -> f64 {
+        let mut digits = vec![0_i64; 70];
+        for value in values {
+            let (is_negative, mantissa, exponent) = parts(*value);
+            for bit in 0..64 {
+                if mantissa >> bit & 1 == 1 {
+                    let place = (exponent + bit + 1074) as usize;
+                    digits[place / 32] += if is_negative { -1 << (place % 32) } else { 1 << (place % 32) };
+                }
+            }
+        }
+        Big::from_digits(&digits).quotient(-1074, &[])
+    }
+
+    #[test]
+    fn extremes_and_cancellation() {
+        assert_eq!(sum(&[1e308, 1e308, -1e308, -1e308, 5e-324]), 5e-324);
+        assert_eq!(sum(&[1e308, 1e308]), f64::INFINITY);
+        assert_eq!(sum(&[1e308, 1e308, -1e308]), 1e308);
+        assert_eq!(sum(&[0.1; 10]), 1.0);
+        assert_eq!(sum(&[1e100, 1.0, -1e100]), 1.0);
+        assert_eq!(sum(&[5e-324, 5e-324]), 1e-323);
+        assert_eq!(sum(&[-0.0, -0.0]).to_bits(), 0);
+        assert_eq!(sum(&[f64::MIN_POSITIVE, -5e-324]), f64::MIN_POSITIVE - 5e-324);
+        assert!(sum(&[f64::NAN, 1.0]).is_nan());
+        assert!(sum(&[f64::INFINITY, f64::NEG_INFINITY]).is_nan());
+        assert_eq!(sum(&[f64::NEG_INFINITY, 1e308, 1e308]), f64::NEG_INFINITY);
+        // The window overflows: each is a quarter of what it holds.
+        assert_eq!(sum(&[f64::powi(2.0, 45); 9]), 9.0 * f64::powi(2.0, 45));
+        assert_eq!(sum(&[-f64::powi(2.0, 45); 9]), -9.0 * f64::powi(2.0, 45));
+    }
+
+    #[test]
+    fn many_carries() {
+        let mut digits = Digits::default();
+        for i in 0..1_000_i64 {
+            digits.add(i % 3 != 0, u128::MAX >> (i % 100), (i % 7) as i32 * 10 - 30);
+            if i % 5 == 0 {
+                let before = digits.whole();
+                digits.carry();
+                let after = digits.whole();
+                assert_eq!(before.0.quotient(before.1, &[]), after.0.quotient(after.1, &[]));
+            }
+        }
+        assert!(digits.digits.len() < 12, "{}", digits.digits.len());
+    }
+
+    #[test]
+    fn variances() {
+        let variance_of = |values: &[f64], divisor: u64| {
+            let (mut sums, mut squares) = (ExactSums::default(), ExactSquares::default());
+            sums.resize(1);
+            squares.resize(1);
+            for value in values {
+                sums.add(0, *value);
+                squares.add_square(0, *value);
+            }
+            variance(&sums, &squares, 0, values.len() as u64, divisor)
+        };
+        assert_eq!(variance_of(&[1.0, 2.0, 3.0, 4.0], 3), 5.0 / 3.0);
+        assert_eq!(variance_of(&[1e9 + 1.0, 1e9 + 2.0, 1e9 + 3.0], 3), 2.0 / 3.0);
+        assert_eq!(variance_of(&[0.1, 0.1, 0.1], 2), 0.0);
+        assert_eq!(variance_of(&[1e200, -1e200], 1), f64::INFINITY);
+        assert_eq!(variance_of(&[1e-200, 3e-200], 2), 0.0);
+        let large = f64::powi(2.0, 500);
+        assert_eq!(variance_of(&[large, 3.0 * large], 2), large * large);
+        assert!(variance_of(&[f64::INFINITY, 1.0], 1).is_nan());
+    }
+
+    fn any_float() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            any::<f64>().prop_filter("finite", |value| value.is_finite()),
+            -1e6..1e6_f64,
+            (-1e9..1e9_f64, -60..60_i32).prop_map(|(value, exponent)| value * f64::powi(2.0, exponent)),
+            Just(0.0),
+            Just(-1e308),
+            Just(1e308),
+            Just(5e-324),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn is_the_rounded_exact_sum(values in prop::collection::vec(any_float(), 0..60), cut in 0..60_usize) {
+            let expected = oracle(&values);
+            prop_assert_eq!(sum(&values).to_bits(), expected.to_bits());
+            // The same through two tables and a merge, in another order.
+            let (mut left, mut right) = (ExactSums::default(), ExactSums::default());
+            left.resize(1);
+            right.resize(3);
+            for (i, value) in values.iter().enumerate().rev() {
+                if i < cut { left.add(0, *value) } else { right.add(2, *value) }
+            }
+            left.merge(0, &right, 2);
+            prop_assert_eq!(left.quotient(0, 1).to_bits(), expected.to_bits());
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! One table of groups with its states: what a thread fills, and what comes of merging.
+//!
+//! In: batches, or groups of another table. Out: columns. Never: updates a state before the groups of the whole batch are known.
+//!
+//! Rows are counted once for all calls. Of each input only the rows that do *not* count are noted, NULLs and what a filter left out:
+//! `count = rows − missing`, and where no value is NULL nothing is to be done.
+
+use std::{ops::Range, sync::Arc};
+
+use super::{
+    distinct::Distinct,
+    index::Index,
+    keys::{RowKeys, Visit},
+    spec::{Input, Plan},
+    states::{self, Rows, State},
+};
+use crate::{
+    batch::{
+        Batch,
+        array::{Array, ArrayRef, Int64Array, RecordBatchOptions, new_null_array},
+        buffer::{BooleanBuffer, NullBuffer},
+        canonical_floats, compute,
+        datatypes::DataType,
+    },
+    error::{Result, bug},
+    expression::{AggregateFunction, Evaluator},
+    kernel,
+    memory::Reservation,
+};
+
+/// Groups and what is known of each.
+pub(super) struct Groups {
+    plan: Arc<Plan>,
+    index: Index,
+    /// Rows of each group; empty if no call needs it.
+    rows: Vec<u64>,
+    seen: Vec<Seen>,
+    states: Vec<Box<dyn State>>,
+    reservation: Reservation,
+}
+
+/// How many values of an input each group has seen.
+struct Seen {
+    /// Rows that do not count, by group; groups at the end may be absent, they have none.
+    missing: Vec<u64>,
+    /// The values, for an input that counts each once.
+    distinct: Option<Distinct>,
+    /// Distinct values by group, once all tables are one.
+    distinct_counts: Vec<u64>,
+}
+
+/// Buffers that are filled again for each batch.
+#[derive(Default)]
+pub(super) struct Scratch {
+    hashes: Vec<u64>,
+    keys: RowKeys,
+    groups: Vec<u32>,
+}
+
+impl Groups {
+    /// No groups, or the one group of no keys. `reservation` gives an empty one.
+    pub(super) fn new(plan: &Arc<Plan>, reservation: &dyn Fn() -> Reservation) -> Result<Groups> {
+        let distinct = |input: &Input| match input.is_distinct {
+            true => Distinct::new(input, reservation()).map(Some),
+            false => Ok(None),
+        };
+        let distinct = plan.inputs.iter().map(distinct).collect::<Result<Vec<_>>>()?;
+        Groups::of(plan, Index::new(&plan.key_types)?, distinct, reservation())
+    }
+
+    /// No groups, with keys in the form they have here.
+    pub(super) fn like(&self, reservation: &dyn Fn() -> Reservation) -> Result<Groups> {
+        let distinct = |seen: &Seen| seen.distinct.as_ref().map(|distinct| distinct.like(reservation())).transpose();
+        let distinct = self.seen.iter().map(distinct).collect::<Result<Vec<_>>>()?;
+        Groups::of(&self.plan, self.index.like()?, distinct, reservation())
+    }
+
+    fn of(plan: &Arc<Plan>, index: Index, distinct: Vec<Option<Distinct>>, reservation: Reservation) -> Result<Groups> {
+        let seen = |distinct| Seen { missing: Vec::new(), distinct, distinct_counts: Vec::new() };
+        let state = |spec: &super::spec::StateSpec| {
+            let data_type = &plan.inputs[spec.input].types[0];
+            states::new_state(spec.kind, data_type)
+                .ok_or_else(|| bug("aggregate", "a state was planned that is not there"))
+        };
+        let mut groups = Groups {
+            plan: Arc::clone(plan),
+            index,
+            rows: Vec::new(),
+            seen: distinct.into_iter().map(seen).collect(),
+            states: plan.states.iter().map(state).collect::<Result<_>>()?,
+            reservation,
+        };
+        groups.resize();
+        Ok(groups)
+    }
+
+    /// How many groups there are.
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// There are no key columns.
+    pub(super) fn is_single(&self) -> bool {
+        self.index.is_single()
+    }
+
+    /// The hash of each group.
+    pub(super) fn hashes(&self) -> &[u64] {
+        self.index.hashes()
+    }
+
+    /// The sets of distinct values, by input.
+    pub(super) fn distinct(&self) -> impl Iterator<Item = Option<&Distinct>> {
+        self.seen.iter().map(|seen| seen.distinct.as_ref())
+    }
+
+    /// The forms of the keys and of each input's pairs.
+    pub(super) fn levels(&self) -> Vec<usize> {
+        let distinct = self.distinct().map(|distinct| distinct.map_or(0, Distinct::level));
+        std::iter::once(self.index.level()).chain(distinct).collect()
+    }
+
+    /// Brings keys and pairs into the forms of `levels`, which are not lower.
+    pub(super) fn raise(&mut self, levels: &[usize]) -> Result<()> {
+        self.index.raise(levels[0])?;
+        for (seen, level) in self.seen.iter_mut().zip(&levels[1..]) {
+            if let Some(distinct) = &mut seen.distinct {
+                distinct.raise(*level)?;
+            }
+        }
+        self.account()
+    }
+
+    /// Takes the rows of a batch in.
+    pub(super) fn push(&mut self, batch: &Batch, scratch: &mut Scratch) -> Result<()> {
+        let plan = Arc::clone(&self.plan);
+        let Scratch { hashes, keys, groups } = scratch;
+        if self.is_single() {
+            groups.clear();
+            groups.resize(batch.num_rows(), 0);
+        } else {
+            let columns: Vec<ArrayRef> = plan
+                .keys
+                .iter()
+                .zip(plan.key_types.iter())
+                .map(|(key, data_type)| Ok(canonical_floats(&column_of(key, data_type, batch)?)))
+                .collect::<Result<_>>()?;
+            kernel::hash_columns(&columns, hashes)?;
+            let (per_group, far) = (self.bytes_per_group(), self.far_bytes());
+            let reservation = &mut self.reservation;
+            let grow = &mut |groups: usize| reservation.resize(groups as u64 * per_group + far);
+            self.index.assign(&columns, keys, Visit { hashes, groups, grow })?;
+        }
+        self.resize();
+        if plan.counts_rows() {
+            count_rows(groups, &mut self.rows);
+        }
+        for (number, input) in plan.inputs.iter().enumerate() {
+            self.push_input(number, input, groups, batch)?;
+        }
+        self.account()
+    }
+
+    fn push_input(&mut self, number: usize, input: &Input, groups: &[u32], batch: &Batch) -> Result<()> {
+        let columns: Vec<ArrayRef> = input
+            .arguments
+            .iter()
+            .zip(&input.types)
+            .map(|(argument, data_type)| column_of(argument, data_type, batch))
+            .collect::<Result<_>>()?;
+        let valid = valid_rows(input, &columns, batch)?;
+        let seen = &mut self.seen[number];
+        if let Some(distinct) = &mut seen.distinct {
+            return distinct.insert(groups, &columns, valid.as_ref());
+        }
+        let group_count = self.index.len();
+        if let Some(valid) = &valid {
+            seen.missing.resize(group_count, 0);
+            (!valid).set_indices().for_each(|row| seen.missing[groups[row] as usize] += 1);
+        }
+        let rows = Rows { groups, valid: valid.as_ref(), group_count };
+        for (spec, state) in self.plan.states.iter().zip(&mut self.states) {
+            if spec.input == number {
+                state.update(&rows, &columns[0]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in `groups` of `other`, and of each input's pairs there those of `pairs`. The forms of both tables are the same.
+    pub(super) fn merge(
+        &mut self,
+        other: &Groups,
+        groups: &[u32],
+        pairs: &[&[u32]],
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let Scratch { hashes, keys, groups: into } = scratch;
+        if self.is_single() {
+            into.clear();
+            into.push(0);
+        } else {
+            hashes.clear();
+            hashes.extend(groups.iter().map(|group| other.hashes()[*group as usize]));
+            let (per_group, far) = (self.bytes_per_group(), self.far_bytes());
+            let reservation = &mut self.reservation;
+            let grow = &mut |groups: usize| reservation.resize(groups as u64 * per_group + far);
+            self.index.reserve(groups.len(), grow)?;
+            self.index.assign_from(&other.index, groups, keys, Visit { hashes, groups: into, grow })?;
+        }
+        self.resize();
+        if self.plan.counts_rows() {
+            for (from, into) in groups.iter().zip(into.iter()) {
+                self.rows[*into as usize] += other.rows[*from as usize];
+            }
+        }
+        for (state, other) in self.states.iter_mut().zip(&other.states) {
+            state.merge(other.as_ref(), groups, into)?;
+        }
+        let len = self.len();
+        for ((seen, other_seen), pairs) in self.seen.iter_mut().zip(&other.seen).zip(pairs) {
+            if let (Some(distinct), Some(other_distinct)) = (&mut seen.distinct, &other_seen.distinct) {
+                let mut new_numbers = vec![0; other.len()];
+                groups.iter().zip(into.iter()).for_each(|(from, into)| new_numbers[*from as usize] = *into);
+                distinct.merge(other_distinct, pairs, &new_numbers)?;
+            }
+            if !other_seen.missing.is_empty() {
+                seen.missing.resize(len, 0);
+                for (from, into) in groups.iter().zip(into.iter()) {
+                    seen.missing[*into as usize] += other_seen.missing.get(*from as usize).copied().unwrap_or(0);
+                }
+            }
+        }
+        self.account()
+    }
+
+    /// No more comes: what counts each value once is computed now.
+    pub(super) fn seal(&mut self) -> Result<()> {
+        self.resize();
+        let group_count = self.len();
+        let Groups { plan, seen, states, .. } = self;
+        for (number, seen) in seen.iter_mut().enumerate() {
+            let Some(distinct) = seen.distinct.take() else { continue };
+            seen.distinct_counts.resize(group_count, 0);
+            distinct.visit(&mut |groups, values| {
+                count_rows(groups, &mut seen.distinct_counts);
+                let rows = Rows { groups, valid: None, group_count };
+                for (spec, state) in plan.states.iter().zip(states.iter_mut()) {
+                    if spec.input == number {
+                        state.update(&rows, values);
+                    }
+                }
+            })?;
+        }
+        self.account()
+    }
+
+    /// These groups' keys and results. Only after [`Groups::seal`].
+    pub(super) fn columns(&self, groups: Range<usize>) -> Result<Batch> {
+        let ids: Vec<u32> = (groups.start as u32..groups.end as u32).collect();
+        let mut columns = self.index.columns(&ids)?;
+        for call in &self.plan.calls {
+            let counts = self.counts(call.input, groups.clone());
+            columns.push(match (call.function, call.state) {
+                (AggregateFunction::Count, _) => {
+                    Arc::new(Int64Array::from_iter_values(counts.into_iter().map(|count| count as i64)))
+                }
+                (_, Some(state)) => self.states[state].finish(groups.clone(), &counts, call)?,
+                (_, None) => new_null_array(&call.returns, groups.len()),
+            });
+        }
+        for (column, field) in columns.iter_mut().zip(self.plan.output.fields()) {
+            if column.data_type() != field.data_type() {
+                *column = compute::cast(column, field.data_type())?;
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(groups.len()));
+        Ok(Batch::try_new_with_options(Arc::clone(&self.plan.output), columns, &options)?)
+    }
+
+    /// How many values of an input these groups have seen.
+    fn counts(&self, input: usize, groups: Range<usize>) -> Vec<u64> {
+        let seen = &self.seen[input];
+        if self.plan.inputs[input].is_distinct {
+            return seen.distinct_counts[groups].to_vec();
+        }
+        let missing = |group: usize| seen.missing.get(group).copied().unwrap_or(0);
+        groups.map(|group| self.rows[group] - missing(group)).collect()
+    }
+
+    fn resize(&mut self) {
+        let len = self.len();
+        if self.plan.counts_rows() {
+            self.rows.resize(len, 0);
+        }
+        self.states.iter_mut().for_each(|state| state.resize(len));
+    }
+
+    fn bytes_per_group(&self) -> u64 {
+        let states: u64 = self.states.iter().map(|state| state.bytes_per_group()).sum();
+        self.index.bytes_per_group() + 8 + states
+    }
+
+    /// Bytes that do not depend on the number of groups.
+    fn far_bytes(&self) -> u64 {
+        let states: u64 = self.states.iter().map(|state| state.far_bytes()).sum();
+        let missing: u64 = self.seen.iter().map(|seen| seen.missing.capacity() as u64 * 8).sum();
+        self.index.arena_bytes() + states + missing
+    }
+
+    fn account(&mut self) -> Result<()> {
+        let bytes = self.index.capacity() as u64 * self.bytes_per_group() + self.far_bytes();
+        self.reservation.resize(bytes)
+    }
+}
+
+/// The values of `evaluator` for the rows of `batch`, dictionaries looked up.
+fn column_of(evaluator: &Evaluator, data_type: &DataType, batch: &Batch) -> Result<ArrayRef> {
+    let column = evaluator.evaluate(batch)?.into_array(batch.num_rows())?;
+    if column.data_type() == data_type { Ok(column) } else { Ok(compute::cast(&column, data_type)?) }
+}
+
+/// The rows that count: no argument is NULL, the filter is true. `None` if all do.
+fn valid_rows(input: &Input, columns: &[ArrayRef], batch: &Batch) -> Result<Option<BooleanBuffer>> {
+    let mut valid: Option<NullBuffer> = None;
+    for column in columns {
+        valid = NullBuffer::union(valid.as_ref(), column.logical_nulls().as_ref());
+    }
+    let mut valid = valid.filter(|nulls| nulls.null_count() > 0).map(|nulls| nulls.inner().clone());
+    if let Some(filter) = &input.filter {
+        let mask = filter.evaluate_mask(batch)?;
+        if mask.true_count() < batch.num_rows() {
+            valid = Some(match valid {
+                Some(valid) => &valid & mask.values(),
+                None => mask.values().clone(),
+            });
+        }
+    }
+    Ok(valid)
+}
+
+/// Adds the number of rows of each group to `counts`.
+fn count_rows(groups: &[u32], counts: &mut [u64]) {
+    /// Few groups are counted in lanes, so that rows of one group do not wait for each other.
+    const LANES: usize = 4;
+    const LANE_GROUPS_MAX: usize = 64;
+    if let [count] = counts {
+        *count += groups.len() as u64;
+    } else if counts.len() <= LANE_GROUPS_MAX {
+        let mut lanes = [[0_u32; LANES]; LANE_GROUPS_MAX];
+        let (whole, rest) = groups.as_chunks::<LANES>();
+        for groups in whole {
+            for lane in 0..LANES {
+                lanes[groups[lane] as usize % LANE_GROUPS_MAX][lane] += 1;
+            }
+        }
+        rest.iter().for_each(|group| counts[*group as usize] += 1);
+        for (count, lanes) in counts.iter_mut().zip(&lanes) {
+            *count += lanes.iter().map(|lane| u64::from(*lane)).sum::<u64>();
+        }
+    } else {
+        groups.iter().for_each(|group| counts[*group as usize] += 1);
+    }
+}

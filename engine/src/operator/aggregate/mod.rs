@@ -1,0 +1,31 @@
+//! Grouping: one row per distinct key, with exact states that do not show the order of the rows.
+//!
+//! In: morsels. Out: the keys' columns, then one column a call; the groups in no particular order. Never: a result whose bits depend
+//! on the number of threads, the size of morsels, or what arrived first.
+//!
+//! ```text
+//!   each thread    morsel ─► keys ─► hashes ─► table ─► group of each row ─► states           groups.rs
+//!   finalize       the tables of all threads, cut in 64 by the top bits of the hash, merged   merge.rs
+//!   source         ranges of the merged groups, made columns                                  groups.rs
+//! ```
+//! A batch goes through in columns: the group of every row is found before the first state sees a row, and each state then runs in a
+//! loop of its own type. Sums are exact (integers and decimals beyond their width, floats as real numbers), so merging is associative
+//! to the bit.
+
+mod big; // Big: whole numbers of any length, quotients rounded once
+mod distinct; // Distinct: the values of a group that were seen
+mod exact_sum; // ExactSums, ExactSquares: sums of floats without an error
+mod groups; // Groups: one table with its states; takes batches in, gives columns out
+mod index; // Index: keys and hash table together: from columns to the numbers of groups
+mod keys; // Keys: the keys of groups in the form that is compared fastest
+mod merge; // Bucketed: the groups of a table by part; merging one part of all tables
+mod shared; // Aggregate: the operator; its sink and its source
+mod spec; // AggregateSpec, AggregateError; Plan: the spec, checked and prepared
+mod states; // State: what is kept of the rows of each group
+mod table; // Table: from row hashes to the numbers of groups
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;
+
+pub use shared::Aggregate;
+pub use spec::{AggregateError, AggregateSpec};

@@ -1,0 +1,263 @@
+//! The least and the greatest value.
+//!
+//! In: values of any type with an order. Out: one of them a group. Never: prefers the first of two equal ones; equal values have
+//! equal bits here.
+//!
+//! Floats are ordered as arrow sorts them, with all NaN as one: -∞ … -0, +0 … +∞, NaN. Strings and binary by their bytes, booleans
+//! false before true (so bool_and is the least, bool_or the greatest).
+
+use std::{ops::Range, sync::Arc};
+
+use super::{Native, Rows, State, nulls_of, same};
+use crate::{
+    batch::{
+        array::{Array, ArrayRef, AsArray, BooleanArray},
+        buffer::Buffer,
+        canonical_bits_32, canonical_bits_64,
+        datatypes::{ArrowNativeType, DataType, i256},
+    },
+    error::Result,
+    operator::aggregate::{
+        keys::{ByteStore, column_of_natives, is_bytes, natives_of},
+        spec::Call,
+    },
+};
+
+pub(super) fn new<const GREATEST: bool>(data_type: &DataType) -> Option<Box<dyn State>> {
+    fn state<T: Ordered, const GREATEST: bool>() -> Option<Box<dyn State>> {
+        Some(Box::new(Extreme::<T, GREATEST> { keys: Vec::new() }))
+    }
+    if *data_type == DataType::Boolean {
+        return Some(Box::new(BooleanExtreme::<GREATEST> { values: Vec::new() }));
+    }
+    if is_bytes(data_type) {
+        return Some(Box::new(BytesExtreme::<GREATEST> { values: Vec::new(), byte_count: 0 }));
+    }
+    match Native::of(data_type)? {
+        Native::I8 => state::<i8, GREATEST>(),
+        Native::I16 => state::<i16, GREATEST>(),
+        Native::I32 => state::<i32, GREATEST>(),
+        Native::I64 => state::<i64, GREATEST>(),
+        Native::U8 => state::<u8, GREATEST>(),
+        Native::U16 => state::<u16, GREATEST>(),
+        Native::U32 => state::<u32, GREATEST>(),
+        Native::U64 => state::<u64, GREATEST>(),
+        Native::I128 => state::<i128, GREATEST>(),
+        Native::I256 => state::<i256, GREATEST>(),
+        Native::F32 => state::<f32, GREATEST>(),
+        Native::F64 => state::<f64, GREATEST>(),
+    }
+}
+
+/// A number that is ordered by a key.
+trait Ordered: ArrowNativeType {
+    type Key: Copy + Ord + Send + Sync + 'static;
+    const FIRST: Self::Key;
+    const LAST: Self::Key;
+    fn key(self) -> Self::Key;
+    fn of_key(key: Self::Key) -> Self;
+}
+
+macro_rules! ordered_by_itself {
+    ($($native:ty),*) => {$(
+        impl Ordered for $native {
+            type Key = $native;
+            const FIRST: $native = <$native>::MIN;
+            const LAST: $native = <$native>::MAX;
+            #[inline(always)]
+            fn key(self) -> $native {
+                self
+            }
+            fn of_key(key: $native) -> $native {
+                key
+            }
+        }
+    )*};
+}
+ordered_by_itself!(i8, i16, i32, i64, u8, u16, u32, u64, i128, i256);
+
+impl Ordered for f64 {
+    type Key = i64;
+    const FIRST: i64 = i64::MIN;
+    const LAST: i64 = i64::MAX;
+    #[inline(always)]
+    fn key(self) -> i64 {
+        // Of a negative number all bits but the sign are turned, so that integers are ordered as the floats are.
+        let bits = if self.is_nan() { canonical_bits_64(self) } else { self.to_bits() } as i64;
+        bits ^ ((bits >> 63) as u64 >> 1) as i64
+    }
+    fn of_key(key: i64) -> f64 {
+        f64::from_bits((key ^ ((key >> 63) as u64 >> 1) as i64) as u64)
+    }
+}
+
+impl Ordered for f32 {
+    type Key = i32;
+    const FIRST: i32 = i32::MIN;
+    const LAST: i32 = i32::MAX;
+    #[inline(always)]
+    fn key(self) -> i32 {
+        let bits = if self.is_nan() { canonical_bits_32(self) } else { self.to_bits() } as i32;
+        bits ^ ((bits >> 31) as u32 >> 1) as i32
+    }
+    fn of_key(key: i32) -> f32 {
+        f32::from_bits((key ^ ((key >> 31) as u32 >> 1) as i32) as u32)
+    }
+}
+
+struct Extreme<T: Ordered, const GREATEST: bool> {
+    keys: Vec<T::Key>,
+}
+
+impl<T: Ordered, const GREATEST: bool> Extreme<T, GREATEST> {
+    #[inline(always)]
+    fn take(&mut self, group: usize, key: T::Key) {
+        let held = &mut self.keys[group];
+        *held = if GREATEST { key.max(*held) } else { key.min(*held) };
+    }
+}
+
+impl<T: Ordered, const GREATEST: bool> State for Extreme<T, GREATEST> {
+    fn resize(&mut self, groups: usize) {
+        self.keys.resize(groups, if GREATEST { T::FIRST } else { T::LAST });
+    }
+
+    fn update(&mut self, rows: &Rows<'_>, values: &ArrayRef) {
+        rows.each(&natives_of::<T>(values), |group, value| self.take(group, value.key()));
+    }
+
+    fn merge(&mut self, other: &dyn State, from: &[u32], into: &[u32]) -> Result<()> {
+        let other: &Self = same(other)?;
+        for (from, into) in from.iter().zip(into) {
+            self.take(*into as usize, other.keys[*from as usize]);
+        }
+        Ok(())
+    }
+
+    fn finish(&self, groups: Range<usize>, counts: &[u64], call: &Call) -> Result<ArrayRef> {
+        let values: Vec<T> = self.keys[groups].iter().map(|key| T::of_key(*key)).collect();
+        Ok(column_of_natives(&call.argument, counts.len(), Buffer::from_vec(values), nulls_of(counts, 1))?)
+    }
+
+    fn bytes_per_group(&self) -> u64 {
+        size_of::<T::Key>() as u64
+    }
+}
+
+struct BooleanExtreme<const GREATEST: bool> {
+    values: Vec<bool>,
+}
+
+impl<const GREATEST: bool> BooleanExtreme<GREATEST> {
+    #[inline(always)]
+    fn take(&mut self, group: usize, value: bool) {
+        if GREATEST {
+            self.values[group] |= value;
+        } else {
+            self.values[group] &= value;
+        }
+    }
+}
+
+impl<const GREATEST: bool> State for BooleanExtreme<GREATEST> {
+    fn resize(&mut self, groups: usize) {
+        self.values.resize(groups, !GREATEST);
+    }
+
+    fn update(&mut self, rows: &Rows<'_>, values: &ArrayRef) {
+        let values = values.as_boolean().values();
+        rows.each_row(|group, row| self.take(group, values.value(row)));
+    }
+
+    fn merge(&mut self, other: &dyn State, from: &[u32], into: &[u32]) -> Result<()> {
+        let other: &Self = same(other)?;
+        for (from, into) in from.iter().zip(into) {
+            self.take(*into as usize, other.values[*from as usize]);
+        }
+        Ok(())
+    }
+
+    fn finish(&self, groups: Range<usize>, counts: &[u64], _call: &Call) -> Result<ArrayRef> {
+        let values = self.values[groups].iter().copied().collect();
+        Ok(Arc::new(BooleanArray::new(values, nulls_of(counts, 1))))
+    }
+
+    fn bytes_per_group(&self) -> u64 {
+        1
+    }
+}
+
+struct BytesExtreme<const GREATEST: bool> {
+    values: Vec<Option<Vec<u8>>>,
+    /// Of all values together.
+    byte_count: u64,
+}
+
+impl<const GREATEST: bool> BytesExtreme<GREATEST> {
+    #[inline(always)]
+    fn take(&mut self, group: usize, value: &[u8]) {
+        let held = &mut self.values[group];
+        let is_better = match held {
+            None => true,
+            Some(held) => {
+                if GREATEST {
+                    value > &held[..]
+                } else {
+                    value < &held[..]
+                }
+            }
+        };
+        if is_better {
+            let held = held.get_or_insert_default();
+            let before = held.capacity();
+            held.clear();
+            held.extend_from_slice(value);
+            self.byte_count += (held.capacity() - before) as u64;
+        }
+    }
+
+    fn take_rows<'a>(&mut self, rows: &Rows<'_>, value: impl Fn(usize) -> &'a [u8]) {
+        rows.each_row(|group, row| self.take(group, value(row)));
+    }
+}
+
+impl<const GREATEST: bool> State for BytesExtreme<GREATEST> {
+    fn resize(&mut self, groups: usize) {
+        self.values.resize(groups, None);
+    }
+
+    fn update(&mut self, rows: &Rows<'_>, values: &ArrayRef) {
+        match values.data_type() {
+            DataType::Utf8 => self.take_rows(rows, |row| values.as_string::<i32>().value(row).as_bytes()),
+            DataType::LargeUtf8 => self.take_rows(rows, |row| values.as_string::<i64>().value(row).as_bytes()),
+            DataType::Utf8View => self.take_rows(rows, |row| values.as_string_view().value(row).as_bytes()),
+            DataType::LargeBinary => self.take_rows(rows, |row| values.as_binary::<i64>().value(row)),
+            DataType::BinaryView => self.take_rows(rows, |row| values.as_binary_view().value(row)),
+            _ => self.take_rows(rows, |row| values.as_binary::<i32>().value(row)),
+        }
+    }
+
+    fn merge(&mut self, other: &dyn State, from: &[u32], into: &[u32]) -> Result<()> {
+        let other: &Self = same(other)?;
+        for (from, into) in from.iter().zip(into) {
+            if let Some(value) = &other.values[*from as usize] {
+                self.take(*into as usize, value);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&self, groups: Range<usize>, _counts: &[u64], call: &Call) -> Result<ArrayRef> {
+        let mut store = ByteStore::default();
+        self.values[groups].iter().for_each(|value| store.push_bytes(value.as_deref()));
+        Ok(store.into_column(&call.argument)?)
+    }
+
+    fn bytes_per_group(&self) -> u64 {
+        size_of::<Option<Vec<u8>>>() as u64
+    }
+
+    fn far_bytes(&self) -> u64 {
+        self.byte_count
+    }
+}

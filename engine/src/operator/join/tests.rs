@@ -1,0 +1,444 @@
+//! Every kind of join against a loop over all pairs of rows, whatever the threads, the cuts and the order of arrival.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::{HashJoin, HashJoinSpec, JoinColumn, JoinFilter, JoinRows, NestedLoopJoin, NestedLoopSpec};
+use crate::{
+    batch::{
+        Batch, Morsel, Position,
+        array::{ArrayRef, Float64Array, Int32Array, Int64Array, StringArray, StringViewArray},
+        datatypes::{DataType, Field, Schema, SchemaRef},
+    },
+    expression::{BinaryOp, Expression, Parameters},
+    operator::{
+        Outcome,
+        testing::{Cell, Random, Stopwatch, context, context_of, cut, drain, feed, pass, rows_of, rows_of_batch},
+    },
+};
+
+const KINDS: [JoinRows; 10] = [
+    JoinRows::Inner,
+    JoinRows::ProbeOuter,
+    JoinRows::BuildOuter,
+    JoinRows::Full,
+    JoinRows::ProbeSemi,
+    JoinRows::ProbeAnti,
+    JoinRows::ProbeMark,
+    JoinRows::BuildSemi,
+    JoinRows::BuildAnti,
+    JoinRows::BuildMark,
+];
+
+/// Types of the keys, one test each: every layout of `keys.rs`.
+fn key_types(number: usize) -> Vec<DataType> {
+    use DataType as T;
+    match number {
+        0 => vec![T::Int64],
+        1 => vec![T::Int32, T::Int32],
+        2 => vec![T::Utf8],
+        3 => vec![T::Utf8View],
+        4 => vec![T::Float64],
+        5 => vec![T::Int64, T::Float64],
+        6 => vec![T::Utf8, T::Int64],
+        _ => vec![T::Int64, T::Int64, T::Float64],
+    }
+}
+const KEY_TYPES: usize = 8;
+
+/// The keys, then `value`, a number of each row's own.
+fn schema(types: &[DataType]) -> SchemaRef {
+    let keys = types.iter().enumerate().map(|(number, t)| Field::new(format!("k{number}"), t.clone(), true));
+    Arc::new(Schema::new(keys.chain([Field::new("value", DataType::Int64, false)]).collect::<Vec<_>>()))
+}
+
+fn random_batch(types: &[DataType], rows: usize, keys: usize, null_percent: usize, random: &mut Random) -> Batch {
+    let odd_nan = f64::from_bits(0xfff8_0000_0000_0001);
+    let floats = [0.0, -0.0, f64::NAN, odd_nan, 1.5, -2.5];
+    let texts = ["", "a", "ab", "ab\0", "a text longer than a view holds", "a text longer than a view has"];
+    let mut column = |data_type: &DataType| -> ArrayRef {
+        let mut picks: Vec<Option<usize>> = Vec::new();
+        for _ in 0..rows {
+            picks.push((!random.chance(null_percent)).then(|| random.below(keys)));
+        }
+        let picks = picks.into_iter();
+        match data_type {
+            DataType::Int64 => Arc::new(picks.map(|p| p.map(|p| p as i64 - 2)).collect::<Int64Array>()),
+            DataType::Int32 => Arc::new(picks.map(|p| p.map(|p| p as i32 - 2)).collect::<Int32Array>()),
+            DataType::Float64 => Arc::new(picks.map(|p| p.map(|p| floats[p % 6])).collect::<Float64Array>()),
+            DataType::Utf8 => Arc::new(picks.map(|p| p.map(|p| texts[p % 6])).collect::<StringArray>()),
+            _ => Arc::new(picks.map(|p| p.map(|p| texts[p % 6])).collect::<StringViewArray>()),
+        }
+    };
+    let mut columns: Vec<ArrayRef> = types.iter().map(&mut column).collect();
+    columns.push(Arc::new((0..rows).map(|_| random.below(50) as i64).collect::<Int64Array>()));
+    Batch::try_new(schema(types), columns).unwrap()
+}
+
+/// What is given of each side, by kind: all columns of the sides that are given, then the mark.
+fn output(kind: JoinRows, types: &[DataType]) -> (Vec<JoinColumn>, SchemaRef) {
+    let width = types.len() + 1;
+    let probe = (0..width).map(JoinColumn::Probe);
+    let build = (0..width).map(JoinColumn::Build);
+    let columns: Vec<JoinColumn> = match kind {
+        _ if kind.gives_pairs() => build.chain(probe).collect(),
+        JoinRows::ProbeMark => probe.chain([JoinColumn::Mark]).collect(),
+        JoinRows::BuildMark => [JoinColumn::Mark].into_iter().chain(build).collect(),
+        _ if kind.only_marks() => build.collect(),
+        _ => probe.collect(),
+    };
+    let side = schema(types);
+    let field = |column: &JoinColumn| match column {
+        JoinColumn::Probe(number) | JoinColumn::Build(number) => side.field(*number).clone().with_nullable(true),
+        JoinColumn::Mark => Field::new("mark", DataType::Boolean, false),
+    };
+    let fields: Vec<Field> = columns.iter().map(field).collect();
+    (columns, Arc::new(Schema::new(fields)))
+}
+
+/// `build.value < probe.value`, over a batch of other columns, too.
+fn filter(types: &[DataType]) -> JoinFilter {
+    let value = types.len();
+    JoinFilter {
+        expression: Expression::Binary {
+            op: BinaryOp::Lt,
+            left: Box::new(Expression::Column(1)),
+            right: Box::new(Expression::Column(2)),
+        },
+        columns: vec![JoinColumn::Probe(0), JoinColumn::Build(value), JoinColumn::Probe(value)],
+    }
+}
+
+fn is_equal_key(a: &Cell, b: &Cell, nulls_equal: bool) -> bool {
+    match (a, b) {
+        (Cell::Null, Cell::Null) => nulls_equal,
+        (Cell::Float(a), Cell::Float(b)) => {
+            let (a, b) = (f64::from_bits(*a), f64::from_bits(*b));
+            a == b || (a.is_nan() && b.is_nan())
+        }
+        _ => a == b,
+    }
+}
+
+/// The specification.
+fn expected(
+    kind: JoinRows,
+    build: &[Vec<Cell>],
+    probe: &[Vec<Cell>],
+    is_partner: &dyn Fn(&[Cell], &[Cell]) -> bool,
+) -> Vec<Vec<Cell>> {
+    let width = |rows: &[Vec<Cell>], other: &[Vec<Cell>]| rows.first().or(other.first()).map_or(0, Vec::len);
+    let nulls = vec![Cell::Null; width(build, probe)];
+    let probe_matched: Vec<bool> = probe.iter().map(|p| build.iter().any(|b| is_partner(b, p))).collect();
+    let build_matched: Vec<bool> = build.iter().map(|b| probe.iter().any(|p| is_partner(b, p))).collect();
+    let mut rows = Vec::new();
+    if kind.gives_pairs() {
+        for b in build {
+            rows.extend(probe.iter().filter(|p| is_partner(b, p)).map(|p| [b.as_slice(), p].concat()));
+        }
+    }
+    let with = |mark: bool, row: &Vec<Cell>| [row.as_slice(), &[Cell::Bool(mark)]].concat();
+    for (p, matched) in probe.iter().zip(probe_matched) {
+        match kind {
+            JoinRows::ProbeOuter | JoinRows::Full if !matched => rows.push([nulls.as_slice(), p].concat()),
+            JoinRows::ProbeSemi if matched => rows.push(p.clone()),
+            JoinRows::ProbeAnti if !matched => rows.push(p.clone()),
+            JoinRows::ProbeMark => rows.push(with(matched, p)),
+            _ => {}
+        }
+    }
+    for (b, matched) in build.iter().zip(build_matched) {
+        match kind {
+            JoinRows::BuildOuter | JoinRows::Full if !matched => rows.push([b.as_slice(), &nulls].concat()),
+            JoinRows::BuildSemi if matched => rows.push(b.clone()),
+            JoinRows::BuildAnti if !matched => rows.push(b.clone()),
+            JoinRows::BuildMark => rows.push([&[Cell::Bool(matched)], b.as_slice()].concat()),
+            _ => {}
+        }
+    }
+    rows.sort();
+    rows
+}
+
+/// Builds, probes or marks, and takes the rest; by any of the two joins.
+macro_rules! run {
+    ($join:expr, $kind:expr, $build:expr, $probe:expr, $parts:expr, $random:expr) => {{
+        let (join, kind, build, probe) = ($join, $kind, $build, $probe);
+        let random: &mut Random = $random;
+        feed(&join.build(), build, $parts, random).unwrap();
+        let mut given = Vec::new();
+        if kind.only_marks() {
+            feed(&join.mark(), probe, $parts, random).unwrap();
+        } else {
+            given = pass(&join.probe(), probe, $parts, usize::MAX, random).unwrap();
+        }
+        given.extend(drain(&join.rest(), $parts, random).unwrap());
+        given
+    }};
+}
+
+fn sorted(morsels: &[Morsel]) -> Vec<Vec<Cell>> {
+    let mut rows = rows_of(morsels);
+    rows.sort();
+    rows
+}
+
+fn columns(count: usize) -> Vec<Expression> {
+    (0..count).map(Expression::Column).collect()
+}
+
+fn hash_spec(kind: JoinRows, types: &[DataType], has_filter: bool, nulls_equal: bool) -> HashJoinSpec {
+    let (output, output_schema) = output(kind, types);
+    HashJoinSpec {
+        rows: kind,
+        build_keys: columns(types.len()),
+        probe_keys: columns(types.len()),
+        filter: has_filter.then(|| filter(types)),
+        output,
+        nulls_equal,
+        is_null_aware: false,
+        build: schema(types),
+        probe: schema(types),
+        output_schema,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn hash_join_gives_what_a_loop_over_all_pairs_gives(
+        seed in any::<u64>(),
+        kind in 0..KINDS.len(),
+        types in 0..KEY_TYPES,
+        has_filter in any::<bool>(),
+        nulls_equal in any::<bool>(),
+        (build_rows, probe_rows) in (0..40_usize, 0..60_usize),
+        (rows_per_morsel, parts, keys) in (1..20_usize, 1..4_usize, 1..12_usize),
+    ) {
+        let (kind, types, random) = (KINDS[kind], key_types(types), &mut Random(seed));
+        let build = random_batch(&types, build_rows, keys, 20, random);
+        let probe = random_batch(&types, probe_rows, keys, 20, random);
+        let spec = hash_spec(kind, &types, has_filter, nulls_equal);
+        let join = HashJoin::new(&spec, &context(rows_per_morsel), &Arc::new(Parameters::default())).unwrap();
+        let given = run!(
+            &join, kind, cut(&build, rows_per_morsel, random), cut(&probe, 2 * rows_per_morsel, random), parts, random
+        );
+        let width = types.len();
+        let is_partner = |b: &[Cell], p: &[Cell]| {
+            (0..width).all(|key| is_equal_key(&b[key], &p[key], nulls_equal)) && (!has_filter || b[width] < p[width])
+        };
+        let expected = expected(kind, &rows_of_batch(&build), &rows_of_batch(&probe), &is_partner);
+        prop_assert_eq!(sorted(&given), expected);
+        if kind.gives_pairs() {
+            prop_assert!(given.iter().all(|morsel| morsel.batch.num_rows() <= 2 * rows_per_morsel));
+        }
+    }
+
+    #[test]
+    fn nested_loop_join_gives_what_a_loop_over_all_pairs_gives(
+        seed in any::<u64>(),
+        kind in 0..KINDS.len(),
+        has_filter in any::<bool>(),
+        (build_rows, probe_rows) in (0..30_usize, 0..40_usize),
+        (rows_per_morsel, parts) in (1..40_usize, 1..4_usize),
+    ) {
+        let (kind, types, random) = (KINDS[kind], key_types(0), &mut Random(seed));
+        let build = random_batch(&types, build_rows, 5, 20, random);
+        let probe = random_batch(&types, probe_rows, 5, 20, random);
+        let (output, output_schema) = output(kind, &types);
+        let spec = NestedLoopSpec {
+            rows: kind,
+            filter: has_filter.then(|| filter(&types)),
+            output,
+            build: schema(&types),
+            probe: schema(&types),
+            output_schema,
+        };
+        let join = NestedLoopJoin::new(&spec, &context(rows_per_morsel), &Arc::new(Parameters::default())).unwrap();
+        let given = run!(
+            &join, kind, cut(&build, rows_per_morsel, random), cut(&probe, 2 * rows_per_morsel, random), parts, random
+        );
+        let is_partner = |b: &[Cell], p: &[Cell]| !has_filter || b[1] < p[1];
+        let expected = expected(kind, &rows_of_batch(&build), &rows_of_batch(&probe), &is_partner);
+        prop_assert_eq!(sorted(&given), expected);
+    }
+
+    #[test]
+    fn null_aware_anti_joins_are_not_in(
+        seed in any::<u64>(),
+        of_build in any::<bool>(),
+        types in prop::sample::select(vec![0_usize, 2, 3, 4]),
+        (build_rows, probe_rows) in (0..12_usize, 0..12_usize),
+        (build_nulls, probe_nulls) in (prop::sample::select(vec![0_usize, 15]), prop::sample::select(vec![0_usize, 15])),
+        (rows_per_morsel, parts) in (1..8_usize, 1..4_usize),
+    ) {
+        let types = key_types(types);
+        let (kind, random) = (if of_build { JoinRows::BuildAnti } else { JoinRows::ProbeAnti }, &mut Random(seed));
+        let build = random_batch(&types, build_rows, 5, build_nulls, random);
+        let probe = random_batch(&types, probe_rows, 5, probe_nulls, random);
+        let spec = HashJoinSpec { is_null_aware: true, ..hash_spec(kind, &types, false, false) };
+        let join = HashJoin::new(&spec, &context(rows_per_morsel), &Arc::new(Parameters::default())).unwrap();
+        let given = run!(
+            &join, kind, cut(&build, rows_per_morsel, random), cut(&probe, rows_per_morsel, random), parts, random
+        );
+        // A row is given if it is certainly different from all of the other side: a comparison with NULL is never certain.
+        let is_perhaps = |a: &[Cell], b: &[Cell]| {
+            a[0] == Cell::Null || b[0] == Cell::Null || is_equal_key(&a[0], &b[0], false)
+        };
+        let expected = expected(kind, &rows_of_batch(&build), &rows_of_batch(&probe), &is_perhaps);
+        prop_assert_eq!(sorted(&given), expected);
+    }
+}
+
+fn numbers(values: impl Iterator<Item = i64> + Clone) -> Batch {
+    let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(values.clone()));
+    let own: ArrayRef = Arc::new(Int64Array::from_iter_values(values));
+    Batch::try_new(schema(&[DataType::Int64]), vec![keys, own]).unwrap()
+}
+
+#[test]
+fn many_duplicates_come_in_bounded_morsels_and_stop_at_enough() {
+    let spec = hash_spec(JoinRows::Inner, &[DataType::Int64], false, false);
+    let join = HashJoin::new(&spec, &context(100), &Arc::new(Parameters::default())).unwrap();
+    let random = &mut Random(1);
+    let same = numbers(std::iter::repeat_n(7, 1_000));
+    feed(&join.build(), vec![same.clone().into()], 1, random).unwrap();
+    let given = pass(&join.probe(), vec![same.slice(0, 10).into()], 1, usize::MAX, random).unwrap();
+    assert_eq!(given.iter().map(|morsel| morsel.batch.num_rows()).sum::<usize>(), 10_000);
+    assert!(given.iter().all(|morsel| morsel.batch.num_rows() <= 100));
+    let given = pass(&join.probe(), vec![same.clone().into(), same.into()], 1, 3, random).unwrap();
+    assert_eq!(given.len(), 3);
+}
+
+#[test]
+fn probe_columns_stay_where_they_are_when_every_row_has_one_partner() {
+    let spec = hash_spec(JoinRows::Inner, &[DataType::Int64], false, false);
+    let join = HashJoin::new(&spec, &context(1_000), &Arc::new(Parameters::default())).unwrap();
+    let random = &mut Random(1);
+    feed(&join.build(), vec![numbers(0..500).into()], 2, random).unwrap();
+    let probe = numbers((0..500).rev());
+    let given = pass(&join.probe(), vec![probe.clone().into()], 1, usize::MAX, random).unwrap();
+    assert_eq!(given.len(), 1);
+    assert_eq!(given[0].batch.num_rows(), 500);
+    assert!(given[0].batch.column(2).to_data().ptr_eq(&probe.column(0).to_data()));
+}
+
+#[test]
+fn an_empty_build_side_is_enough_at_once() {
+    for (kind, is_enough) in [
+        (JoinRows::Inner, true),
+        (JoinRows::ProbeSemi, true),
+        (JoinRows::BuildOuter, true),
+        (JoinRows::ProbeOuter, false),
+        (JoinRows::ProbeAnti, false),
+        (JoinRows::ProbeMark, false),
+    ] {
+        let spec = hash_spec(kind, &[DataType::Int64], false, false);
+        let join = HashJoin::new(&spec, &context(10), &Arc::new(Parameters::default())).unwrap();
+        feed(&join.build(), Vec::new(), 2, &mut Random(1)).unwrap();
+        let mut thread = join.probe().thread().unwrap();
+        let outcome = thread.push(numbers(0..5).into(), &mut |_| Ok(Outcome::More)).unwrap();
+        assert_eq!(matches!(outcome, Outcome::Enough), is_enough, "{kind:?}");
+    }
+}
+
+#[test]
+fn semi_joins_keep_positions_and_pass_on_the_last_of_a_split() {
+    let spec = hash_spec(JoinRows::ProbeSemi, &[DataType::Int64], false, false);
+    let join = HashJoin::new(&spec, &context(10), &Arc::new(Parameters::default())).unwrap();
+    let random = &mut Random(1);
+    feed(&join.build(), vec![numbers(0..5).into()], 2, random).unwrap();
+    let at = |morsel, is_last| Some(Position { split: 3, morsel, is_last });
+    let morsels = vec![
+        Morsel { batch: numbers(3..9), position: at(0, false) },
+        Morsel { batch: numbers(6..9), position: at(1, false) },
+        Morsel { batch: numbers(6..9), position: at(2, true) },
+    ];
+    let given = pass(&join.probe(), morsels, 1, usize::MAX, random).unwrap();
+    let seen: Vec<_> = given.iter().map(|morsel| (morsel.batch.num_rows(), morsel.position)).collect();
+    assert_eq!(seen, [(2, at(0, false)), (0, at(2, true))]);
+}
+
+#[test]
+fn a_join_without_columns_counts_rows() {
+    let mut spec = hash_spec(JoinRows::Inner, &[DataType::Int64], false, false);
+    (spec.output, spec.output_schema) = (Vec::new(), Arc::new(Schema::empty()));
+    let join = HashJoin::new(&spec, &context(10), &Arc::new(Parameters::default())).unwrap();
+    let random = &mut Random(1);
+    feed(&join.build(), vec![numbers(0..5).into()], 2, random).unwrap();
+    let given = pass(&join.probe(), vec![numbers(2..9).into()], 1, usize::MAX, random).unwrap();
+    assert_eq!(given.iter().map(|morsel| morsel.batch.num_rows()).sum::<usize>(), 3);
+}
+
+#[test]
+fn memory_is_asked_for_and_given_back() {
+    let spec = hash_spec(JoinRows::Inner, &[DataType::Int64], false, false);
+    let random = &mut Random(1);
+    let build = numbers(0..100_000);
+    let small = context_of(10_000, 1 << 20);
+    let join = HashJoin::new(&spec, &small, &Arc::new(Parameters::default())).unwrap();
+    let error = feed(&join.build(), cut(&build, 10_000, random), 2, random).unwrap_err();
+    assert!(error.to_string().starts_with("hash join build asked for"), "{error}");
+    let large = context(10_000);
+    let join = HashJoin::new(&spec, &large, &Arc::new(Parameters::default())).unwrap();
+    feed(&join.build(), cut(&build, 10_000, random), 2, random).unwrap();
+    // Two columns of 8 bytes, an entry of 16, a slot or two of 8.
+    let per_row = large.governor.used_bytes() / 100_000;
+    assert!((32..=60).contains(&per_row), "{per_row}");
+    drop(join);
+    assert_eq!(large.governor.used_bytes(), 0);
+}
+
+/// A measurement, not a check: `cargo test --release -p windrow --lib join::tests::measure -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn measure_build_and_probe() {
+    const ROWS: usize = 16_384;
+    let random = &mut Random(1);
+    let spec = HashJoinSpec {
+        output: vec![JoinColumn::Probe(1), JoinColumn::Build(1)],
+        output_schema: Arc::new(Schema::new(vec![
+            Field::new("p", DataType::Int64, true),
+            Field::new("b", DataType::Int64, true),
+        ])),
+        ..hash_spec(JoinRows::Inner, &[DataType::Int64], false, false)
+    };
+    let mut keys: Vec<i64> = (0..1_500_000).map(|key| key * 4).collect();
+    random.shuffle(&mut keys);
+    let build = numbers(keys.into_iter());
+    for hit_percent in [100, 10] {
+        let probe: Vec<i64> = (0..6_000_000)
+            .map(|_| random.below(1_500_000) as i64 * 4 + i64::from(!random.chance(hit_percent)))
+            .collect();
+        let probe = numbers(probe.into_iter());
+        let slices = |batch: &Batch| -> Vec<Morsel> {
+            (0..batch.num_rows())
+                .step_by(ROWS)
+                .map(|first| batch.slice(first, ROWS.min(batch.num_rows() - first)).into())
+                .collect()
+        };
+        let join = HashJoin::new(&spec, &context(ROWS), &Arc::new(Parameters::default())).unwrap();
+        let start = Stopwatch::start();
+        feed(&join.build(), slices(&build), 1, random).unwrap();
+        let built = start.ns();
+        let start = Stopwatch::start();
+        let (mut rows, mut thread) = (0, join.probe().thread().unwrap());
+        for morsel in slices(&probe) {
+            let mut next = |morsel: Morsel| {
+                rows += morsel.batch.num_rows();
+                Ok(Outcome::More)
+            };
+            thread.push(morsel, &mut next).unwrap();
+        }
+        let probed = start.ns();
+        println!(
+            "{hit_percent} % hits, one thread: build {:.1} ns/row, probe {:.1} ns/row, {rows} rows given",
+            built as f64 / 1.5e6,
+            probed as f64 / 6e6,
+        );
+    }
+}

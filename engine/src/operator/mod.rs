@@ -1,0 +1,128 @@
+//! What is done to batches: operators, by the three roles they play in a pipeline.
+//!
+//! In: morsels. Out: morsels, or a state that another pipeline reads. Never: waits for I/O, starts a thread, or looks at a clock.
+//!
+//! ```text
+//!   Source ──► Transform ──► Transform ──► Sink          one pipeline; each thread drives its own copy of the chain
+//!      │                                     │           over the shared states behind it
+//!   shared state                        shared state ──► Source of the next pipeline
+//! ```
+//! An operator is a shared state (`Arc`, used by all threads) that hands each thread its own part ([`SourceThread`] and so on).
+//! One state may serve several roles: a hash join is a sink while it is built, a transform while it is probed and a source for
+//! the rows that nobody matched. Life of a sink: every thread's `push`…, then its `finish`; after the last thread's finish
+//! `finalize` once, and the tasks it returns in parallel; only then do the pipelines that wait for it start.
+
+pub mod aggregate; // Aggregate: grouping with exact, order-free states
+pub mod collect; // Collect: the answer, in memory; Scalar: one value for a parameter
+pub mod filter; // Filter: keeps the rows for which a predicate holds
+pub mod join; // HashJoin, NestedLoopJoin
+pub mod limit; // Limit: the first rows by position in the scan
+pub mod map; // MapBatches: the user's closure over batches
+pub mod project; // Project: columns from expressions
+pub mod sort; // Sort, TopK: total order, ties by row content
+pub mod values; // Values: rows that stand in the plan
+
+mod cancel; // Cancel: somebody asks a job to stop
+#[cfg(test)]
+pub mod testing; // fake upstream, fake downstream
+mod wake; // Wake: what a blocked role waits for
+
+pub use cancel::{Cancel, Cancelled};
+pub use wake::Wake;
+
+use std::sync::Arc;
+
+use crate::{batch::Morsel, error::Result, memory::Governor, observe::Counters, settings::Settings};
+
+/// What a role says after it was called.
+pub enum Outcome {
+    /// Nothing to do until the wake fires. A sink that says so has taken the morsel it was given.
+    Blocked(Wake),
+    /// Call again.
+    More,
+    /// No more will be given (a source), or taken (a transform or a sink).
+    Enough,
+}
+
+/// What every operator of a job can reach.
+#[derive(Clone)]
+pub struct JobContext {
+    /// Threads, memory, morsels.
+    pub settings: Arc<Settings>,
+    /// Who grants memory.
+    pub governor: Arc<Governor>,
+    /// Has somebody asked to stop?
+    pub cancel: Cancel,
+    /// Rows and bytes seen, for the report.
+    pub counters: Arc<Counters>,
+}
+
+/// Gives morsels. `thread` is called once for each thread that drives the pipeline, in parallel.
+pub trait Source: Send + Sync {
+    /// The part that one thread drives.
+    fn thread(&self) -> Result<Box<dyn SourceThread>>;
+}
+
+/// One thread's part of a [`Source`].
+pub trait SourceThread: Send {
+    /// The next morsel, if there is one now. With `Enough` a last morsel may still come.
+    fn pull(&mut self) -> Result<(Option<Morsel>, Outcome)>;
+}
+
+/// Where a transform's morsels go: the rest of the pipeline.
+pub type Next<'a> = &'a mut dyn FnMut(Morsel) -> Result<Outcome>;
+
+/// Turns morsels into morsels. `thread` may be called in parallel.
+pub trait Transform: Send + Sync {
+    /// The part that one thread drives.
+    fn thread(&self) -> Result<Box<dyn TransformThread>>;
+}
+
+/// One thread's part of a [`Transform`].
+pub trait TransformThread: Send {
+    /// Gives what comes of `morsel` to `next`, any number of times, and hands the last outcome of `next` back. When `next` says
+    /// `Enough`, stop and say `Enough`. A morsel whose position `is_last` is passed on even when no row is left of it.
+    fn push(&mut self, morsel: Morsel, next: Next<'_>) -> Result<Outcome>;
+    /// No more comes on this thread: give what was held back.
+    fn finish(&mut self, _next: Next<'_>) -> Result<Outcome> {
+        Ok(Outcome::More)
+    }
+}
+
+/// Takes morsels in. `thread` and `revoke` may be called in parallel, `finalize` once.
+pub trait Sink: Send + Sync {
+    /// The part that one thread drives.
+    fn thread(&self) -> Result<Box<dyn SinkThread>>;
+    /// Memory with which it finishes, however much it is given.
+    fn floor_bytes(&self) -> u64 {
+        0
+    }
+    /// Give back about `bytes`, if it can.
+    fn revoke(&self, _bytes: u64) -> Result<Revoked> {
+        Ok(Revoked::Cannot)
+    }
+    /// All threads have finished; the tasks that are left, to be run in parallel.
+    fn finalize(&self) -> Result<Vec<Task>> {
+        Ok(Vec::new())
+    }
+}
+
+/// One thread's part of a [`Sink`].
+pub trait SinkThread: Send {
+    /// Takes the morsel in.
+    fn push(&mut self, morsel: Morsel) -> Result<Outcome>;
+    /// No more comes on this thread; what it holds goes to the shared state.
+    fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// What came of [`Sink::revoke`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// So many bytes were given back.
+    Bytes(u64),
+    /// It holds nothing that it could give back.
+    Cannot,
+}
+
+/// Work that `finalize` leaves to the threads.
+pub type Task = Box<dyn FnOnce() -> Result<()> + Send>;

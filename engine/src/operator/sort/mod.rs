@@ -1,0 +1,27 @@
+//! Sorting: a total order of rows, by keys and then by content.
+//!
+//! In: rows in any order, from any number of threads. Out: the rows in one sequence, which is a function of the multiset of rows
+//! alone. Never: spills; depends on the order of arrival.
+//!
+//! The order is: the keys, each by its direction, NULLs where the key says; floats with -0 = +0 and all NaN equal and greater than
+//! every number; then, among equal keys, the rows' content in canonical column order ([`CanonicalOrder`](crate::batch::CanonicalOrder)).
+//! Rows that are equal in that, too, are the same row. Without keys the order is that of the content.
+//!
+//! ```text
+//!   push      batch ──► keys in row form (bytes that compare as the keys do)          payload stays where it is
+//!   finalize  (u64 prefix of the bytes, batch, row) ──► sorted ──► ties by content    16 bytes move, not rows
+//!   pull      so many places at a time ──► rows                                       each row moves once
+//! ```
+
+mod keys; // SortSpec, SortKeys: the keys of a batch in row form
+mod order; // Run, Place: rows in memory and their order
+mod output; // Ordered: the source that gives rows in order
+mod sort_all; // Sort: the whole input
+mod top_k; // TopK: the first rows of it, in bounded memory
+
+pub use keys::SortSpec;
+pub use sort_all::Sort;
+pub use top_k::TopK;
+
+#[cfg(test)]
+mod tests; // both against a sort of rows by a plain comparison

@@ -1,0 +1,151 @@
+//! The plan drawn: its pipelines, and what each waits for.
+//!
+//! In: a physical plan. Out: text, a line a pipeline and a line a step. Never: says what was measured; nothing has run.
+
+use std::fmt::Write;
+
+use super::physical::{PhysicalPlan, Pipeline, Role, SourceSpec, StateSpec, TransformSpec};
+use crate::{
+    batch::datatypes::Schema,
+    expression::{Expression, SortKey},
+    operator::join::JoinColumn,
+};
+
+/// The plan as text.
+pub fn explain(plan: &PhysicalPlan) -> String {
+    let mut text = String::new();
+    for (stage_number, stage) in plan.stages.iter().enumerate() {
+        let _ = writeln!(text, "stage {stage_number}: {} pipelines on one node", stage.pipelines.len());
+        for (number, pipeline) in stage.pipelines.iter().enumerate() {
+            let _ = write!(text, "  pipeline {number}");
+            if !pipeline.waits_for.is_empty() {
+                let waits: Vec<String> = pipeline.waits_for.iter().map(|id| id.0.to_string()).collect();
+                let _ = write!(text, ", after {}", waits.join(", "));
+            }
+            text.push('\n');
+            for step in steps(pipeline, &stage.states) {
+                let _ = writeln!(text, "    {step}");
+            }
+        }
+    }
+    text
+}
+
+fn steps(pipeline: &Pipeline, states: &[StateSpec]) -> Vec<String> {
+    let mut steps = vec![match &pipeline.source {
+        SourceSpec::Scan(scan) => {
+            let names: Vec<&str> =
+                scan.columns.iter().map(|column| scan.table.schema().field(*column).name().as_str()).collect();
+            let splits = crate::scan::prune(&scan.table, &scan.columns, &scan.filters).map_or(0, |splits| splits.len());
+            let all = scan.table.splits().len();
+            format!("scan {} [{}] {splits} of {all} splits", scan.table.name(), names.join(", "))
+        }
+        SourceSpec::Values(_, batches) => {
+            format!("values, {} rows", batches.iter().map(|b| b.num_rows()).sum::<usize>())
+        }
+        SourceSpec::State(state) => format!("from {}", state_name(&states[state.0], state.0)),
+    }];
+    for transform in &pipeline.transforms {
+        steps.push(match transform {
+            TransformSpec::Filter { conjuncts, input } => format!("filter {}", list(conjuncts, input, " and ")),
+            TransformSpec::Project { expressions, input, .. } => format!("project {}", list(expressions, input, ", ")),
+            TransformSpec::Probe(state) => format!("probe {}", state_detail(&states[state.0], state.0)),
+            TransformSpec::MapBatches(closure) => format!("map batches by {closure:?}"),
+        });
+    }
+    let (state, role) = pipeline.sink;
+    steps.push(match role {
+        Role::Mark => format!("mark {}", state_detail(&states[state.0], state.0)),
+        Role::Fill => match &states[state.0] {
+            StateSpec::HashJoin(_) | StateSpec::NestedLoopJoin(_) => {
+                format!("build {}", state_name(&states[state.0], state.0))
+            }
+            spec => format!("into {}", state_detail(spec, state.0)),
+        },
+    });
+    steps
+}
+
+fn state_name(spec: &StateSpec, number: usize) -> String {
+    let name = match spec {
+        StateSpec::Aggregate(_) => "aggregate",
+        StateSpec::HashJoin(_) => "hash join",
+        StateSpec::NestedLoopJoin(_) => "nested-loop join",
+        StateSpec::Sort(_) => "sort",
+        StateSpec::TopK(_) => "top-k",
+        StateSpec::Limit { .. } => "limit",
+        StateSpec::Collect => "collect",
+        StateSpec::Scalar { .. } => "scalar",
+        StateSpec::Write { .. } => "write",
+    };
+    format!("{name} #{number}")
+}
+
+fn state_detail(spec: &StateSpec, number: usize) -> String {
+    let name = state_name(spec, number);
+    match spec {
+        StateSpec::Aggregate(aggregate) => {
+            let calls: Vec<String> = aggregate
+                .calls
+                .iter()
+                .map(|call| {
+                    let distinct = if call.is_distinct { "distinct " } else { "" };
+                    let arguments = list(&call.arguments, &aggregate.input, ", ");
+                    let function = format!("{:?}", call.function).to_lowercase();
+                    format!("{function}({distinct}{})", if arguments.is_empty() { "*" } else { &arguments })
+                })
+                .collect();
+            format!("{name} by [{}]: {}", list(&aggregate.keys, &aggregate.input, ", "), calls.join(", "))
+        }
+        StateSpec::HashJoin(join) => {
+            let pairs = join.probe_keys.iter().zip(&join.build_keys);
+            let on: Vec<String> = pairs
+                .map(|(probe, build)| format!("{} = {}", probe.show(&join.probe), build.show(&join.build)))
+                .collect();
+            format!(
+                "{name} {:?} on {}{}",
+                join.rows,
+                on.join(" and "),
+                with_filter(&join.filter, &join.probe, &join.build)
+            )
+        }
+        StateSpec::NestedLoopJoin(join) => {
+            format!("{name} {:?}{}", join.rows, with_filter(&join.filter, &join.probe, &join.build))
+        }
+        StateSpec::Sort(sort) => format!("{name} by {}", keys(&sort.keys, &sort.schema)),
+        StateSpec::TopK(sort) => {
+            let rows = sort.fetch.unwrap_or_default();
+            format!("{name} of {rows} rows after {} by {}", sort.skip, keys(&sort.keys, &sort.schema))
+        }
+        StateSpec::Limit { skip, fetch } => format!("{name} of {fetch} rows after {skip}, by position"),
+        StateSpec::Scalar { number: parameter } => format!("{name}: parameter ${parameter}"),
+        StateSpec::Write { target, .. } => format!("{name} {target}"),
+        StateSpec::Collect => name,
+    }
+}
+
+fn with_filter(filter: &Option<crate::operator::join::JoinFilter>, probe: &Schema, build: &Schema) -> String {
+    let Some(filter) = filter else { return String::new() };
+    let fields: Vec<_> = filter
+        .columns
+        .iter()
+        .filter_map(|column| match column {
+            JoinColumn::Probe(column) => Some(probe.field(*column).clone()),
+            JoinColumn::Build(column) => Some(build.field(*column).clone()),
+            JoinColumn::Mark => None,
+        })
+        .collect();
+    format!(", where {}", filter.expression.show(&Schema::new(fields)))
+}
+
+fn keys(keys: &[SortKey], schema: &Schema) -> String {
+    let shown: Vec<String> = keys
+        .iter()
+        .map(|key| format!("{}{}", key.expression.show(schema), if key.is_descending { " desc" } else { "" }))
+        .collect();
+    if shown.is_empty() { "content".to_owned() } else { shown.join(", ") }
+}
+
+fn list(expressions: &[Expression], schema: &Schema, between: &str) -> String {
+    expressions.iter().map(|expression| expression.show(schema).to_string()).collect::<Vec<_>>().join(between)
+}

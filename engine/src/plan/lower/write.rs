@@ -1,0 +1,21 @@
+//! Write: the end of the plan. What is written where becomes visible when the job commits.
+
+use std::sync::Arc;
+
+use super::{Flow, Lowering};
+use crate::{
+    batch::datatypes::SchemaRef,
+    error::Result,
+    plan::{
+        logical::Logical,
+        physical::{Role, StateSpec},
+    },
+    sink::Target,
+};
+
+pub(super) fn lower(lowering: &mut Lowering, input: &Logical, target: &Target, schema: &SchemaRef) -> Result<Flow> {
+    let flow = lowering.node(input)?;
+    let state = lowering.state(StateSpec::Write { target: target.clone(), schema: Arc::clone(&flow.schema) });
+    lowering.close(flow.open, state, Role::Fill)?;
+    Ok(Flow { open: Vec::new(), schema: Arc::clone(schema), has_positions: false })
+}

@@ -1,0 +1,125 @@
+//! The physical plan: how. Pipelines and what each waits for, as data.
+//!
+//! In: `lower/`. Out: `schedule/` makes its operators real; `explain` draws it. Never: holds a running operator.
+//!
+//! ```text
+//!   pipeline 0: scan orders ─► filter ─► build join 0
+//!   pipeline 1: scan lineitem ─► filter ─► probe join 0 ─► aggregate 1      waits for 0
+//!   pipeline 2: aggregate 1 ─► sort 2                                        waits for 1
+//!   pipeline 3: sort 2 ─► project ─► collect 3                               waits for 2
+//! ```
+//! A *state* is what pipelines share: a join's table, a grouping's groups. A pipeline ends in one state in one [`Role`]; transforms and
+//! sources refer to states by their number in the stage.
+
+use crate::{
+    batch::{
+        Batch,
+        datatypes::{DataType, SchemaRef},
+    },
+    expression::Expression,
+    operator::{
+        aggregate::AggregateSpec,
+        join::{HashJoinSpec, NestedLoopSpec},
+        sort::SortSpec,
+    },
+    plan::{closures::Closure, stage::Stage},
+    scan::ScanSpec,
+    sink::Target,
+};
+
+/// A job's plan.
+#[derive(Clone, Debug)]
+pub struct PhysicalPlan {
+    /// In an order in which each stands after those it takes from.
+    pub stages: Vec<Stage>,
+    /// The types of the parameters that become known while it runs.
+    pub parameters: Vec<DataType>,
+    /// The columns of the answer.
+    pub output: SchemaRef,
+}
+
+/// A pipeline's number in its stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PipelineId(pub usize);
+
+/// A state's number in its stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StateId(pub usize);
+
+/// Operators fused between two breakers.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    /// Where morsels come from.
+    pub source: SourceSpec,
+    /// What is done to them, in order.
+    pub transforms: Vec<TransformSpec>,
+    /// Where they go.
+    pub sink: (StateId, Role),
+    /// The pipelines that must be complete before it starts.
+    pub waits_for: Vec<PipelineId>,
+}
+
+/// Where a pipeline's morsels come from.
+#[derive(Clone, Debug)]
+pub enum SourceSpec {
+    /// A table.
+    Scan(ScanSpec),
+    /// Rows that stand in the plan.
+    Values(SchemaRef, Vec<Batch>),
+    /// What a state holds once it is sealed: groups, sorted rows, a join's left-over build rows.
+    State(StateId),
+}
+
+/// What is done to morsels on their way.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "fields as the operators' own constructors have them")]
+pub enum TransformSpec {
+    Filter {
+        conjuncts: Vec<Expression>,
+        input: SchemaRef,
+    },
+    Project {
+        expressions: Vec<Expression>,
+        input: SchemaRef,
+        output: SchemaRef,
+    },
+    /// Looks partners up in a join's sealed table.
+    Probe(StateId),
+    MapBatches(Closure),
+}
+
+/// In which role a pipeline's end feeds a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The rows themselves go in.
+    Fill,
+    /// Probe rows mark their partners in a join's sealed table.
+    Mark,
+}
+
+/// What pipelines share.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "fields as the operators' own constructors have them")]
+pub enum StateSpec {
+    Aggregate(AggregateSpec),
+    HashJoin(HashJoinSpec),
+    NestedLoopJoin(NestedLoopSpec),
+    Sort(SortSpec),
+    TopK(SortSpec),
+    /// The first rows by position.
+    Limit {
+        skip: usize,
+        fetch: usize,
+    },
+    /// The answer, in memory.
+    Collect,
+    /// A parameter's value.
+    Scalar {
+        number: usize,
+    },
+    /// Files.
+    Write {
+        target: Target,
+        schema: SchemaRef,
+    },
+}

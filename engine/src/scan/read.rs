@@ -1,0 +1,221 @@
+//! Splits read ahead by the I/O threads, decoded by the compute threads.
+//!
+//! In: a table, columns, filters. Out: morsels with their positions, in any order between splits, in order within one. Never: waits;
+//! a thread whose bytes have not come yet says `Blocked`.
+//!
+//! ```text
+//!   splits ──claim──► ahead: [pending, pending, …] ──► a thread's current split: decode, ask for more, decode …
+//!                       ▲ I/O threads fill them            at its end: claim the next
+//! ```
+
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use bytes::Bytes;
+
+use super::{Split, Table, prune};
+use crate::{
+    batch::{Batch, Morsel, Position},
+    error::Result,
+    expression::Expression,
+    format::Decode,
+    limits,
+    memory::Reservation,
+    operator::{JobContext, Outcome, Source, SourceThread, Wake},
+    store::{Io, OpenFile},
+};
+
+/// What a scan gives.
+#[derive(Clone, Debug)]
+pub struct ScanSpec {
+    /// Of which table.
+    pub table: Arc<Table>,
+    /// Which of its columns, in order.
+    pub columns: Vec<usize>,
+    /// Conjuncts over these columns by which splits are left out; the rows are filtered by a transform.
+    pub filters: Vec<Expression>,
+    /// A split's end is told by a last, empty morsel: a limit by position wants to know.
+    pub tells_ends: bool,
+}
+
+/// A table's rows as a source.
+pub struct ScanSource {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    spec: ScanSpec,
+    splits: Vec<Split>,
+    context: JobContext,
+    io: Arc<Io>,
+    state: Mutex<State>,
+}
+
+struct State {
+    next_split: usize,
+    ahead: VecDeque<Current>,
+    /// The file that was opened last; splits come in order of files.
+    open: Option<(usize, Arc<OpenFile>)>,
+}
+
+/// A split on its way: its decoder and the bytes that were asked for.
+struct Current {
+    number: u32,
+    next_morsel: u32,
+    decoder: Box<dyn Decode>,
+    file: Arc<OpenFile>,
+    pending: Option<Pending>,
+}
+
+/// Bytes that were asked for.
+struct Pending {
+    bytes: Arc<OnceLock<Mutex<Option<Result<Vec<Bytes>>>>>>,
+    wake: Wake,
+    /// Held until the decoder has been fed.
+    _reservation: Reservation,
+}
+
+impl ScanSource {
+    /// The rows of the spec's table.
+    pub fn new(spec: &ScanSpec, io: &Arc<Io>, context: &JobContext) -> Result<Arc<dyn Source>> {
+        if let Some(batches) = spec.table.batches() {
+            let given = batches.iter().map(|batch| Ok(batch.project(&spec.columns)?)).collect::<Result<Vec<_>>>()?;
+            return Ok(crate::operator::values::Values::new(&given, context));
+        }
+        let splits = prune(&spec.table, &spec.columns, &spec.filters)?;
+        let state = State { next_split: 0, ahead: VecDeque::new(), open: None };
+        let shared = Shared {
+            spec: spec.clone(),
+            splits,
+            context: context.clone(),
+            io: Arc::clone(io),
+            state: Mutex::new(state),
+        };
+        Ok(Arc::new(ScanSource { shared: Arc::new(shared) }))
+    }
+}
+
+impl Source for ScanSource {
+    fn thread(&self) -> Result<Box<dyn SourceThread>> {
+        Ok(Box::new(ScanThread { shared: Arc::clone(&self.shared), current: None }))
+    }
+}
+
+impl Shared {
+    /// The next split, its first bytes asked for; tops up what is read ahead.
+    fn claim(&self) -> Result<Option<Current>> {
+        let mut state = self.lock();
+        let ahead = limits::SPLITS_AHEAD * self.context.settings.threads;
+        while state.ahead.len() < ahead && state.next_split < self.splits.len() {
+            let number = state.next_split;
+            state.next_split += 1;
+            let split = &self.splits[number];
+            let file = self.open(&mut state, split)?;
+            let rows = self.context.settings.rows_per_morsel;
+            let Some(mut decoder) = self.spec.table.decoder(split, &self.spec.columns, rows)? else { continue };
+            let pending = decoder.wants().map(|ranges| self.ask(&file, ranges)).transpose()?;
+            state.ahead.push_back(Current { number: number as u32, next_morsel: 0, decoder, file, pending });
+        }
+        Ok(state.ahead.pop_front())
+    }
+
+    fn open(&self, state: &mut State, split: &Split) -> Result<Arc<OpenFile>> {
+        if let Some((number, file)) = &state.open
+            && *number == split.file()
+        {
+            return Ok(Arc::clone(file));
+        }
+        let file = self.spec.table.file(split).ok_or_else(|| crate::error::bug("scan", "a split of no file"))?;
+        let file = Arc::new(file.open()?);
+        state.open = Some((split.file(), Arc::clone(&file)));
+        Ok(file)
+    }
+
+    /// Asks the I/O threads for the ranges.
+    fn ask(&self, file: &Arc<OpenFile>, ranges: Vec<Range<u64>>) -> Result<Pending> {
+        let mut reservation = self.context.governor.reservation("reading ahead");
+        let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        reservation.grow(bytes)?;
+        self.context.counters.add_bytes_in(bytes);
+        let slot = Arc::new(OnceLock::new());
+        let wake = Wake::default();
+        let (filled, rung, file) = (Arc::clone(&slot), wake.clone(), Arc::clone(file));
+        self.io.submit(move || {
+            let read = ranges.into_iter().map(|range| file.read(range)).collect();
+            let _ = filled.set(Mutex::new(Some(read)));
+            rung.fire();
+        });
+        Ok(Pending { bytes: slot, wake, _reservation: reservation })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct ScanThread {
+    shared: Arc<Shared>,
+    current: Option<Current>,
+}
+
+impl SourceThread for ScanThread {
+    fn pull(&mut self) -> Result<(Option<Morsel>, Outcome)> {
+        loop {
+            let current = match &mut self.current {
+                Some(current) => current,
+                none => match self.shared.claim()? {
+                    Some(claimed) => none.insert(claimed),
+                    None => return Ok((None, Outcome::Enough)),
+                },
+            };
+            if let Some(batch) = current.decoder.batch()? {
+                self.shared.context.counters.add_rows_in(batch.num_rows());
+                return Ok((Some(current.morsel(batch, false)), Outcome::More));
+            }
+            match &current.pending {
+                Some(pending) => match pending.bytes.get() {
+                    None => return Ok((None, Outcome::Blocked(pending.wake.clone()))),
+                    Some(read) => {
+                        let read = read.lock().unwrap_or_else(PoisonError::into_inner).take();
+                        let read = read.ok_or_else(|| crate::error::bug("scan", "bytes fed twice"))??;
+                        current.decoder.feed(read)?;
+                        let ranges = current.decoder.wants();
+                        current.pending = ranges.map(|ranges| self.shared.ask(&current.file, ranges)).transpose()?;
+                    }
+                },
+                None => match current.decoder.wants() {
+                    Some(ranges) => current.pending = Some(self.shared.ask(&current.file, ranges)?),
+                    None => {
+                        // The decoder may have found a batch while it looked for what it wants.
+                        if let Some(batch) = current.decoder.batch()? {
+                            self.shared.context.counters.add_rows_in(batch.num_rows());
+                            return Ok((Some(current.morsel(batch, false)), Outcome::More));
+                        }
+                        let ended = self.current.take();
+                        if let Some(mut ended) = ended.filter(|_| self.shared.spec.tells_ends) {
+                            let empty = self.shared.empty()?;
+                            return Ok((Some(ended.morsel(empty, true)), Outcome::More));
+                        }
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn empty(&self) -> Result<Batch> {
+        Ok(Batch::new_empty(Arc::new(self.spec.table.schema().project(&self.spec.columns)?)))
+    }
+}
+
+impl Current {
+    fn morsel(&mut self, batch: Batch, is_last: bool) -> Morsel {
+        let position = Position { split: self.number, morsel: self.next_morsel, is_last };
+        self.next_morsel += 1;
+        Morsel { batch, position: Some(position) }
+    }
+}

@@ -1,0 +1,240 @@
+//! A table: files of one shape and one schema, or rows in memory.
+//!
+//! In: a path: a file, a folder, a pattern. Out: the schema, the splits, the statistics. Never: reads rows.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use super::{Split, TableStatistics, split, statistics};
+use crate::{
+    batch::{Batch, datatypes::SchemaRef},
+    error::{Cause, Kind, Result},
+    format::{
+        Decode,
+        csv::{self, CsvDecoder},
+        parquet::{Footer, RowGroupDecoder},
+        text::{self, TextDecoder},
+    },
+    limits,
+    store::{LocalFile, expand},
+};
+
+/// Files of one shape, or rows in memory.
+pub struct Table {
+    name: String,
+    schema: SchemaRef,
+    shape: Shape,
+    statistics: OnceLock<TableStatistics>,
+}
+
+/// How the rows stand there.
+pub(super) enum Shape {
+    Parquet(Vec<(LocalFile, Footer)>),
+    Csv(Vec<LocalFile>),
+    Text(Vec<LocalFile>),
+    Memory(Vec<Batch>),
+}
+
+impl Table {
+    /// The table at `path`: a file, all files of a folder, or those that match a pattern with `*`. The ending tells the shape
+    /// (`.parquet`, `.csv`, `.txt`); without one that is known the first bytes must be Parquet's.
+    pub fn open(path: &str) -> Result<Arc<Table>> {
+        let files = expand(path)?;
+        let files = files.iter().map(|file| LocalFile::stat(file)).collect::<Result<Vec<_>>>()?;
+        let ending = |file: &LocalFile| {
+            file.path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase).unwrap_or_default()
+        };
+        let first = &files[0];
+        let (schema, shape) = match ending(first).as_str() {
+            "csv" => Table::open_csv(files)?,
+            "txt" | "text" => (text::schema(), Shape::Text(files)),
+            "parquet" | "pq" => Table::open_parquet(files)?,
+            _ if starts_as_parquet(first)? => Table::open_parquet(files)?,
+            _ => return Err(TableError::UnknownShape { path: first.path.clone() }.into()),
+        };
+        let name = Path::new(path).file_stem().and_then(|stem| stem.to_str()).unwrap_or(path).to_owned();
+        Ok(Arc::new(Table { name, schema, shape, statistics: OnceLock::new() }))
+    }
+
+    /// The lines of the text file or files at `path`, whatever their endings.
+    pub fn open_text(path: &str) -> Result<Arc<Table>> {
+        let files = expand(path)?.iter().map(|file| LocalFile::stat(file)).collect::<Result<Vec<_>>>()?;
+        Ok(Arc::new(Table {
+            name: path.to_owned(),
+            schema: text::schema(),
+            shape: Shape::Text(files),
+            statistics: OnceLock::new(),
+        }))
+    }
+
+    /// A table of rows in memory.
+    pub fn of_batches(name: &str, schema: SchemaRef, batches: Vec<Batch>) -> Arc<Table> {
+        Arc::new(Table { name: name.to_owned(), schema, shape: Shape::Memory(batches), statistics: OnceLock::new() })
+    }
+
+    /// A table without rows.
+    pub fn empty(name: &str, schema: SchemaRef) -> Arc<Table> {
+        Table::of_batches(name, schema, Vec::new())
+    }
+
+    /// Its name, as plans show it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its columns.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// What is known of its rows without reading them.
+    pub fn statistics(&self) -> &TableStatistics {
+        self.statistics.get_or_init(|| statistics::of(&self.schema, &self.shape))
+    }
+
+    /// The splits, in order of (file, offset).
+    pub fn splits(&self) -> Vec<Split> {
+        split::splits(&self.shape)
+    }
+
+    /// The rows, if they are in memory.
+    pub fn batches(&self) -> Option<&[Batch]> {
+        match &self.shape {
+            Shape::Memory(batches) => Some(batches),
+            _ => None,
+        }
+    }
+
+    pub(super) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        match &self.shape {
+            Shape::Parquet(files) => files.iter().map(|(file, _)| file.bytes).sum(),
+            Shape::Csv(files) | Shape::Text(files) => files.iter().map(|file| file.bytes).sum(),
+            Shape::Memory(_) => 0,
+        }
+    }
+
+    /// The file that a split reads.
+    pub(super) fn file(&self, split: &Split) -> Option<&LocalFile> {
+        match &self.shape {
+            Shape::Parquet(files) => files.get(split.file()).map(|(file, _)| file),
+            Shape::Csv(files) | Shape::Text(files) => files.get(split.file()),
+            Shape::Memory(_) => None,
+        }
+    }
+
+    /// A decoder for the `columns` of `split`, in that order. `None` for rows in memory.
+    pub(super) fn decoder(&self, split: &Split, columns: &[usize], rows: usize) -> Result<Option<Box<dyn Decode>>> {
+        Ok(match (&self.shape, split) {
+            (Shape::Parquet(files), Split::RowGroup { file, row_group }) => {
+                let (file, footer) = &files[*file];
+                Some(Box::new(RowGroupDecoder::new(file.path.clone(), footer, *row_group, columns, rows)?))
+            }
+            (Shape::Csv(files), Split::Bytes { file, .. }) => {
+                let file = &files[*file];
+                Some(Box::new(CsvDecoder::new(file.path.clone(), file.bytes, &self.schema, columns, rows)))
+            }
+            (Shape::Text(files), Split::Bytes { file, range }) => {
+                let file = &files[*file];
+                Some(Box::new(TextDecoder::new(file.path.clone(), file.bytes, range.clone(), rows)))
+            }
+            _ => None,
+        })
+    }
+
+    fn open_parquet(files: Vec<LocalFile>) -> Result<(SchemaRef, Shape)> {
+        let mut opened: Vec<(LocalFile, Footer)> = Vec::with_capacity(files.len());
+        for file in files {
+            let footer = Footer::read(&file.open()?, &file.path, file.bytes)?;
+            if let Some((first, first_footer)) = opened.first() {
+                check_same(&first.path, first_footer.schema(), &file.path, footer.schema())?;
+            }
+            opened.push((file, footer));
+        }
+        Ok((Arc::clone(opened[0].1.schema()), Shape::Parquet(opened)))
+    }
+
+    fn open_csv(files: Vec<LocalFile>) -> Result<(SchemaRef, Shape)> {
+        let mut schema: Option<SchemaRef> = None;
+        for file in &files {
+            if file.bytes == 0 {
+                return Err(TableError::Empty { path: file.path.clone() }.into());
+            }
+            let sample = file.open()?.read(0..file.bytes.min(limits::CSV_SAMPLE_BYTES))?;
+            let found = csv::infer_schema(&file.path, &sample, sample.len() as u64 == file.bytes)?;
+            match &schema {
+                None => schema = Some(found),
+                Some(first) => check_same(&files[0].path, first, &file.path, &found)?,
+            }
+        }
+        let schema = schema.ok_or_else(|| crate::error::bug("scan", "a table without files"))?;
+        Ok((schema, Shape::Csv(files)))
+    }
+}
+
+fn starts_as_parquet(file: &LocalFile) -> Result<bool> {
+    Ok(file.bytes >= 4 && &file.open()?.read(0..4)?[..] == b"PAR1")
+}
+
+fn check_same(first: &Path, first_schema: &SchemaRef, other: &Path, other_schema: &SchemaRef) -> Result<()> {
+    let shape = |schema: &SchemaRef| {
+        schema.fields().iter().map(|f| (f.name().clone(), f.data_type().clone())).collect::<Vec<_>>()
+    };
+    if shape(first_schema) == shape(other_schema) {
+        return Ok(());
+    }
+    let (a, b) = (shape(first_schema), shape(other_schema));
+    let at = a.iter().zip(&b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()));
+    let column = |side: &[(String, crate::batch::datatypes::DataType)]| {
+        side.get(at).map_or_else(|| "no column".to_owned(), |(name, data_type)| format!("{name} {data_type}"))
+    };
+    Err(TableError::Differ {
+        first: first.to_owned(),
+        other: other.to_owned(),
+        at,
+        expected: column(&a),
+        found: column(&b),
+    }
+    .into())
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Table({})", self.name)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum TableError {
+    #[error("reading {}: its ending tells no format, and it does not start as a Parquet file", path.display())]
+    UnknownShape { path: PathBuf },
+    #[error("reading {} as CSV: the file is empty, so nothing names its columns", path.display())]
+    Empty { path: PathBuf },
+    #[error("reading {} and {} as one table: column {at} is {expected} in the first and {found} in the second", first.display(), other.display())]
+    Differ { first: PathBuf, other: PathBuf, at: usize, expected: String, found: String },
+}
+
+impl Cause for TableError {
+    fn kind(&self) -> Kind {
+        match self {
+            TableError::UnknownShape { .. } | TableError::Differ { .. } => Kind::Request,
+            TableError::Empty { .. } => Kind::Corrupt,
+        }
+    }
+    fn hint(&self) -> Option<String> {
+        match self {
+            TableError::UnknownShape { .. } => Some("name files .parquet, .csv or .txt".to_owned()),
+            TableError::Differ { .. } => {
+                Some("name the files that belong together, or give each its own table".to_owned())
+            }
+            TableError::Empty { .. } => None,
+        }
+    }
+}

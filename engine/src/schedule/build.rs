@@ -1,0 +1,168 @@
+//! The physical plan's operators, made real.
+//!
+//! In: a stage. Out: a [`JobGraph`] over operators, and the handles by which its answer is taken. Never: starts anything.
+
+use std::sync::Arc;
+
+use super::job::{JobGraph, Runnable};
+use crate::{
+    error::{Result, bug},
+    expression::Parameters,
+    operator::{
+        JobContext, Sink, Source, Transform,
+        aggregate::Aggregate,
+        collect::{Collect, CollectSink, Scalar},
+        filter::Filter,
+        join::{HashJoin, NestedLoopJoin},
+        limit::{Limit, LimitSink, LimitSource},
+        map::MapBatches,
+        project::Project,
+        sort::{Sort, TopK},
+        values::Values,
+    },
+    plan::{
+        physical::{PhysicalPlan, Role, SourceSpec, StateId, StateSpec, TransformSpec},
+        stage::Stage,
+    },
+    scan::ScanSource,
+    sink::Writing,
+    store::Io,
+};
+
+/// A stage whose operators are made.
+pub struct Running {
+    /// What to run.
+    pub graph: JobGraph,
+    /// Where the answer is collected, if the plan collects one.
+    pub collect: Option<Arc<Collect>>,
+    /// The output that must be committed, if the plan writes one.
+    pub writing: Option<Arc<Writing>>,
+}
+
+/// Makes the operators of a plan for one node.
+pub fn build(plan: &PhysicalPlan, io: &Arc<Io>, context: &JobContext) -> Result<Running> {
+    let [stage] = plan.stages.as_slice() else { return Err(bug("schedule", "a plan of several stages on one node")) };
+    let parameters = Arc::new(Parameters::new(plan.parameters.clone()));
+    let builder = Builder { stage, io, context, parameters };
+    let states = stage.states.iter().map(|spec| builder.state(spec)).collect::<Result<Vec<_>>>()?;
+    let mut graph = JobGraph { pipelines: Vec::new(), sinks: Vec::new() };
+    let mut sinks: Vec<(StateId, Role)> = Vec::new();
+    for pipeline in &stage.pipelines {
+        let sink = match sinks.iter().position(|sink| *sink == pipeline.sink) {
+            Some(sink) => sink,
+            None => {
+                sinks.push(pipeline.sink);
+                graph.sinks.push(states[pipeline.sink.0.0].sink(pipeline.sink.1)?);
+                sinks.len() - 1
+            }
+        };
+        let transforms = pipeline.transforms.iter().map(|spec| builder.transform(spec, &states));
+        graph.pipelines.push(Runnable {
+            source: builder.source(&pipeline.source, &states)?,
+            transforms: transforms.collect::<Result<_>>()?,
+            sink,
+            waits_for: pipeline.waits_for.iter().map(|id| id.0).collect(),
+        });
+    }
+    let collect =
+        states.iter().find_map(|state| if let State::Collect(it) = state { Some(Arc::clone(it)) } else { None });
+    let writing =
+        states.iter().find_map(|state| if let State::Write(it) = state { Some(Arc::clone(it)) } else { None });
+    Ok(Running { graph, collect, writing })
+}
+
+struct Builder<'a> {
+    stage: &'a Stage,
+    io: &'a Arc<Io>,
+    context: &'a JobContext,
+    parameters: Arc<Parameters>,
+}
+
+/// A state made real: what its pipelines share.
+enum State {
+    Aggregate(Arc<Aggregate>),
+    HashJoin(Arc<HashJoin>),
+    NestedLoopJoin(Arc<NestedLoopJoin>),
+    Sort(Arc<Sort>),
+    TopK(Arc<TopK>),
+    Limit(Arc<Limit>),
+    Collect(Arc<Collect>),
+    Scalar(Arc<Scalar>),
+    Write(Arc<Writing>),
+}
+
+impl Builder<'_> {
+    fn state(&self, spec: &StateSpec) -> Result<State> {
+        let (context, parameters) = (self.context, &self.parameters);
+        Ok(match spec {
+            StateSpec::Aggregate(spec) => State::Aggregate(Aggregate::new(spec, context, parameters)?),
+            StateSpec::HashJoin(spec) => State::HashJoin(HashJoin::new(spec, context, parameters)?),
+            StateSpec::NestedLoopJoin(spec) => State::NestedLoopJoin(NestedLoopJoin::new(spec, context, parameters)?),
+            StateSpec::Sort(spec) => State::Sort(Sort::new(spec, context, parameters)?),
+            StateSpec::TopK(spec) => State::TopK(TopK::new(spec, context, parameters)?),
+            StateSpec::Limit { skip, fetch } => State::Limit(Limit::new(*skip, *fetch, context)),
+            StateSpec::Collect => State::Collect(Collect::new(context)),
+            StateSpec::Scalar { number } => State::Scalar(Scalar::new(*number, parameters, context)),
+            StateSpec::Write { target, schema } => State::Write(Writing::begin(target, schema, self.io, context)?),
+        })
+    }
+
+    fn source(&self, spec: &SourceSpec, states: &[State]) -> Result<Arc<dyn Source>> {
+        match spec {
+            SourceSpec::Scan(scan) => ScanSource::new(scan, self.io, self.context),
+            SourceSpec::Values(_, batches) => Ok(Values::new(batches, self.context)),
+            SourceSpec::State(state) => states[state.0].source(),
+        }
+    }
+
+    fn transform(&self, spec: &TransformSpec, states: &[State]) -> Result<Arc<dyn Transform>> {
+        let (context, parameters) = (self.context, &self.parameters);
+        Ok(match spec {
+            TransformSpec::Filter { conjuncts, input } => Filter::new(conjuncts, input, context, parameters)?,
+            TransformSpec::Project { expressions, input, output } => {
+                Project::new(expressions, input, output, context, parameters)?
+            }
+            TransformSpec::Probe(state) => match states.get(state.0) {
+                Some(State::HashJoin(join)) => join.probe(),
+                Some(State::NestedLoopJoin(join)) => join.probe(),
+                _ => return Err(bug("schedule", format!("state {} of {:?} cannot be probed", state.0, self.stage))),
+            },
+            TransformSpec::MapBatches(closure) => {
+                MapBatches::new(Arc::clone(&closure.function), Arc::clone(&closure.output), closure.call_site)
+            }
+        })
+    }
+}
+
+impl State {
+    fn sink(&self, role: Role) -> Result<Arc<dyn Sink>> {
+        Ok(match (self, role) {
+            (State::HashJoin(join), Role::Fill) => join.build(),
+            (State::HashJoin(join), Role::Mark) => join.mark(),
+            (State::NestedLoopJoin(join), Role::Fill) => join.build(),
+            (State::NestedLoopJoin(join), Role::Mark) => join.mark(),
+            (State::Aggregate(aggregate), Role::Fill) => aggregate.sink(),
+            (State::Sort(sort), Role::Fill) => sort.sink(),
+            (State::TopK(top_k), Role::Fill) => top_k.sink(),
+            (State::Limit(limit), Role::Fill) => Arc::new(LimitSink(Arc::clone(limit))),
+            (State::Collect(collect), Role::Fill) => Arc::new(CollectSink(Arc::clone(collect))),
+            (State::Scalar(scalar), Role::Fill) => Arc::clone(scalar) as Arc<dyn Sink>,
+            (State::Write(writing), Role::Fill) => Arc::clone(writing).sink(),
+            (_, Role::Mark) => return Err(bug("schedule", "only a join can be marked")),
+        })
+    }
+
+    fn source(&self) -> Result<Arc<dyn Source>> {
+        Ok(match self {
+            State::Aggregate(aggregate) => aggregate.source(),
+            State::HashJoin(join) => join.rest(),
+            State::NestedLoopJoin(join) => join.rest(),
+            State::Sort(sort) => sort.source(),
+            State::TopK(top_k) => top_k.source(),
+            State::Limit(limit) => Arc::new(LimitSource(Arc::clone(limit))),
+            State::Collect(_) | State::Scalar(_) | State::Write(_) => {
+                return Err(bug("schedule", "an answer is no source"));
+            }
+        })
+    }
+}

@@ -1,0 +1,20 @@
+//! Between the machines: how the rows of a group become bytes, are kept, pulled, and counted.
+//!
+//! In: batches, and the numbers that name the attempt which made them. Out: frames, and batches again. Never: a socket,
+//! a clock, a row that is counted twice. `README.md` tells the life of a group, and what of it exists today.
+
+#![deny(clippy::disallowed_types)]
+
+/// A batch of one group as bytes, drawn byte by byte.
+pub mod frame;
+pub use frame::{
+    AttemptId, Epoch, FrameError, FrameHeader, FrameLimits, GroupId, JobId, Round, Sequence, StageId, TaskId,
+    decode_frame, decode_header, encode_frame,
+};
+
+/// Rows without their order: what two attempts of a task must agree on.
+pub mod digest;
+pub use digest::Digest;
+
+/// The index of a spool, drawn; its code comes with the cluster.
+pub mod index;

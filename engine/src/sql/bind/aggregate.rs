@@ -1,0 +1,171 @@
+//! GROUP BY, grouping sets, DISTINCT.
+//!
+//! In: DataFusion's aggregates. Out: ours, each call by the class table. Never: an aggregate whose result would depend on the order
+//! of the rows.
+//!
+//! GROUPING SETS, ROLLUP and CUBE are a union of one aggregate per set, in which the keys that are not in the set are NULL and the
+//! set's number (a bit per missing key) stands behind the keys, as DataFusion's `grouping()` expects it.
+
+use std::sync::Arc;
+
+use datafusion_common::ScalarValue;
+use datafusion_expr::{
+    Aggregate, Expr, GroupingSet, LogicalPlan, expr::AggregateFunction as Call, utils::grouping_set_to_exprlist,
+};
+
+use super::{
+    super::SqlError,
+    binder::{Binder, over, schema_of},
+};
+use crate::{
+    batch::datatypes::{DataType, Field, Schema, SchemaRef},
+    error::{Result, bug},
+    expression::{AggregateCall, AggregateClass, AggregateFunction, Expression, Literal, class_of},
+    plan::logical::{Logical, Node},
+};
+
+impl Binder<'_> {
+    pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Logical> {
+        let schema = schema_of(&aggregate.schema);
+        let distinct_keys = grouping_set_to_exprlist(&aggregate.group_expr)
+            .map_err(|error| SqlError::from_datafusion(error, self.text, None))?;
+        let keys = self.expressions(distinct_keys.iter().copied(), aggregate.input.schema())?;
+        let first_call = schema.fields().len() - aggregate.aggr_expr.len();
+        let mut calls = Vec::with_capacity(aggregate.aggr_expr.len());
+        for (k, expr) in aggregate.aggr_expr.iter().enumerate() {
+            calls.push(self.call(expr, &aggregate.input, schema.field(first_call + k))?);
+        }
+        let input = self.plan(&aggregate.input)?;
+        match aggregate.group_expr.first() {
+            Some(Expr::GroupingSet(sets)) => {
+                let sets = sets_of(sets, &distinct_keys);
+                grouping_sets(input, keys, &sets, calls, schema)
+            }
+            _ => Ok(over(input, schema, |input| Node::Aggregate { input, keys, calls })),
+        }
+    }
+
+    pub(super) fn distinct(&mut self, input: &LogicalPlan) -> Result<Logical> {
+        let input = self.plan(input)?;
+        let schema = Arc::clone(&input.schema);
+        let keys = (0..schema.fields().len()).map(Expression::Column).collect();
+        Ok(over(input, schema, |input| Node::Aggregate { input, keys, calls: Vec::new() }))
+    }
+
+    fn call(&mut self, expr: &Expr, input: &LogicalPlan, output: &Field) -> Result<AggregateCall> {
+        let call = match expr {
+            Expr::Alias(alias) => return self.call(&alias.expr, input, output),
+            Expr::AggregateFunction(call) => call,
+            other => return Err(bug("sql", format!("{other} among the aggregates"))),
+        };
+        let function = self.function(call)?;
+        let mut arguments = self.expressions(&call.params.args, input.schema())?;
+        // What is the same however often a value comes needs no DISTINCT.
+        let is_distinct = call.params.distinct && !ignores_repetition(function);
+        if function == AggregateFunction::Count && !is_distinct {
+            // count(*) arrives as count(1); a column that is never NULL counts rows as well.
+            let schema: &Schema = input.schema().as_arrow();
+            arguments.retain(|argument| argument.is_nullable(schema));
+        }
+        if arguments.len() > 1 {
+            return Err(self.refused_call(call, "of several columns"));
+        }
+        let filter =
+            call.params.filter.as_ref().map(|filter| self.expression(filter, &[input.schema()])).transpose()?;
+        Ok(AggregateCall {
+            function,
+            arguments,
+            filter,
+            is_distinct,
+            order: Vec::new(),
+            returns: output.data_type().clone(),
+        })
+    }
+
+    fn function(&self, call: &Call) -> Result<AggregateFunction> {
+        match class_of(call.func.name()) {
+            Some(AggregateClass::Exact(function) | AggregateClass::Ours(function)) => Ok(function),
+            Some(AggregateClass::ByOrder) => Err(self.refused_call(call, "(its rows would have to be sorted first)")),
+            Some(AggregateClass::Lowered) => Err(self.refused_call(call, "(it would have to keep all values)")),
+            Some(AggregateClass::Refused) | None => Err(self.refused_call(call, "")),
+        }
+    }
+
+    fn refused_call(&self, call: &Call, why: &str) -> crate::error::Error {
+        let name = call.func.name();
+        let mut words = vec![name];
+        words.extend(call.func.aliases().iter().map(String::as_str));
+        let what = format!("the aggregate {name} {why}");
+        self.text.unsupported(what.trim_end(), &words).into()
+    }
+}
+
+fn ignores_repetition(function: AggregateFunction) -> bool {
+    use AggregateFunction::{BitAnd, BitOr, BoolAnd, BoolOr, Max, Min};
+    matches!(function, Min | Max | BoolAnd | BoolOr | BitAnd | BitOr)
+}
+
+/// For each grouping set the numbers of its keys.
+fn sets_of(sets: &GroupingSet, keys: &[&Expr]) -> Vec<Vec<usize>> {
+    let numbers = |set: &[Expr]| -> Vec<usize> {
+        set.iter().filter_map(|expr| keys.iter().position(|key| *key == expr)).collect()
+    };
+    match sets {
+        GroupingSet::GroupingSets(sets) => sets.iter().map(|set| numbers(set)).collect(),
+        GroupingSet::Rollup(all) => (0..=all.len()).rev().map(|length| numbers(&all[..length])).collect(),
+        GroupingSet::Cube(all) => {
+            let all = numbers(all);
+            let subsets = 0..1_usize << all.len().min(usize::BITS as usize - 1);
+            subsets
+                .map(|subset| {
+                    let is_in = |(place, key): (usize, &usize)| (subset >> place & 1 == 1).then_some(*key);
+                    all.iter().enumerate().filter_map(is_in).collect()
+                })
+                .collect()
+        }
+    }
+}
+
+/// A union of one aggregate per set; `schema` is keys, the set's number, calls.
+fn grouping_sets(
+    input: Logical,
+    keys: Vec<Expression>,
+    sets: &[Vec<usize>],
+    calls: Vec<AggregateCall>,
+    schema: SchemaRef,
+) -> Result<Logical> {
+    let mut inputs = Vec::with_capacity(sets.len());
+    for (k, set) in sets.iter().enumerate() {
+        let repeated = sets[..k].iter().filter(|before| *before == set).count();
+        let missing = (0..keys.len()).filter(|key| !set.contains(key));
+        let mask = missing.fold(0_u64, |mask, key| mask | 1 << (keys.len() - 1 - key));
+        let number = mask | (repeated as u64) << keys.len();
+
+        let mut fields: Vec<_> = set.iter().map(|key| Arc::clone(&schema.fields()[*key])).collect();
+        fields.extend(schema.fields()[keys.len() + 1..].iter().map(Arc::clone));
+        let set_keys = set.iter().map(|key| keys[*key].clone()).collect();
+        let calls = calls.clone();
+        let grouped = over(input.clone(), Arc::new(Schema::new(fields)), |input| Node::Aggregate {
+            input,
+            keys: set_keys,
+            calls,
+        });
+
+        let mut expressions = Vec::with_capacity(schema.fields().len());
+        for (key, field) in schema.fields()[..keys.len()].iter().enumerate() {
+            expressions.push(match set.iter().position(|member| *member == key) {
+                Some(place) => Expression::Column(place),
+                None => Expression::Literal(Literal::null(field.data_type())?),
+            });
+        }
+        expressions.push(Expression::Literal(number_as(number, schema.field(keys.len()).data_type())?));
+        expressions
+            .extend((0..schema.fields().len() - keys.len() - 1).map(|call| Expression::Column(set.len() + call)));
+        inputs.push(over(grouped, Arc::clone(&schema), |input| Node::Project { input, expressions }));
+    }
+    Ok(Logical { node: Node::Union { inputs }, schema })
+}
+
+fn number_as(number: u64, data_type: &DataType) -> Result<Literal> {
+    Ok(Literal::from_scalar(ScalarValue::UInt64(Some(number))).cast_to(data_type)?)
+}

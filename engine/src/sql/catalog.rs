@@ -1,0 +1,42 @@
+//! Tables by name.
+//!
+//! In: names and tables. Out: the table of a name, whatever its case. Never: opens a file; a path in the place of a name is opened
+//! where names are resolved.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::scan::Table;
+
+/// The tables that statements may name.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// By name in lower case.
+    tables: BTreeMap<String, Arc<Table>>,
+}
+
+impl Catalog {
+    /// A catalog without tables.
+    pub fn new() -> Catalog {
+        Catalog::default()
+    }
+
+    /// Makes `table` known as `name`; a table of that name before is forgotten and given back.
+    pub fn insert(&mut self, name: &str, table: Arc<Table>) -> Option<Arc<Table>> {
+        self.tables.insert(name.to_lowercase(), table)
+    }
+
+    /// Forgets the table of this name.
+    pub fn remove(&mut self, name: &str) -> Option<Arc<Table>> {
+        self.tables.remove(&name.to_lowercase())
+    }
+
+    /// The table of this name.
+    pub fn table(&self, name: &str) -> Option<&Arc<Table>> {
+        self.tables.get(&name.to_lowercase())
+    }
+
+    /// All names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tables.keys().map(String::as_str)
+    }
+}

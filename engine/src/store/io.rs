@@ -1,0 +1,76 @@
+//! The I/O threads: what compute threads must not wait for.
+//!
+//! In: closures that block in the kernel. Out: they have run. Never: computes. The queue is bounded; who fills it waits, and
+//! scans never do, since they ask for a few splits ahead at most.
+
+use std::{
+    sync::Arc,
+    thread::{Builder, JoinHandle},
+};
+
+use crossbeam::channel::{Sender, bounded};
+
+use crate::{
+    error::{Cause, Kind, Result},
+    limits,
+};
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// The I/O threads of a session. Dropping it waits for what was submitted.
+pub struct Io {
+    sender: Option<Sender<Work>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Io {
+    /// Starts the threads.
+    pub fn start() -> Result<Arc<Io>> {
+        let (sender, receiver) = bounded::<Work>(limits::IO_QUEUE);
+        let threads = (0..limits::IO_THREADS)
+            .map(|number| {
+                let receiver = receiver.clone();
+                Builder::new().name(format!("windrow-io-{number}")).spawn(move || {
+                    for work in receiver {
+                        work();
+                    }
+                })
+            })
+            .collect::<std::io::Result<Vec<_>>>()
+            .map_err(|source| StartFailed { source })?;
+        Ok(Arc::new(Io { sender: Some(sender), threads }))
+    }
+
+    /// Runs `work` on an I/O thread.
+    pub fn submit(&self, work: impl FnOnce() + Send + 'static) {
+        if let Some(sender) = &self.sender {
+            // The receivers live as long as the sender: they end when it is dropped.
+            let _ = sender.send(Box::new(work));
+        }
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        self.sender = None;
+        let here = std::thread::current().id();
+        for thread in self.threads.drain(..) {
+            // The last owner may be a closure on one of these threads, which cannot wait for itself.
+            if thread.thread().id() != here {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("starting the I/O threads")]
+struct StartFailed {
+    source: std::io::Error,
+}
+
+impl Cause for StartFailed {
+    fn kind(&self) -> Kind {
+        Kind::Io
+    }
+}

@@ -1,0 +1,210 @@
+//! Local files: what they are, and positioned reads.
+//!
+//! In: paths and byte ranges. Out: bytes. Never: maps a file of others; it may shrink under us.
+
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind},
+    ops::Range,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    error::{Cause, Kind, Result},
+    limits,
+};
+
+/// A file as it was when its table was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalFile {
+    /// Where.
+    pub path: PathBuf,
+    /// How long.
+    pub bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+/// A file held open for positioned reads.
+#[derive(Debug)]
+pub struct OpenFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl LocalFile {
+    /// Looks at the file.
+    pub fn stat(path: &Path) -> Result<LocalFile> {
+        let metadata = fs::metadata(path).map_err(|source| StoreError::Look { path: path.to_owned(), source })?;
+        Ok(LocalFile { path: path.to_owned(), bytes: metadata.len(), modified: metadata.modified().ok() })
+    }
+
+    /// Opens it, if it is still the file that was looked at.
+    pub fn open(&self) -> Result<OpenFile> {
+        let open = |source| StoreError::Open { path: self.path.clone(), source };
+        let file = File::open(&self.path).map_err(open)?;
+        let metadata = file.metadata().map_err(open)?;
+        if metadata.len() != self.bytes || metadata.modified().ok() != self.modified {
+            let (before_bytes, after_bytes) = (self.bytes, metadata.len());
+            return Err(StoreError::Changed { path: self.path.clone(), before_bytes, after_bytes }.into());
+        }
+        Ok(OpenFile { file, path: self.path.clone() })
+    }
+}
+
+impl OpenFile {
+    /// The bytes of `range`, all of them.
+    pub fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        let length = range.end.saturating_sub(range.start);
+        let mut bytes = vec![0; length as usize];
+        let mut done = 0;
+        while done < bytes.len() {
+            let end = bytes.len().min(done + limits::READ_BYTES_MAX);
+            match self.file.read_at(&mut bytes[done..end], range.start + done as u64) {
+                Ok(0) => {
+                    let (offset, missing_bytes) = (range.start + done as u64, (length as usize - done) as u64);
+                    return Err(StoreError::Short { path: self.path.clone(), offset, missing_bytes }.into());
+                }
+                Ok(read) => done += read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(source) => {
+                    let offset = range.start + done as u64;
+                    return Err(StoreError::Read { path: self.path.clone(), offset, source }.into());
+                }
+            }
+        }
+        Ok(Bytes::from(bytes))
+    }
+}
+
+/// The files that `path` names: the file itself, the files in a folder, or those that match a pattern; in order of name, hidden
+/// ones (`.x`, `_x`) left out.
+pub fn expand(path: &str) -> Result<Vec<PathBuf>> {
+    let as_path = Path::new(path);
+    let found = match fs::metadata(as_path) {
+        Ok(metadata) if metadata.is_dir() => {
+            let look = |source| StoreError::Look { path: as_path.to_owned(), source };
+            let entries = fs::read_dir(as_path).map_err(look)?;
+            let paths = entries.map(|entry| entry.map(|e| e.path())).collect::<io::Result<Vec<_>>>().map_err(look)?;
+            paths.into_iter().filter(|path| path.is_file() && !is_hidden(path)).collect()
+        }
+        Ok(_) => vec![as_path.to_owned()],
+        Err(source) if path.contains(['*', '?', '[']) && source.kind() == ErrorKind::NotFound => {
+            let bad = |source| StoreError::Pattern { pattern: path.to_owned(), source };
+            let matches = glob::glob(path).map_err(bad)?.filter_map(std::result::Result::ok);
+            matches.filter(|path| path.is_file() && !is_hidden(path)).collect()
+        }
+        Err(source) => return Err(StoreError::Look { path: as_path.to_owned(), source }.into()),
+    };
+    let mut files: Vec<PathBuf> = found;
+    if files.is_empty() {
+        return Err(StoreError::NoFiles { path: path.to_owned() }.into());
+    }
+    if files.len() > limits::FILES_PER_TABLE_MAX {
+        let (files, limit) = (files.len(), limits::FILES_PER_TABLE_MAX);
+        return Err(StoreError::TooManyFiles { path: path.to_owned(), files, limit }.into());
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_none_or(|name| name.starts_with(['.', '_']))
+}
+
+/// Makes a folder that must not be there yet; its parents may.
+pub fn create_dir(path: &Path) -> Result<()> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).map_err(|source| StoreError::Create { path: path.to_owned(), source })?;
+    }
+    Ok(fs::create_dir(path).map_err(|source| StoreError::Create { path: path.to_owned(), source })?)
+}
+
+/// Renames, after which the name is durable: the folder is synced too.
+pub fn publish(from: &Path, to: &Path) -> Result<()> {
+    let failed = |source| StoreError::Publish { from: from.to_owned(), to: to.to_owned(), source };
+    fs::rename(from, to).map_err(failed)?;
+    if let Some(parent) = to.parent() {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        File::open(parent).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Removes a folder of ours and what is in it; what is already gone is fine.
+pub fn remove_all(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => Ok(()),
+        Err(source) if source.kind() == ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(StoreError::Remove { path: path.to_owned(), source }.into()),
+    }
+}
+
+/// What can go wrong with a file.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the sentences say it")]
+pub enum StoreError {
+    #[error("looking at {}", path.display())]
+    Look { path: PathBuf, source: io::Error },
+    #[error("opening {}", path.display())]
+    Open { path: PathBuf, source: io::Error },
+    #[error("reading {} at byte {offset}", path.display())]
+    Read { path: PathBuf, offset: u64, source: io::Error },
+    #[error("reading {} at byte {offset}: the file ends {missing_bytes} bytes too early", path.display())]
+    Short { path: PathBuf, offset: u64, missing_bytes: u64 },
+    #[error("reading {}: it changed while the job ran ({before_bytes} bytes, then {after_bytes})", path.display())]
+    Changed { path: PathBuf, before_bytes: u64, after_bytes: u64 },
+    #[error("reading {path}: there are no files")]
+    NoFiles { path: String },
+    #[error("reading {path}: {files} files are more than the {limit} that a table may have")]
+    TooManyFiles { path: String, files: usize, limit: usize },
+    #[error("reading the pattern {pattern}")]
+    Pattern { pattern: String, source: glob::PatternError },
+    #[error("creating {}", path.display())]
+    Create { path: PathBuf, source: io::Error },
+    #[error("writing {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("renaming {} to {}", from.display(), to.display())]
+    Publish { from: PathBuf, to: PathBuf, source: io::Error },
+    #[error("removing {}", path.display())]
+    Remove { path: PathBuf, source: io::Error },
+}
+
+impl Cause for StoreError {
+    fn kind(&self) -> Kind {
+        match self {
+            StoreError::Short { .. } => Kind::Corrupt,
+            StoreError::NoFiles { .. } | StoreError::TooManyFiles { .. } | StoreError::Pattern { .. } => Kind::Request,
+            StoreError::Changed { .. } => Kind::Io,
+            StoreError::Look { source, .. }
+            | StoreError::Open { source, .. }
+            | StoreError::Read { source, .. }
+            | StoreError::Create { source, .. }
+            | StoreError::Write { source, .. }
+            | StoreError::Publish { source, .. }
+            | StoreError::Remove { source, .. } => match source.kind() {
+                ErrorKind::NotFound
+                | ErrorKind::PermissionDenied
+                | ErrorKind::AlreadyExists
+                | ErrorKind::NotADirectory
+                | ErrorKind::IsADirectory
+                | ErrorKind::ReadOnlyFilesystem => Kind::Request,
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Kind::Limit,
+                _ => Kind::Io,
+            },
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            StoreError::Changed { .. } => Some("run the job again once the file is at rest".to_owned()),
+            StoreError::Create { source, .. } if source.kind() == ErrorKind::AlreadyExists => {
+                Some("choose another output, or remove this one".to_owned())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Places: where files are, and how their bytes come and go.
+//!
+//! In: paths and byte ranges. Out: bytes, on the I/O threads; or an error that names the path, the offset and the cause. Never:
+//! knows a format.
+
+mod append;
+mod io; // Io: the I/O threads and their bounded queue
+mod local; // LocalFile, OpenFile: positioned reads // Appender: a file that grows in order, aside
+
+pub use append::Appender;
+pub use io::Io;
+pub use local::{LocalFile, OpenFile, StoreError, create_dir, expand, publish, remove_all};

@@ -1,0 +1,476 @@
+//! Flows through the public API, each on several numbers of threads and sizes of morsels: the results must be equal.
+//!
+//! In: small inputs made here. Out: what the flows give, against plain Rust. Never: knows how a flow is run.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
+
+use tempfile::TempDir;
+use windrow::{
+    Kind, Max, Mean, Min, Record, Result, Session, Settings, Sum,
+    batch::{
+        Batch,
+        array::{Array, AsArray, Float64Array, Int64Array, StringViewArray},
+        datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schema, SchemaRef},
+    },
+    col,
+    dataset::{Count, asc, desc},
+    lit,
+};
+
+/// Runs `flow` on every number of threads and size of morsels; it must give the same each time.
+fn check<R: PartialEq + Debug>(flow: impl Fn(&Session) -> R) -> R {
+    let mut first: Option<R> = None;
+    for threads in [1, 2, 3, 8] {
+        for rows_per_morsel in [64, 1024, 65_536] {
+            let settings = Settings { threads, rows_per_morsel, ..Settings::default() };
+            let found = flow(&Session::new(settings).unwrap());
+            match &first {
+                None => first = Some(found),
+                Some(first) => assert_eq!(&found, first, "{threads} threads, {rows_per_morsel} rows per morsel"),
+            }
+        }
+    }
+    first.unwrap()
+}
+
+fn sorted<T: Ord>(mut rows: Vec<T>) -> Vec<T> {
+    rows.sort();
+    rows
+}
+
+fn path_of(folder: &TempDir, name: &str) -> String {
+    folder.path().join(name).to_str().unwrap().to_owned()
+}
+
+#[derive(Clone, Debug, PartialEq, Record)]
+struct Sale {
+    city: String,
+    price: f64,
+    pieces: i32,
+    note: Option<String>,
+    code: Vec<u8>,
+    is_paid: bool,
+}
+
+fn sales(count: usize) -> Vec<Sale> {
+    (0..count)
+        .map(|k| Sale {
+            city: ["Oslo", "Reykjavík", "a city whose name is longer than twelve bytes"][k % 3].to_owned(),
+            price: k as f64 * 0.1,
+            pieces: (k % 7) as i32,
+            note: (k % 5 != 0).then(|| format!("note {k}")),
+            code: vec![k as u8; k % 20],
+            is_paid: k % 2 == 0,
+        })
+        .collect()
+}
+
+fn write_sales(folder: &TempDir, count: usize) -> String {
+    let session = Session::new(Settings::default()).unwrap();
+    let path = path_of(folder, "sales");
+    let written = session.from_vec(sales(count)).unwrap().write_parquet(&path).unwrap();
+    assert_eq!(written.rows, count as u64);
+    path
+}
+
+// ── word count ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// A text of the generator, with what it does not make: empty lines, several blanks, tabs, a line's end missing.
+fn text(folder: &TempDir) -> PathBuf {
+    let out = folder.path().join("words.txt");
+    let options = windrow_datasets::TextOptions { bytes: 300_000, seed: 7, out: out.clone(), overwrite: false };
+    windrow_datasets::write_text(&options).unwrap();
+    let mut text = fs::read_to_string(&out).unwrap();
+    text.push_str("\n\n  two  blanks\tand tabs \r\n\nan_exceptionally_long_word_that_is_no_inline_view an_exceptionally_long_word");
+    fs::write(&out, text).unwrap();
+    out
+}
+
+fn naive_counts(text: &Path) -> Vec<(String, i64)> {
+    let mut counts = BTreeMap::new();
+    for word in fs::read_to_string(text).unwrap().split_ascii_whitespace() {
+        *counts.entry(word.to_owned()).or_insert(0) += 1;
+    }
+    counts.into_iter().collect()
+}
+
+#[test]
+fn word_count_is_what_plain_rust_counts() {
+    let folder = TempDir::new().unwrap();
+    let text = text(&folder);
+    let expected = naive_counts(&text);
+    let path = text.to_str().unwrap();
+    let found = check(|session| {
+        let words = || {
+            let lines = session.read_text(path).unwrap();
+            lines.flat_map::<String>(|line, out| line.split_ascii_whitespace().for_each(|word| out.push(word)))
+        };
+        let by_view = words().map_view::<(String, i64)>(|word| (word, 1)).reduce_by_key(Sum).collect().unwrap();
+        let by_value = words().map(|word| (word.to_owned(), 1i64)).reduce_by_key(Sum).collect().unwrap();
+        let counted = words().count_by_value().collect().unwrap();
+        let (by_view, by_value, counted) = (sorted(by_view), sorted(by_value), sorted(counted));
+        assert_eq!(by_view, by_value);
+        assert_eq!(by_view, counted);
+        by_view
+    });
+    assert_eq!(found, expected);
+}
+
+/// The example as its users run it. `cargo test` builds it before it runs these tests, beside them, unless it was told to build these alone.
+fn example(name: &str) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let folder = test.ancestors().nth(2).unwrap();
+    let program = folder.join("examples").join(name);
+    if !program.is_file() {
+        let profile = folder.file_name().unwrap().to_str().unwrap().replace("debug", "dev");
+        let target = folder.parent().unwrap().to_str().unwrap();
+        let build = ["build", "--package", "windrow", "--example", name, "--profile", &profile, "--target-dir", target];
+        assert!(Command::new(env!("CARGO")).args(build).status().unwrap().success(), "building {name}");
+    }
+    Command::new(program)
+}
+
+#[test]
+fn the_word_count_example_runs_as_a_program() {
+    let folder = TempDir::new().unwrap();
+    let text = text(&folder);
+    let output = path_of(&folder, "counts");
+    let run = |arguments: &[&str]| {
+        let output = example("word_count").args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let path = text.to_str().unwrap();
+    assert_eq!(run(&["--threads", "3", path, &output]), (Some(0), String::new()));
+    assert!(Path::new(&output).join("_SUCCESS").is_file());
+    let session = Session::new(Settings::default()).unwrap();
+    let counts = session.read_parquet(&output).unwrap();
+    let names: Vec<_> = counts.schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(names, ["word", "count"]);
+    assert_eq!(sorted(counts.typed::<(String, i64)>().unwrap().collect().unwrap()), naive_counts(&text));
+
+    let (code, stderr) = run(&[path, &output]);
+    assert!(code == Some(1) && stderr.contains("there already") && stderr.contains("hint:"), "{code:?} {stderr}");
+    let (code, stderr) = run(&["/nowhere.txt", &path_of(&folder, "none")]);
+    assert!(code == Some(1) && stderr.contains("/nowhere.txt"), "{code:?} {stderr}");
+    let (code, stderr) = run(&["--threads", "none", path, &output]);
+    assert!(code == Some(2) && stderr.contains("--threads"), "{code:?} {stderr}");
+    let (code, _) = run(&[path]);
+    assert_eq!(code, Some(1));
+}
+
+// ── whole batches ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+fn schema(fields: &[(&str, DataType)]) -> SchemaRef {
+    Arc::new(Schema::new(fields.iter().map(|(name, t)| Field::new(*name, t.clone(), false)).collect::<Vec<_>>()))
+}
+
+/// Per city: how many sales, and the bits of their total.
+fn totals(session: &Session, path: &str) -> Result<Vec<(String, i64, u64)>> {
+    let total = schema(&[("city", DataType::Utf8View), ("total", DataType::Float64)]);
+    let output = Arc::clone(&total);
+    let multiply = move |batch: &Batch| {
+        let price = batch.column_by_name("price").unwrap().as_primitive::<Float64Type>();
+        let pieces = batch.column_by_name("pieces").unwrap().as_primitive::<Int32Type>();
+        let total: Float64Array = price.values().iter().zip(pieces.values()).map(|(a, b)| a * f64::from(*b)).collect();
+        let city = Arc::clone(batch.column_by_name("city").unwrap());
+        Ok(Batch::try_new(Arc::clone(&output), vec![city, Arc::new(total)])?)
+    };
+    let answer = session
+        .read_parquet(path)?
+        .filter(col("pieces").gt_eq(3i64).and(col("city").not_eq("Oslo")))?
+        .map_batches(multiply, total)
+        .sql(
+            "select city, count(*) as sales, sum(total) as total from input
+             where total < (select max(total) from input) group by city order by city desc",
+        )?
+        .collect()?;
+    let mut rows = Vec::new();
+    for batch in &answer.batches {
+        let city = batch.column(0).as_string_view();
+        let sales = batch.column(1).as_primitive::<Int64Type>();
+        let total = batch.column(2).as_primitive::<Float64Type>();
+        rows.extend(
+            (0..batch.num_rows()).map(|k| (city.value(k).to_owned(), sales.value(k), total.value(k).to_bits())),
+        );
+    }
+    Ok(rows)
+}
+
+#[test]
+fn parquet_filter_map_batches_sql_collect() {
+    let folder = TempDir::new().unwrap();
+    let path = write_sales(&folder, 5_000);
+    let found = check(|session| totals(session, &path).unwrap());
+    let mut expected: BTreeMap<String, (i64, f64)> = BTreeMap::new();
+    let kept: Vec<Sale> = sales(5_000).into_iter().filter(|sale| sale.pieces >= 3 && sale.city != "Oslo").collect();
+    let total = |sale: &Sale| sale.price * f64::from(sale.pieces);
+    let largest = kept.iter().map(total).fold(0.0, f64::max);
+    for sale in kept.iter().filter(|sale| total(sale) < largest) {
+        let entry = expected.entry(sale.city.clone()).or_default();
+        *entry = (entry.0 + 1, entry.1 + total(sale));
+    }
+    assert_eq!(found.len(), 2);
+    for ((city, (sales, total)), found) in expected.iter().rev().zip(&found) {
+        assert_eq!((city, sales), (&found.0, &found.1));
+        assert!((total - f64::from_bits(found.2)).abs() < 1e-6 * total, "{total} {found:?}");
+    }
+}
+
+#[test]
+fn select_computes_and_sql_joins_a_flow_with_itself() {
+    let folder = TempDir::new().unwrap();
+    let path = write_sales(&folder, 200);
+    let found = check(|session| {
+        let sales = session.read_parquet(&path).unwrap();
+        let doubled = sales.select([("pieces", col("pieces")), ("double", col("price") * lit(2.0))]).unwrap();
+        // Each use of input holds a subquery's value of its own.
+        let above = doubled.sql("select * from input where double > (select avg(double) from input)").unwrap();
+        let pairs = above
+            .sql(
+                "select a.pieces, count(*) from input a join input b on a.pieces = b.pieces
+                  where b.double > (select min(double) from input) group by a.pieces order by a.pieces",
+            )
+            .unwrap();
+        pairs.typed::<(i64, i64)>().unwrap().collect().unwrap()
+    });
+    let above: Vec<(i64, f64)> =
+        sales(200).iter().map(|s| (i64::from(s.pieces), s.price * 2.0)).filter(|(_, d)| *d > 19.9).collect();
+    let least = above.iter().map(|(_, double)| *double).fold(f64::MAX, f64::min);
+    let mut expected = BTreeMap::new();
+    for (pieces, _) in &above {
+        for _ in above.iter().filter(|(other, double)| other == pieces && *double > least) {
+            *expected.entry(*pieces).or_insert(0i64) += 1;
+        }
+    }
+    assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn csv_is_read_with_its_header() {
+    let folder = TempDir::new().unwrap();
+    let path = path_of(&folder, "people.csv");
+    fs::write(&path, "name,age\nAda,36\nGrace,85\n").unwrap();
+    let found = check(|session| {
+        let people = session.read_csv(&path).unwrap().typed::<(String, i64)>().unwrap();
+        people.filter(|(_, age)| age > 40).collect().unwrap()
+    });
+    assert_eq!(found, [("Grace".to_owned(), 85)]);
+}
+
+// ── typed rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+#[test]
+fn structs_come_back_from_parquet_as_they_went() {
+    let folder = TempDir::new().unwrap();
+    let path = write_sales(&folder, 3_000);
+    let found = check(|session| {
+        // Any order of rows is right; the price tells which row it is.
+        let mut rows = session.read_parquet(&path).unwrap().typed::<Sale>().unwrap().collect().unwrap();
+        rows.sort_by(|a, b| a.price.total_cmp(&b.price));
+        rows
+    });
+    assert_eq!(found, sales(3_000));
+}
+
+#[derive(Clone, Debug, PartialEq, Record)]
+struct Narrow {
+    // In another order than in the file, and wider.
+    pieces: i64,
+    r#city: String,
+}
+
+#[test]
+fn structs_find_their_columns_by_name() {
+    let folder = TempDir::new().unwrap();
+    let path = write_sales(&folder, 100);
+    let found = check(|session| {
+        let rows = session.read_parquet(&path).unwrap().typed::<Narrow>().unwrap();
+        let rows = rows.filter_expr(col("pieces").eq(6i64)).unwrap();
+        rows.map(|NarrowView { pieces, city }| (city.len() as u64, pieces))
+            .distinct()
+            .sort_by([asc("_0")])
+            .unwrap()
+            .collect()
+            .unwrap()
+    });
+    assert_eq!(found, [(4, 6), (10, 6), (45, 6)]);
+    let session = Session::new(Settings::default()).unwrap();
+    let renamed = session.read_parquet(&path).unwrap().select(["city"]).unwrap().typed::<Narrow>().unwrap_err();
+    assert!(renamed.is_user() && renamed.to_string().contains("pieces"), "{renamed:?}");
+    assert!(renamed.hint().unwrap().contains("city"));
+}
+
+#[test]
+fn monoids_put_values_of_a_key_together() {
+    let rows: Vec<(String, (f64, i32, Option<i64>))> = (0..10_000)
+        .map(|k| (format!("key {}", k % 13), (0.1 * f64::from(k), k, (k % 3 != 0).then_some(i64::from(k)))))
+        .collect();
+    let found = check(|session| {
+        let flow = session.from_vec(rows.clone()).unwrap();
+        let sums = flow.clone().reduce_by_key((Sum, Mean, Min)).sort_by([asc("_0")]).unwrap().collect().unwrap();
+        let ends = flow.clone().map_view::<(String, (i32, f64))>(|(key, (a, b, _))| (key, (b, a)));
+        let ends = ends.reduce_by_key((Max, Count)).sort_by([desc("_0")]).unwrap().limit(2).collect().unwrap();
+        let optional = flow.map_view::<(String, Option<i64>)>(|(key, (_, _, c))| (key, c)).reduce_by_key(Sum);
+        let optional: i64 = optional.collect().unwrap().into_iter().filter_map(|(_, sum)| sum).sum();
+        let bits: Vec<_> =
+            sums.into_iter().map(|(key, (sum, mean, min))| (key, sum.to_bits(), mean.to_bits(), min)).collect();
+        (bits, ends, optional)
+    });
+    let (sums, ends, optional) = found;
+    assert_eq!(sums.len(), 13);
+    let (_, sum, mean, min) = &sums[0];
+    let zeroes = (0..10_000).step_by(13);
+    let expected: f64 = zeroes.clone().map(|k| 0.1 * f64::from(k)).sum();
+    assert!((f64::from_bits(*sum) - expected).abs() < 1e-6, "{expected}");
+    assert!((f64::from_bits(*mean) - zeroes.clone().map(f64::from).sum::<f64>() / zeroes.count() as f64).abs() < 1e-9);
+    assert_eq!(*min, Some(13));
+    // 9_993 is the last below 10_000 that leaves 9.
+    assert_eq!(ends[0], ("key 9".to_owned(), (9_993, 769)));
+    assert_eq!(optional, (0..10_000).filter(|k| k % 3 != 0).sum::<i64>());
+}
+
+#[test]
+fn unions_limits_counts_and_names() {
+    let folder = TempDir::new().unwrap();
+    let path = write_sales(&folder, 1_000);
+    check(|session| {
+        let numbers = session.from_vec((0..100i64).collect()).unwrap();
+        let twice = numbers.clone().union(numbers.clone()).unwrap();
+        assert_eq!((numbers.count().unwrap(), twice.count().unwrap()), (100, 200));
+        assert_eq!(twice.clone().distinct().count().unwrap(), 100);
+        assert_eq!(sorted(twice.limit(3).collect().unwrap()), [0, 0, 1]);
+        assert_eq!(numbers.clone().sort_by([desc("value")]).unwrap().limit(2).collect().unwrap(), [99, 98]);
+        assert_eq!(numbers.clone().filter(|n| n % 10 == 0).count().unwrap(), 10);
+        assert_eq!(
+            numbers.clone().map(|n| n * 2).flat_map::<i64>(|n, out| (0..n).for_each(|k| out.push(k))).count().unwrap(),
+            9_900
+        );
+        let renamed = numbers.clone().named(["n"]).unwrap();
+        assert_eq!(renamed.sql("select max(n) from input").unwrap().typed::<i64>().unwrap().collect().unwrap(), [99]);
+        assert!(numbers.clone().named(["a", "b"]).is_err());
+        // A limit over files goes by the place in them.
+        let first = session.read_parquet(&path).unwrap().limit(5).typed::<Sale>().unwrap().collect().unwrap();
+        assert_eq!(first.len(), 5);
+        assert!(numbers.explain().unwrap().lines().count() > 0);
+        let other = session.read_parquet(&path).unwrap();
+        assert!(session.sql("select 1").unwrap().union(other).is_err());
+        let union = session.sql("select 1 as n where 1 > (select 0)").unwrap();
+        let union = union.union(session.sql("select 2 as n where 2 < (select 3)").unwrap()).unwrap();
+        sorted(union.typed::<i64>().unwrap().collect().unwrap())
+    });
+}
+
+#[test]
+fn nothing_in_nothing_out() {
+    let folder = TempDir::new().unwrap();
+    let session = Session::new(Settings::default()).unwrap();
+    let none = session.from_vec::<(String, i64)>(Vec::new()).unwrap();
+    assert_eq!(none.clone().reduce_by_key(Sum).collect().unwrap(), []);
+    assert_eq!(none.count().unwrap(), 0);
+    let path = path_of(&folder, "none");
+    assert_eq!(none.write_parquet(&path).unwrap().rows, 0);
+    assert_eq!(session.read_parquet(&path).unwrap().typed::<(String, i64)>().unwrap().collect().unwrap(), []);
+}
+
+// ── errors ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+#[test]
+fn what_is_missing_or_there_already_is_told() {
+    let folder = TempDir::new().unwrap();
+    let path = write_sales(&folder, 10);
+    check(|session| {
+        for missing in [session.read_text("/no/such.txt").err(), session.read_parquet("/no/such.parquet").err()] {
+            let error = missing.unwrap();
+            assert!(error.to_string().contains("/no/such"), "{error}");
+        }
+        let exists = session.from_vec(vec![1i64]).unwrap().write_parquet(&path).unwrap_err();
+        assert!(exists.kind() == Kind::Request && exists.hint().is_some());
+        let unknown = session.read_parquet(&path).unwrap().filter(col("prize").gt(1.0)).unwrap_err();
+        assert!(unknown.hint().unwrap().contains("price"));
+        let no_truth = session.read_parquet(&path).unwrap().filter(col("price")).unwrap_err();
+        assert_eq!(no_truth.kind(), Kind::Request);
+        let wrong = session.read_parquet(&path).unwrap().select(["price"]).unwrap().typed::<i64>().unwrap_err();
+        assert!(wrong.kind() == Kind::Request && wrong.to_string().contains("price"), "{wrong}");
+        assert!(session.read_parquet(&path).unwrap().sql("select nope from input").unwrap_err().is_user());
+        assert!(session.read_parquet(&path).unwrap().sql("explain select 1").is_err());
+    });
+    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 1, "something was left behind: {names:?}");
+}
+
+#[test]
+fn a_closure_that_panics_fails_the_job_and_nothing_else() {
+    let folder = TempDir::new().unwrap();
+    let output = path_of(&folder, "never");
+    check(|session| {
+        let numbers = session.from_vec((0..1_000i64).collect()).unwrap();
+        let broken = numbers.clone().map(|n| if n == 777 { panic!("I do not like {n}") } else { n });
+        let error = broken.collect().unwrap_err();
+        assert_eq!(error.kind(), Kind::Job);
+        let message = error.to_string();
+        assert!(message.contains("I do not like 777") && message.contains("flows.rs"), "{message}");
+        assert!(broken.write_parquet(&output).is_err());
+        let error = numbers.clone().flat_map::<i64>(|_, _| panic!("never")).count().unwrap_err();
+        assert!(error.to_string().contains("never"), "{error}");
+        // The session goes on, and what is behind a closure is not the closure's.
+        assert_eq!(numbers.count().unwrap(), 1_000);
+        let behind = numbers.map(|n| n).filter(|_| panic!("behind")).collect().unwrap_err().to_string();
+        assert!(behind.contains("behind") && behind.contains("flows.rs"), "{behind}");
+    });
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "something was left behind");
+}
+
+#[test]
+fn a_null_in_a_type_without_it_is_told() {
+    let folder = TempDir::new().unwrap();
+    let path = write_sales(&folder, 1_000);
+    check(|session| {
+        let notes = session.read_parquet(&path).unwrap().select(["note"]).unwrap();
+        let error = notes.clone().typed::<String>().unwrap().map(|note| note.len() as u64).collect().unwrap_err();
+        assert_eq!(error.kind(), Kind::Job);
+        assert!(error.to_string().contains("note") && error.to_string().contains("NULL"), "{error}");
+        assert!(error.hint().unwrap().contains("Option"));
+        let lengths = notes.typed::<Option<String>>().unwrap().map(|note| note.map(|note| note.len() as u64));
+        lengths.filter(|length| length.is_none()).count().unwrap()
+    });
+}
+
+#[test]
+fn map_batches_must_give_what_it_said() {
+    check(|session| {
+        let numbers = session.from_vec((0..1_000i64).collect()).unwrap().untyped();
+        let text = schema(&[("text", DataType::Utf8View)]);
+        let wrong = numbers.clone().map_batches(|batch| Ok(batch.clone()), Arc::clone(&text)).collect().unwrap_err();
+        assert_eq!(wrong.kind(), Kind::Job);
+        assert!(wrong.to_string().contains("flows.rs"), "{wrong}");
+        // Names are by place; rows may be dropped; errors of the closure stay what they are.
+        let renamed = numbers.clone().map_batches(|batch| Ok(batch.slice(0, 1)), schema(&[("n", DataType::Int64)]));
+        assert!(renamed.count().unwrap() > 0);
+        let failing = numbers
+            .clone()
+            .map_batches(|_| Err(windrow::dataset::failure("x".parse::<i64>().unwrap_err())), Arc::clone(&text));
+        let error = failing.collect().unwrap_err();
+        assert!(error.kind() == Kind::Job && std::error::Error::source(&error).is_some());
+        let nulls = numbers.map_batches(
+            move |batch| {
+                let nulls: StringViewArray = (0..batch.num_rows()).map(|_| None::<&str>).collect();
+                let nullable = Schema::new(vec![Field::new("text", DataType::Utf8View, true)]);
+                Ok(Batch::try_new(Arc::new(nullable), vec![Arc::new(nulls)])?)
+            },
+            text,
+        );
+        assert_eq!(nulls.collect().unwrap_err().kind(), Kind::Job);
+        let digests = session.from_vec((0..1_000i64).collect::<Vec<_>>()).unwrap().untyped().collect().unwrap();
+        assert_eq!(digests.batches.iter().map(|batch| batch.column(0).len()).sum::<usize>(), 1_000);
+        let _: &Int64Array = digests.batches[0].column(0).as_primitive();
+    });
+}

@@ -1,0 +1,234 @@
+//! `windrow bench`: workloads, measured.
+//!
+//! In: which workload, over which input. Out: a line a run, and with `--results` each query's answer as CSV. Never: data made for the run
+//! left behind.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process,
+};
+
+use windrow::{Answer, Session};
+use windrow_bench::{Measurement, Tpch, TpchRun, WordCountRun, best_seconds, table};
+use windrow_datasets::{TextOptions, write_text};
+
+use super::{
+    generate,
+    sql::{Format, render},
+};
+use crate::{
+    error::{CommandError, Failure},
+    scratch::Scratch,
+    settings::EngineFlags,
+    signal::Signals,
+    size, terminal,
+};
+
+/// Measure TPC-H or a word count
+#[derive(clap::Args)]
+pub struct Bench {
+    #[command(subcommand)]
+    workload: Workload,
+}
+
+#[derive(clap::Subcommand)]
+enum Workload {
+    Tpch(TpchBench),
+    Wordcount(WordCountBench),
+}
+
+/// The 22 TPC-H queries over Parquet files
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  windrow bench tpch --scale 1\n  windrow bench tpch --input tpch --results answers --query 1 --query 6 --json"
+)]
+#[group(id = "tables", required = true, multiple = false, args = ["input", "scale"])]
+struct TpchBench {
+    /// Folder with NAME.parquet for the eight tables
+    #[arg(long, value_name = "DIR")]
+    input: Option<PathBuf>,
+    /// Make the tables at this scale first, in a temporary place
+    #[arg(long, value_name = "S")]
+    scale: Option<f64>,
+    /// Folder for the answers, qN.csv each; they are replaced
+    #[arg(long, value_name = "OUT")]
+    results: Option<PathBuf>,
+    /// Only this query; may be repeated
+    #[arg(long = "query", value_name = "N", value_parser = query_number)]
+    queries: Vec<usize>,
+    #[command(flatten)]
+    how: How,
+}
+
+/// How often each word of a text stands in it, by the Rust API, written as Parquet
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  windrow bench wordcount --size 1GiB\n  windrow bench wordcount --input words.txt --runs 5 --json"
+)]
+#[group(id = "text", required = true, multiple = false, args = ["input", "size"])]
+struct WordCountBench {
+    /// A text file
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// Make a text of this size first, in a temporary place
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    size: Option<u64>,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(clap::Args)]
+struct How {
+    /// How often
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// A JSON object a line instead of a table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    engine: EngineFlags,
+}
+
+fn query_number(text: &str) -> Result<usize, &'static str> {
+    match text.parse() {
+        Ok(number @ 1..=22) => Ok(number),
+        _ => Err("the queries are 1 to 22"),
+    }
+}
+
+impl Bench {
+    pub fn run(&self, signals: &Signals) -> Result<(), Failure> {
+        match &self.workload {
+            Workload::Tpch(bench) => bench.run(signals),
+            Workload::Wordcount(bench) => bench.run(signals),
+        }
+    }
+}
+
+impl TpchBench {
+    fn run(&self, signals: &Signals) -> Result<(), Failure> {
+        let settings = self.how.engine.settings()?;
+        if let Some(results) = &self.results {
+            make_folder(results)?;
+        }
+        let scratch = Scratch::new(signals)?;
+        let input = match (&self.input, self.scale) {
+            (Some(input), _) => input.as_path(),
+            (None, scale) => {
+                progress("making the tables");
+                generate::tpch(scale.unwrap_or(1.0), scratch.path(), Some(settings.threads), false)?;
+                scratch.path()
+            }
+        };
+        let tpch = Tpch::open(settings, input)?;
+        let _job = signals.job(tpch.session().cancel());
+        let mut lines = Lines::begin(self.how.json)?;
+        let mut first_failure = None;
+        let run = TpchRun { tpch: &tpch, queries: &self.queries, runs: self.how.runs };
+        let measurements = run.run(|query, ran| -> Result<(), Failure> {
+            let path = self.results.as_ref().map(|results| results.join(format!("q{query}.csv")));
+            match ran {
+                Ok((measurement, answer)) => {
+                    if let (Some(path), 1) = (path, measurement.run) {
+                        replace(&path, &answer)?;
+                    }
+                    lines.add(&measurement)
+                }
+                Err(error) => {
+                    // An answer of another day would pass for this one's.
+                    if let Some(path) = path {
+                        let _ = fs::remove_file(path);
+                    }
+                    let _ = writeln!(io::stderr(), "query {query} failed");
+                    let failure = Failure::from(error);
+                    failure.tell();
+                    first_failure.get_or_insert(Failure::Told(failure.code()));
+                    Ok(())
+                }
+            }
+        })?;
+        lines.end(&measurements, self.how.runs)?;
+        first_failure.map_or(Ok(()), Err)
+    }
+}
+
+impl WordCountBench {
+    fn run(&self, signals: &Signals) -> Result<(), Failure> {
+        let session = Session::new(self.how.engine.settings()?)?;
+        let scratch = Scratch::new(signals)?;
+        let made = scratch.path().join("words.txt");
+        let input = match (&self.input, self.size) {
+            (Some(input), _) => input,
+            (None, size) => {
+                progress("making the text");
+                let options = TextOptions { bytes: size.unwrap_or(0), seed: 1, out: made.clone(), overwrite: false };
+                write_text(&options).map_err(Failure::of_dataset)?;
+                &made
+            }
+        };
+        let _job = signals.job(session.cancel());
+        let mut lines = Lines::begin(self.how.json)?;
+        let run = WordCountRun { session: &session, input, scratch: scratch.path(), runs: self.how.runs };
+        let measurements = run.run(|measurement, _| -> Result<(), Failure> { lines.add(measurement) })?;
+        lines.end(&measurements, self.how.runs)
+    }
+}
+
+/// The lines of a bench on standard output, each as soon as it is known.
+struct Lines {
+    is_json: bool,
+}
+
+impl Lines {
+    fn begin(is_json: bool) -> Result<Lines, Failure> {
+        let lines = Lines { is_json };
+        if is_json { Ok(lines) } else { lines.write(&table()).map(|()| lines) }
+    }
+
+    fn add(&mut self, measurement: &Measurement) -> Result<(), Failure> {
+        if !self.is_json {
+            return self.write(&measurement.to_string());
+        }
+        let line = serde_json::to_string(measurement).map_err(|source| Failure::of_output(source.into()))?;
+        self.write(&line)
+    }
+
+    fn end(&self, measurements: &[Measurement], runs: u32) -> Result<(), Failure> {
+        if self.is_json || measurements.is_empty() {
+            return Ok(());
+        }
+        let names: std::collections::BTreeSet<String> = measurements.iter().map(Measurement::name).collect();
+        let what = if names.len() == 1 { "job".to_owned() } else { format!("sum of {} queries", names.len()) };
+        self.write(&format!("\n{what}, best of {runs}: {:.3} s", best_seconds(measurements)))
+    }
+
+    fn write(&self, line: &str) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{line}").and_then(|()| out.flush()).map_err(Failure::of_output)
+    }
+}
+
+fn progress(what: &str) {
+    if terminal::is_watched() {
+        let _ = writeln!(io::stderr(), "{what} ...");
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), Failure> {
+    let failed = |source| CommandError::File { doing: "making the folder", path: path.to_owned(), source };
+    Ok(fs::create_dir_all(path).map_err(failed)?)
+}
+
+/// Puts `answer` at `path` as CSV, whole or not at all.
+fn replace(path: &Path, answer: &Answer) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    render(answer, Format::Csv, &mut text)?;
+    let temporary = path.with_extension(format!("{}.tmp", process::id()));
+    let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|source| {
+        let _ = fs::remove_file(&temporary);
+        CommandError::File { doing: "writing", path: path.to_owned(), source }.into()
+    })
+}

@@ -1,0 +1,108 @@
+//! `windrow gen`: inputs to try things on.
+//!
+//! In: a scale or a size, a place. Out: files, and a line about each. Never: replaces a file without being asked to.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process,
+};
+
+use windrow_datasets::{TextOptions, TpchOptions, Written, write_text, write_tpch};
+
+use crate::{
+    error::Failure,
+    settings,
+    signal::{OnExit, Signals},
+    size,
+};
+
+/// Write TPC-H tables or text, the same bytes for the same options
+#[derive(clap::Args)]
+pub struct Generate {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// The eight TPC-H tables as Parquet files
+    #[command(after_help = "Example:\n  windrow gen tpch --scale 1 --out tpch")]
+    Tpch {
+        /// Scale factor; 1 is about 350 MB of files
+        #[arg(long, value_name = "S")]
+        scale: f64,
+        /// Folder for NAME.parquet
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Threads that generate [default: all of the machine]
+        #[arg(long, value_name = "N")]
+        threads: Option<usize>,
+        /// Replace files that are there
+        #[arg(long)]
+        overwrite: bool,
+    },
+    /// Lines of words, few of them frequent and most of them rare
+    #[command(after_help = "Example:\n  windrow gen text --size 1GiB --out words.txt")]
+    Text {
+        /// Size of the file, as 100MiB
+        #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+        size: u64,
+        /// Chooses the words
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Replace a file that is there
+        #[arg(long)]
+        overwrite: bool,
+    },
+}
+
+impl Generate {
+    pub fn run(&self, signals: &Signals) -> Result<(), Failure> {
+        let written = match &self.what {
+            What::Tpch { scale, out, threads, overwrite } => {
+                let _on_exit = remove_unfinished(signals, out);
+                tpch(*scale, out, *threads, *overwrite)?
+            }
+            What::Text { size, seed, out, overwrite } => {
+                let _on_exit = remove_unfinished(signals, out.parent().unwrap_or(Path::new("")));
+                let options = TextOptions { bytes: *size, seed: *seed, out: out.clone(), overwrite: *overwrite };
+                vec![write_text(&options).map_err(Failure::of_dataset)?]
+            }
+        };
+        let mut out = io::stdout().lock();
+        let rows = |file: &Written| size::show_count(file.rows);
+        let width = written.iter().map(|file| rows(file).len()).max().unwrap_or(0);
+        for file in &written {
+            let (rows, bytes, path) = (rows(file), size::show(file.bytes), file.path.display());
+            writeln!(out, "{rows:>width$} rows  {bytes:>9}  {path}").map_err(Failure::of_output)?;
+        }
+        Ok(())
+    }
+}
+
+/// The eight tables at `scale` in the folder `out`.
+pub fn tpch(scale: f64, out: &Path, threads: Option<usize>, overwrite: bool) -> Result<Vec<Written>, Failure> {
+    let options = TpchOptions { threads: settings::threads(threads), overwrite, ..TpchOptions::new(scale, out) };
+    write_tpch(&options).map_err(Failure::of_dataset)
+}
+
+/// An exit by a signal does not unwind, so the temporary files that the datasets crate would remove are removed here: those that
+/// carry this process's number.
+fn remove_unfinished(signals: &Signals, folder: &Path) -> OnExit {
+    let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() };
+    signals.on_exit(move || {
+        let ours = format!(".{}-", process::id());
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with('.') && name.ends_with(".tmp") && name.contains(&ours) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    })
+}

@@ -1,0 +1,122 @@
+//! `windrow sql`: statements from the command line, from files or from standard input.
+//!
+//! In: scripts and the tables they name. Out: each answer on standard output, a timing on standard error when a person watches. Never:
+//! goes on after a statement that failed, unless somebody types.
+
+mod prompt; // what a person types, statement by statement
+mod render; // Format: table, csv, json
+mod script; // Scripts: -c and -f in their order
+mod table; // a table of boxes, fitted to a terminal
+
+use std::io::{self, Write};
+
+use windrow::{Answer, Session, sql::statements};
+
+use self::script::{Script, Scripts};
+use crate::{
+    error::{Failure, Origin},
+    settings::EngineFlags,
+    signal::Signals,
+    size, terminal,
+};
+
+pub use render::{Format, render};
+
+/// Run SQL over Parquet, CSV and text files
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Sql {
+    #[command(flatten)]
+    scripts: Scripts,
+    /// Name a file, a folder or a pattern
+    #[arg(long = "table", value_name = "NAME=PATH", value_parser = named_path)]
+    tables: Vec<(String, String)>,
+    /// How answers are written [default: table on a terminal, csv elsewhere]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
+    #[command(flatten)]
+    engine: EngineFlags,
+}
+
+const EXAMPLES: &str = "\
+A table is a path in quotes (a file, a folder, a pattern) or a name given by --table.
+Without -c and -f the SQL is read from standard input.
+
+Examples:
+  windrow sql -c \"select count(*) from 'data/*.parquet'\"
+  windrow sql --table words=words.txt -c \"select count(*) from words\"
+  windrow sql -f report.sql --format csv > report.csv
+  windrow sql -c \"explain select l_shipmode, count(*) from 'lineitem.parquet' group by 1\"
+  echo \"select 1 + 1\" | windrow sql --format json";
+
+/// Splits `NAME=PATH`.
+fn named_path(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.to_owned())),
+        _ => Err("write it as NAME=PATH, as in words=words.txt"),
+    }
+}
+
+impl Sql {
+    pub fn run(&self, signals: &Signals) -> Result<(), Failure> {
+        let session = Session::new(self.engine.settings()?)?;
+        for (name, path) in &self.tables {
+            session.register(name, path)?;
+        }
+        let on_terminal = if terminal::width().is_some() { Format::Table } else { Format::Csv };
+        let runner = Runner { session, format: self.format.unwrap_or(on_terminal), signals };
+        match self.scripts.read()? {
+            Some(scripts) => scripts.iter().try_for_each(|script| runner.run(script)),
+            None if terminal::is_typed() => prompt::run(&runner),
+            None => runner.run(&Script::of_stdin()?),
+        }
+    }
+}
+
+/// Runs scripts in a session.
+struct Runner<'a> {
+    session: Session,
+    format: Format,
+    signals: &'a Signals,
+}
+
+impl Runner<'_> {
+    /// Runs all statements of `script`, until one fails.
+    fn run(&self, script: &Script) -> Result<(), Failure> {
+        let origin = |start| Origin { name: script.name.clone(), script: script.text.clone(), start };
+        let statements = statements(&script.text).map_err(|error| Failure::in_script(error, origin(0)))?;
+        for (number, statement) in statements.iter().enumerate() {
+            let answer = {
+                let _job = self.signals.job(self.session.cancel());
+                self.session
+                    .query(&statement.text)
+                    .map_err(|error| Failure::in_script(error, origin(statement.place.start)))?
+            };
+            if number > 0 && self.format == Format::Table {
+                writeln!(io::stdout()).map_err(Failure::of_output)?;
+            }
+            render(&answer, self.format, &mut io::stdout().lock())?;
+            self.tell(&answer);
+        }
+        Ok(())
+    }
+
+    /// What it took, if a person watches.
+    fn tell(&self, answer: &Answer) {
+        if !terminal::is_watched() {
+            return;
+        }
+        let rows = size::show_rows(answer.rows() as u64);
+        let mut line = format!("{rows}, {:.3} s", answer.seconds);
+        let bytes = answer.report.bytes_in;
+        if bytes > 0 {
+            let bytes_per_second = bytes as f64 / answer.seconds.max(1e-6);
+            line.push_str(&format!(", {} read, {}/s", size::show(bytes), size::show(bytes_per_second as u64)));
+        }
+        if answer.report.spilled_bytes > 0 {
+            line.push_str(&format!(", {} spilled", size::show(answer.report.spilled_bytes)));
+        }
+        line.push_str(&format!(", {} at most in operators", size::show(self.session.peak_bytes())));
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+}

@@ -1,0 +1,40 @@
+//! The flags that every command with an engine has.
+//!
+//! In: `--threads`, `--memory`. Out: the engine's settings, checked. Never: a default of its own; those are the engine's.
+
+use windrow::Settings;
+
+use crate::{error::Failure, size};
+
+/// How much of the machine a command may use.
+#[derive(clap::Args)]
+pub struct EngineFlags {
+    /// Threads that compute [default: all of the machine]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Memory that operators may hold together, as 4GiB [default: three quarters of the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    memory: Option<u64>,
+    /// Rows that a thread takes at once; results do not depend on it
+    #[arg(long, value_name = "N", hide = true)]
+    rows_per_morsel: Option<usize>,
+}
+
+impl EngineFlags {
+    /// The settings; what is out of range is wrong usage.
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        let default = Settings::default();
+        Settings {
+            threads: self.threads.unwrap_or(default.threads),
+            memory_bytes: self.memory.unwrap_or(default.memory_bytes),
+            rows_per_morsel: self.rows_per_morsel.unwrap_or(default.rows_per_morsel),
+        }
+        .checked()
+        .map_err(Failure::Usage)
+    }
+}
+
+/// Threads of a command without an engine.
+pub fn threads(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| Settings::default().threads)
+}

@@ -1,0 +1,137 @@
+//! SIGINT and SIGTERM: the first asks the job to stop, the second does not ask.
+//!
+//! In: signals. Out: a cancelled job, then the exit code 128 + signal. Never: half-written output left by an exit from here; what a
+//! command has begun it registers with [`Signals::on_exit`].
+//!
+//! `quiet → asked → gone`. A watcher thread takes the signals. Without a job that could be cancelled the process ends at once.
+//! With one it has [`GRACE`] to unwind by itself, which is the clean way; planning and long kernels do not look at the flag.
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    process::{self, ExitCode},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator,
+};
+use windrow::operator::Cancel;
+
+use crate::error::{CommandError, Failure};
+
+/// What a cancelled job has to end by itself. The user was promised a second.
+const GRACE: Duration = Duration::from_millis(900);
+
+/// The watcher's handle.
+#[derive(Clone)]
+pub struct Signals(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    job: Option<Cancel>,
+    signal: Option<i32>,
+    next_number: u64,
+    on_exit: BTreeMap<u64, Box<dyn Fn() + Send>>,
+}
+
+impl Signals {
+    /// Starts to watch.
+    pub fn watch() -> Result<Signals, Failure> {
+        let signals = Signals(Arc::default());
+        let mut iterator =
+            iterator::Signals::new([SIGINT, SIGTERM]).map_err(|source| CommandError::Signals { source })?;
+        let watcher = signals.clone();
+        let watch = move || iterator.forever().for_each(|signal| watcher.handle(signal));
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(watch)
+            .map_err(|source| CommandError::Signals { source })?;
+        Ok(signals)
+    }
+
+    /// While the guard lives, a signal cancels this job.
+    pub fn job(&self, cancel: Cancel) -> JobGuard<'_> {
+        self.lock().job = Some(cancel);
+        JobGuard(self)
+    }
+
+    /// While the guard lives, an exit by a signal does `work` first.
+    pub fn on_exit(&self, work: impl Fn() + Send + 'static) -> OnExit {
+        let mut state = self.lock();
+        let number = state.next_number;
+        state.next_number += 1;
+        state.on_exit.insert(number, Box::new(work));
+        OnExit { signals: self.clone(), number }
+    }
+
+    /// The exit code, if a signal came.
+    pub fn exit_code(&self) -> Option<ExitCode> {
+        self.lock().signal.map(|signal| ExitCode::from(code(signal)))
+    }
+
+    fn handle(&self, signal: i32) {
+        let mut state = self.lock();
+        if state.signal.is_some() {
+            drop(state);
+            self.exit(signal);
+        }
+        state.signal = Some(signal);
+        let Some(job) = state.job.clone() else {
+            drop(state);
+            self.exit(signal);
+        };
+        drop(state);
+        job.cancel();
+        let signals = self.clone();
+        let wait = move || {
+            thread::sleep(GRACE);
+            signals.exit(signal);
+        };
+        if thread::Builder::new().spawn(wait).is_err() {
+            self.exit(signal);
+        }
+    }
+
+    /// Ends the process from outside of the command.
+    fn exit(&self, signal: i32) -> ! {
+        let state = self.lock();
+        for work in state.on_exit.values() {
+            work();
+        }
+        let _ = writeln!(std::io::stderr(), "interrupted");
+        process::exit(i32::from(code(signal)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn code(signal: i32) -> u8 {
+    128 + u8::try_from(signal).unwrap_or(0)
+}
+
+/// See [`Signals::job`].
+pub struct JobGuard<'a>(&'a Signals);
+
+impl Drop for JobGuard<'_> {
+    fn drop(&mut self) {
+        self.0.lock().job = None;
+    }
+}
+
+/// See [`Signals::on_exit`].
+pub struct OnExit {
+    signals: Signals,
+    number: u64,
+}
+
+impl Drop for OnExit {
+    fn drop(&mut self) {
+        self.signals.lock().on_exit.remove(&self.number);
+    }
+}
