@@ -11,8 +11,7 @@ fn main() -> ExitCode {
         };
         let written = session
             .read_text(text)?
-            .flat_map::<String>(|line, out| line.split_ascii_whitespace().for_each(|word| out.push(word)))
-            .map_view::<(String, i64)>(|word| (word, 1))
+            .flat_map::<(String, i64)>(|line, out| line.split_ascii_whitespace().for_each(|word| out.push((word, 1))))
             .reduce_by_key(Sum)
             .named(["word", "count"])?
             .write_parquet(output)?;

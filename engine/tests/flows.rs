@@ -2,7 +2,7 @@
 //!
 //! In: small inputs made here. Out: what the flows give, against plain Rust. Never: knows how a flow is run.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::type_complexity)]
 
 use std::{
     collections::BTreeMap,

@@ -10,7 +10,7 @@ mod error; // Failure, its sentence and its exit code
 mod panic; // what a panic looks like to the user
 mod scratch; // Scratch: a folder that is gone when the command is
 mod settings; // EngineFlags: --threads, --memory
-mod signal; // Signals: SIGINT and SIGTERM cancel, then end
+mod signal; // Signals: SIGINT, SIGTERM and SIGHUP cancel, then end
 mod size; // "100MiB" <-> bytes
 mod terminal; // what the standard streams are connected to
 

@@ -41,3 +41,16 @@ fn message<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
     let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("a broken invariant without a message")
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_exit_code() {
+        assert_eq!(catch(|| 1).unwrap(), 1);
+        let code = catch(|| panic!("a broken invariant")).unwrap_err();
+        assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(error::INTERNAL)));
+    }
+}

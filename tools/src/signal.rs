@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first asks the job to stop, the second does not ask.
+//! SIGINT, SIGTERM and SIGHUP: the first asks the job to stop, the second does not ask.
 //!
 //! In: signals. Out: a cancelled job, then the exit code 128 + signal. Never: half-written output left by an exit from here; what a
 //! command has begun it registers with [`Signals::on_exit`].
@@ -12,11 +12,11 @@ use std::{
     process::{self, ExitCode},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM},
     iterator,
 };
 use windrow::operator::Cancel;
@@ -43,7 +43,7 @@ impl Signals {
     pub fn watch() -> Result<Signals, Failure> {
         let signals = Signals(Arc::default());
         let mut iterator =
-            iterator::Signals::new([SIGINT, SIGTERM]).map_err(|source| CommandError::Signals { source })?;
+            iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|source| CommandError::Signals { source })?;
         let watcher = signals.clone();
         let watch = move || iterator.forever().for_each(|signal| watcher.handle(signal));
         thread::Builder::new()
@@ -87,8 +87,12 @@ impl Signals {
         drop(state);
         job.cancel();
         let signals = self.clone();
+        let deadline = Instant::now() + GRACE;
         let wait = move || {
-            thread::sleep(GRACE);
+            // The process ends under this thread when the command unwinds in time.
+            while let Some(left) = deadline.checked_duration_since(Instant::now()) {
+                thread::park_timeout(left);
+            }
             signals.exit(signal);
         };
         if thread::Builder::new().spawn(wait).is_err() {

@@ -31,58 +31,57 @@ fn expand(input: &DeriveInput) -> Result<TokenStream, Error> {
     let view = format_ident!("{}View", name.unraw());
     let view_doc = format!("A row of [`{name}`], as closures see it.");
     let idents: Vec<_> = columns.iter().map(|column| column.ident).collect();
-    let types: Vec<_> = columns.iter().map(|column| column.ty).collect();
     let places: Vec<_> = (0..columns.len()).map(Index::from).collect();
     let docs = columns.iter().map(|column| format!("Column `{}`.", column.name));
-    // At the field's type, so that the compiler points there when it is no column.
+    // At the field's type, so that the compiler points there, and only there, when it is no column.
+    let parts: Vec<_> = columns
+        .iter()
+        .map(|Column { ty, .. }| quote_spanned! { ty.span() => <#ty as ::windrow::dataset::record::Record> })
+        .collect();
     let fields = columns.iter().map(|Column { name, ty, .. }| {
         quote_spanned! { ty.span() => ::windrow::dataset::record::field::<#ty>(#name) }
     });
-    let views = columns.iter().map(|Column { ty, .. }| {
-        quote_spanned! { ty.span() => <#ty as ::windrow::dataset::record::Record>::View<'a> }
-    });
-    let record = quote!(::windrow::dataset::record::Record);
     Ok(quote! {
         #[doc = #view_doc]
         #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug, ::core::cmp::PartialEq)]
         #visibility struct #view<'a> {
-            #(#[doc = #docs] pub #idents: #views,)*
+            #(#[doc = #docs] pub #idents: #parts::View<'a>,)*
         }
 
         #[automatically_derived]
-        impl #record for #name {
+        impl ::windrow::dataset::record::Record for #name {
             type View<'a> = #view<'a>;
-            type Reader = (#(<#types as #record>::Reader,)*);
-            type Builder = (#(<#types as #record>::Builder,)*);
+            type Reader = (#(#parts::Reader,)*);
+            type Builder = (#(#parts::Builder,)*);
             const IS_NAMED: bool = true;
 
             fn fields() -> ::std::vec::Vec<::windrow::dataset::record::Field> {
                 ::std::vec![#(#fields),*]
             }
             fn reader(columns: &mut ::windrow::dataset::record::Columns<'_>) -> ::windrow::Result<Self::Reader> {
-                ::core::result::Result::Ok((#(<#types as #record>::reader(columns)?,)*))
+                ::core::result::Result::Ok((#(#parts::reader(columns)?,)*))
             }
             #[inline]
             fn view(reader: &Self::Reader, row: usize) -> #view<'_> {
-                #view { #(#idents: <#types as #record>::view(&reader.#places, row),)* }
+                #view { #(#idents: #parts::view(&reader.#places, row),)* }
             }
             fn builder(rows: usize) -> Self::Builder {
-                (#(<#types as #record>::builder(rows),)*)
+                (#(#parts::builder(rows),)*)
             }
             #[inline]
             fn append(builder: &mut Self::Builder, view: #view<'_>) {
-                #(<#types as #record>::append(&mut builder.#places, view.#idents);)*
+                #(#parts::append(&mut builder.#places, view.#idents);)*
             }
             fn finish(builder: Self::Builder, columns: &mut ::std::vec::Vec<::windrow::dataset::record::ArrayRef>) {
-                #(<#types as #record>::finish(builder.#places, columns);)*
+                #(#parts::finish(builder.#places, columns);)*
             }
             #[inline]
             fn as_view(&self) -> #view<'_> {
-                #view { #(#idents: <#types as #record>::as_view(&self.#idents),)* }
+                #view { #(#idents: #parts::as_view(&self.#idents),)* }
             }
             #[inline]
             fn from_view(view: #view<'_>) -> Self {
-                #name { #(#idents: <#types as #record>::from_view(view.#idents),)* }
+                #name { #(#idents: #parts::from_view(view.#idents),)* }
             }
         }
     })

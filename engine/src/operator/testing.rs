@@ -60,25 +60,6 @@ impl Random {
     }
 }
 
-/// Nanoseconds that this thread has been on a processor, so that a measurement on a shared machine says something.
-pub struct Stopwatch(u64);
-
-impl Stopwatch {
-    /// Starts.
-    pub fn start() -> Stopwatch {
-        Stopwatch(on_processor_ns())
-    }
-    /// Since the start.
-    pub fn ns(&self) -> u64 {
-        on_processor_ns() - self.0
-    }
-}
-
-fn on_processor_ns() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
-}
-
 /// `batch` in pieces of random length, at most `rows_max` rows, in order.
 pub fn cut(batch: &Batch, rows_max: usize, random: &mut Random) -> Vec<Morsel> {
     let mut morsels = Vec::new();

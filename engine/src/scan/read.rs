@@ -70,9 +70,12 @@ struct Current {
     pending: Option<Pending>,
 }
 
+/// What an I/O thread has read, taken once.
+type Slot = OnceLock<Mutex<Option<Result<Vec<Bytes>>>>>;
+
 /// Bytes that were asked for.
 struct Pending {
-    bytes: Arc<OnceLock<Mutex<Option<Result<Vec<Bytes>>>>>>,
+    bytes: Arc<Slot>,
     wake: Wake,
     /// Held until the decoder has been fed.
     _reservation: Reservation,
@@ -80,7 +83,7 @@ struct Pending {
 
 impl ScanSource {
     /// The rows of the spec's table.
-    pub fn new(spec: &ScanSpec, io: &Arc<Io>, context: &JobContext) -> Result<Arc<dyn Source>> {
+    pub fn open(spec: &ScanSpec, io: &Arc<Io>, context: &JobContext) -> Result<Arc<dyn Source>> {
         if let Some(batches) = spec.table.batches() {
             let given = batches.iter().map(|batch| Ok(batch.project(&spec.columns)?)).collect::<Result<Vec<_>>>()?;
             return Ok(crate::operator::values::Values::new(&given, context));
@@ -140,7 +143,7 @@ impl Shared {
         let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
         reservation.grow(bytes)?;
         self.context.counters.add_bytes_in(bytes);
-        let slot = Arc::new(OnceLock::new());
+        let slot = Arc::new(Slot::new());
         let wake = Wake::default();
         let (filled, rung, file) = (Arc::clone(&slot), wake.clone(), Arc::clone(file));
         self.io.submit(move || {

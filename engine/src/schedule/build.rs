@@ -109,7 +109,7 @@ impl Builder<'_> {
 
     fn source(&self, spec: &SourceSpec, states: &[State]) -> Result<Arc<dyn Source>> {
         match spec {
-            SourceSpec::Scan(scan) => ScanSource::new(scan, self.io, self.context),
+            SourceSpec::Scan(scan) => ScanSource::open(scan, self.io, self.context),
             SourceSpec::Values(_, batches) => Ok(Values::new(batches, self.context)),
             SourceSpec::State(state) => states[state.0].source(),
         }

@@ -13,7 +13,7 @@
 
 use std::fmt;
 
-use arrow::record_batch::RecordBatch;
+use crate::batch::Batch as RecordBatch;
 
 use crate::kernel::{KernelError, hash_columns};
 
@@ -66,9 +66,9 @@ impl fmt::Display for Digest {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, Int64Array, RecordBatchOptions, StringArray, UInt32Array};
-    use arrow::compute::take_record_batch;
-    use arrow::datatypes::Schema;
+    use crate::batch::array::{ArrayRef, Int64Array, RecordBatchOptions, StringArray, UInt32Array};
+    use crate::batch::compute::take_record_batch;
+    use crate::batch::datatypes::Schema;
     use proptest::prelude::*;
 
     use super::*;

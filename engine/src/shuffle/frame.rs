@@ -58,14 +58,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{
+use crate::batch::ArrowError;
+use crate::batch::array::{
     Array, ArrayData, ArrayRef, AsArray, GenericByteViewArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions,
     UInt64Array, make_array,
 };
-use arrow::buffer::{Buffer, NullBuffer};
-use arrow::compute::take;
-use arrow::datatypes::{ByteViewType, DataType, SchemaRef};
-use arrow::error::ArrowError;
+use crate::batch::buffer::{Buffer, NullBuffer};
+use crate::batch::compute::take;
+use crate::batch::datatypes::{ByteViewType, DataType, SchemaRef};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Cause, Kind};
@@ -654,7 +654,7 @@ impl Parts {
 }
 
 /// The bits from bit 0.
-fn bits(from: &arrow::buffer::BooleanBuffer) -> Buffer {
+fn bits(from: &crate::batch::buffer::BooleanBuffer) -> Buffer {
     from.sliced().slice_with_length(0, from.len().div_ceil(8))
 }
 
@@ -963,8 +963,8 @@ impl Tables<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
-    use arrow::array::{DictionaryArray, Int32Array, Int64Array, ListArray, StringArray, StringViewArray};
-    use arrow::datatypes::{Field, Fields as ArrowFields, Int32Type, Schema};
+    use crate::batch::array::{DictionaryArray, Int32Array, Int64Array, ListArray, StringArray, StringViewArray};
+    use crate::batch::datatypes::{Field, Fields as ArrowFields, Int32Type, Schema};
     use proptest::prelude::*;
 
     use super::*;

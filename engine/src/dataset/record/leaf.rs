@@ -22,6 +22,12 @@ use crate::{
 };
 
 /// A value that is one column without NULLs.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither a column nor a row of columns",
+    label = "cannot stand in a column",
+    note = "columns are bool, integers of 8 to 64 bits, f32, f64, String, Vec<u8>, and Option of one of these",
+    note = "rows are one such value, a tuple of up to 6 rows, or a struct with #[derive(windrow::Record)]"
+)]
 pub trait Leaf: Sized + Send + Sync + 'static {
     /// The value as it stands in a column.
     type View<'a>: Copy;

@@ -187,6 +187,13 @@ impl Groups {
         Ok(())
     }
 
+    /// Makes room for so many groups.
+    pub(super) fn reserve(&mut self, groups: usize) -> Result<()> {
+        let (per_group, far) = (self.bytes_per_group(), self.far_bytes());
+        let reservation = &mut self.reservation;
+        self.index.reserve(groups, &mut |groups: usize| reservation.resize(groups as u64 * per_group + far))
+    }
+
     /// Takes in `groups` of `other`, and of each input's pairs there those of `pairs`. The forms of both tables are the same.
     pub(super) fn merge(
         &mut self,
@@ -205,7 +212,6 @@ impl Groups {
             let (per_group, far) = (self.bytes_per_group(), self.far_bytes());
             let reservation = &mut self.reservation;
             let grow = &mut |groups: usize| reservation.resize(groups as u64 * per_group + far);
-            self.index.reserve(groups.len(), grow)?;
             self.index.assign_from(&other.index, groups, keys, Visit { hashes, groups: into, grow })?;
         }
         self.resize();

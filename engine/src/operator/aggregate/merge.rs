@@ -98,7 +98,7 @@ impl Order {
 /// What is left to be merged, or nothing if there is one table only.
 pub(super) enum Work {
     /// The groups, ready to be given out.
-    Done(Groups),
+    Done(Box<Groups>),
     /// So many parts of these tables are to be merged, each by [`merge_part`].
     Merge(Arc<[Bucketed]>, usize),
 }
@@ -114,7 +114,7 @@ pub(super) fn prepare(mut tables: Vec<Bucketed>, empty: impl FnOnce() -> Result<
             None => empty()?,
         };
         groups.seal()?;
-        return Ok(Work::Done(groups));
+        return Ok(Work::Done(Box::new(groups)));
     }
     let mut levels = tables[0].groups.levels();
     for table in &tables[1..] {
@@ -135,6 +135,9 @@ pub(super) fn prepare(mut tables: Vec<Bucketed>, empty: impl FnOnce() -> Result<
 pub(super) fn merge_part(tables: &[Bucketed], part: usize, reservation: &dyn Fn() -> Reservation) -> Result<Groups> {
     let mut merged = tables[0].groups.like(reservation)?;
     let mut scratch = Scratch::default();
+    // At most so many; if the threads saw the same groups the table has room left, but it never grows while it is filled.
+    let parts = tables.iter().filter_map(|table| table.parts.as_ref());
+    merged.reserve(parts.map(|parts| parts.groups.part(part).len()).sum())?;
     for table in tables {
         if let Some(parts) = &table.parts {
             let pairs: Vec<&[u32]> = parts.pairs.iter().map(|pairs| pairs.part(part)).collect();

@@ -118,7 +118,7 @@ impl Sink for AggregateSink {
         let tables = std::mem::take(&mut *self.0.tables());
         match merge::prepare(tables, || self.0.empty())? {
             Work::Done(groups) => {
-                self.0.add_result(groups);
+                self.0.add_result(*groups);
                 Ok(Vec::new())
             }
             Work::Merge(tables, part_count) => {

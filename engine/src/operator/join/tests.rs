@@ -16,7 +16,7 @@ use crate::{
     expression::{BinaryOp, Expression, Parameters},
     operator::{
         Outcome,
-        testing::{Cell, Random, Stopwatch, context, context_of, cut, drain, feed, pass, rows_of, rows_of_batch},
+        testing::{Cell, Random, context, context_of, cut, drain, feed, pass, rows_of, rows_of_batch},
     },
 };
 
@@ -391,54 +391,4 @@ fn memory_is_asked_for_and_given_back() {
     assert!((32..=60).contains(&per_row), "{per_row}");
     drop(join);
     assert_eq!(large.governor.used_bytes(), 0);
-}
-
-/// A measurement, not a check: `cargo test --release -p windrow --lib join::tests::measure -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn measure_build_and_probe() {
-    const ROWS: usize = 16_384;
-    let random = &mut Random(1);
-    let spec = HashJoinSpec {
-        output: vec![JoinColumn::Probe(1), JoinColumn::Build(1)],
-        output_schema: Arc::new(Schema::new(vec![
-            Field::new("p", DataType::Int64, true),
-            Field::new("b", DataType::Int64, true),
-        ])),
-        ..hash_spec(JoinRows::Inner, &[DataType::Int64], false, false)
-    };
-    let mut keys: Vec<i64> = (0..1_500_000).map(|key| key * 4).collect();
-    random.shuffle(&mut keys);
-    let build = numbers(keys.into_iter());
-    for hit_percent in [100, 10] {
-        let probe: Vec<i64> = (0..6_000_000)
-            .map(|_| random.below(1_500_000) as i64 * 4 + i64::from(!random.chance(hit_percent)))
-            .collect();
-        let probe = numbers(probe.into_iter());
-        let slices = |batch: &Batch| -> Vec<Morsel> {
-            (0..batch.num_rows())
-                .step_by(ROWS)
-                .map(|first| batch.slice(first, ROWS.min(batch.num_rows() - first)).into())
-                .collect()
-        };
-        let join = HashJoin::new(&spec, &context(ROWS), &Arc::new(Parameters::default())).unwrap();
-        let start = Stopwatch::start();
-        feed(&join.build(), slices(&build), 1, random).unwrap();
-        let built = start.ns();
-        let start = Stopwatch::start();
-        let (mut rows, mut thread) = (0, join.probe().thread().unwrap());
-        for morsel in slices(&probe) {
-            let mut next = |morsel: Morsel| {
-                rows += morsel.batch.num_rows();
-                Ok(Outcome::More)
-            };
-            thread.push(morsel, &mut next).unwrap();
-        }
-        let probed = start.ns();
-        println!(
-            "{hit_percent} % hits, one thread: build {:.1} ns/row, probe {:.1} ns/row, {rows} rows given",
-            built as f64 / 1.5e6,
-            probed as f64 / 6e6,
-        );
-    }
 }
