@@ -320,7 +320,7 @@ fn places_are_those_of_the_script() {
 fn answers_as_csv_json_and_table() {
     let place = Place::new();
     let query = "select 1 as n, null as nothing, 'a \"b\", c' as t, date '2020-02-29' as d, cast(1.5 as decimal(5,2)) as x, \
-                 cast(0.1 as double) as f, true as b union all select 22, null, 'é' || chr(10), null, 100, cast('1e300' as double), false order by n";
+                 cast(0.1 as double) as f, true as b union all select 22, null, 'é' || chr(10), null, cast(100 as decimal(5,2)), cast('1e300' as double), false order by n";
     let csv = "n,nothing,t,d,x,f,b\n1,,\"a \"\"b\"\", c\",2020-02-29,1.50,0.1,true\n22,,\"é\n\",,100.00,1e300,false\n";
     // Piped, CSV is the default.
     assert_eq!(place.prints(&["sql", "-c", query]), csv);

@@ -102,7 +102,7 @@ fn difference(actual: &[Row], expected: &[Row]) -> Option<String> {
         let (actual, expected) = (sorted(actual), sorted(expected));
         let is_same = |(a, e): (&Row, &Row)| a.len() == e.len() && a.iter().zip(e).all(|(a, e)| a.is_same(e));
         let first = actual.iter().zip(&expected).position(|pair| !is_same(pair));
-        let Some(first) = first else { return None };
+        let first = first?;
         difference = Some(format!("row {first}: {:?}, expected {:?}", actual[first], expected[first]));
     }
     difference

@@ -36,11 +36,27 @@ const UNKNOWN_SELECTIVITY: f64 = 0.25;
 /// Share of rows that a LIKE keeps.
 const LIKE_SELECTIVITY: f64 = 0.08;
 
+/// Share of groups that a condition on aggregates keeps: it is asked for the unusual ones.
+const HAVING_SELECTIVITY: f64 = 0.05;
+
+fn is_grouped(node: &Logical) -> bool {
+    match &node.node {
+        Node::Aggregate { .. } => true,
+        Node::Project { input, .. } => is_grouped(input),
+        _ => false,
+    }
+}
+
 /// What is expected of the rows of `node`.
 pub fn estimate(node: &Logical) -> Estimate {
     match &node.node {
         Node::Scan(scan) => of_scan(scan),
         Node::Values(batches) => plain(batches.iter().map(|batch| batch.num_rows()).sum::<usize>() as f64, node),
+        Node::Filter { input, predicate } if is_grouped(input) => {
+            let input = estimate(input);
+            let rows = (input.rows * HAVING_SELECTIVITY).max(1.0);
+            input.with_rows(rows)
+        }
         Node::Filter { input, predicate } => estimate(input).filtered(predicate),
         Node::Project { input, expressions } => {
             let input = estimate(input);

@@ -9,7 +9,7 @@ use crate::{
     expression::Expression,
     operator::join::{HashJoinSpec, JoinColumn, JoinFilter, JoinRows, NestedLoopSpec},
     plan::{
-        logical::{Join, JoinKind},
+        logical::{Join, JoinKind, Logical},
         physical::{Role, SourceSpec, StateSpec, TransformSpec},
         statistics::estimate,
     },
@@ -22,7 +22,7 @@ pub(super) fn lower(
     schema: &SchemaRef,
     chosen: Option<&[usize]>,
 ) -> Result<Flow> {
-    let builds_left = estimate(&join.left).rows < estimate(&join.right).rows;
+    let builds_left = build_cost(&join.left) < build_cost(&join.right);
     let rows = rows_of(join.kind, builds_left);
     let sides = Sides { left_count: join.left.schema.fields().len(), builds_left };
     let all: Vec<JoinColumn> = columns_of(join, &sides);
@@ -75,6 +75,11 @@ pub(super) fn lower(
         open.push(lowering.open(SourceSpec::State(state), probed));
     }
     Ok(Flow { open, schema: Arc::clone(schema), has_positions: false })
+}
+
+/// What is kept when a side is built: each row with its hash and its columns.
+fn build_cost(side: &Logical) -> f64 {
+    estimate(side).rows * (2 + side.schema.fields().len()) as f64
 }
 
 struct Sides {
