@@ -5,7 +5,7 @@
 //!
 //! Time is what the thread spent on a processor, where the system tells it: a busy machine then does not look like a slow table.
 
-#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::{
     hint::black_box,

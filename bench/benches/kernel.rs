@@ -4,7 +4,7 @@
 //! copy of the same bytes as the bound that a scatter cannot pass. Never: a correctness check; those are the tests of
 //! the kernels.
 
-#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::hint::black_box;
 use std::sync::Arc;

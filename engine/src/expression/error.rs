@@ -6,7 +6,7 @@
 use datafusion_common::DataFusionError;
 
 use crate::{
-    batch::datatypes::DataType,
+    batch::{ArrowError, datatypes::DataType},
     error::{Cause, Kind},
 };
 
@@ -57,6 +57,18 @@ pub enum ExpressionError {
         /// What was needed.
         needed: DataType,
     },
+    /// An operator has no result for a row's values: a division by zero, an overflow.
+    #[error("computing {left} {operator} {right}")]
+    Arithmetic {
+        /// The operator as SQL writes it.
+        operator: &'static str,
+        /// Type of the left operand.
+        left: DataType,
+        /// Type of the right operand.
+        right: DataType,
+        /// What arrow's kernel said.
+        source: ArrowError,
+    },
     /// It is nested deeper than the walks over it go.
     #[error("the expression is nested {depth} deep, at most {depth_max} are walked")]
     TooDeep {
@@ -90,6 +102,7 @@ impl Cause for ExpressionError {
         match self {
             ExpressionError::Unsupported { .. } => Kind::Unsupported,
             ExpressionError::Library { source, .. } => library_kind(source),
+            ExpressionError::Arithmetic { source, .. } => source.kind(),
             ExpressionError::UnknownColumn { .. }
             | ExpressionError::Operands { .. }
             | ExpressionError::WrongType { .. } => Kind::Request,
@@ -100,6 +113,12 @@ impl Cause for ExpressionError {
     fn hint(&self) -> Option<String> {
         match self {
             ExpressionError::UnknownColumn { columns, .. } => Some(format!("there are: {}", columns.join(", "))),
+            ExpressionError::Arithmetic { source: ArrowError::DivideByZero, .. } => {
+                Some("nullif(x, 0) as the divisor gives NULL where x is 0".to_owned())
+            }
+            ExpressionError::Arithmetic { source: ArrowError::ArithmeticOverflow(_), .. } => {
+                Some("cast an operand to a wider type, as decimal(38, 2) or double".to_owned())
+            }
             ExpressionError::Operands { .. } | ExpressionError::WrongType { .. } => {
                 Some("say which type is meant, with a cast".to_owned())
             }

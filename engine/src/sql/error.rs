@@ -216,7 +216,10 @@ impl SqlError {
                     let known = valid_fields.iter().flat_map(|field| [field.name().to_owned(), field.flat_name()]);
                     let known: Vec<String> = known.collect();
                     let mut candidates = suggest::near(field.name(), known.iter().map(String::as_str));
-                    candidates.retain(|candidate| *candidate != name);
+                    // A name that stands there plain need not be told again with its table.
+                    let plain = candidates.clone();
+                    let is_twin = |one: &String| plain.iter().any(|other| one.ends_with(&format!(".{other}")));
+                    candidates.retain(|candidate| *candidate != name && !is_twin(candidate));
                     let place = match field.spans().first() {
                         Some(span) => Some(text.place_of(span, "not found")),
                         None => at(&[field.name()], "not found"),

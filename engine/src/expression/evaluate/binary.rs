@@ -20,7 +20,7 @@ use crate::{
         datatypes::{DataType, Float32Type, Float64Type},
     },
     error::{Result, bug},
-    expression::{BinaryOp, Expression},
+    expression::{BinaryOp, Expression, error::ExpressionError},
 };
 
 /// `left op right`, prepared.
@@ -62,19 +62,25 @@ pub(in crate::expression) fn combine(op: BinaryOp, left: &dyn Datum, right: &dyn
     if op.is_comparison() {
         return compare(op, left, right);
     }
-    Ok(match op {
-        BinaryOp::Plus => numeric::add(left, right)?,
+    let computed = match op {
+        BinaryOp::Plus => numeric::add(left, right),
         BinaryOp::Minus if is_date(left) && is_date(right) => return days_between(left, right),
-        BinaryOp::Minus => numeric::sub(left, right)?,
-        BinaryOp::Multiply => numeric::mul(left, right)?,
-        BinaryOp::Divide => numeric::div(left, right)?,
-        BinaryOp::Modulo => numeric::rem(left, right)?,
-        BinaryOp::Concat => concat_elements_dyn(left.get().0, right.get().0)?,
+        BinaryOp::Minus => numeric::sub(left, right),
+        BinaryOp::Multiply => numeric::mul(left, right),
+        BinaryOp::Divide => numeric::div(left, right),
+        BinaryOp::Modulo => numeric::rem(left, right),
+        BinaryOp::Concat => concat_elements_dyn(left.get().0, right.get().0),
         BinaryOp::And | BinaryOp::Or => {
             return Err(bug("expression", format!("{} is not put together by a kernel", op.symbol())));
         }
         _ => return bits::combine(op, left, right),
-    })
+    };
+    Ok(computed.map_err(|source| ExpressionError::Arithmetic {
+        operator: op.symbol(),
+        left: left.get().0.data_type().clone(),
+        right: right.get().0.data_type().clone(),
+        source,
+    })?)
 }
 
 fn compare(op: BinaryOp, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef> {

@@ -3,7 +3,7 @@
 //! In: a rewritten logical plan. Out: pipelines and states. Never: reorders what the logical plan says; only *how* is decided here:
 //! which side of a join is built, whether a sort is a top-k, what a limit goes by.
 //!
-//! Lowering a node gives a [`Flow`]: open pipelines that together carry its rows. A transform is appended to each of them. A breaker
+//! Lowering a node gives a `Flow`: open pipelines that together carry its rows. A transform is appended to each of them. A breaker
 //! closes them into its state and opens a new one with the state as its source. A union is just more open pipelines.
 
 mod aggregate;
