@@ -60,6 +60,8 @@ pub struct CsvDecoder {
     path: PathBuf,
     file_bytes: u64,
     asked: u64,
+    /// Not `asked`: what is read ahead has not come yet, and the last record ends only with the last byte.
+    fed: u64,
     decoder: Decoder,
     schema: SchemaRef,
     order: Vec<usize>,
@@ -88,7 +90,7 @@ impl CsvDecoder {
             .with_projection(in_file)
             .build_decoder();
         let piece = Bytes::new();
-        CsvDecoder { path, file_bytes, asked: 0, decoder, schema: given, order, piece, is_flushed: false }
+        CsvDecoder { path, file_bytes, asked: 0, fed: 0, decoder, schema: given, order, piece, is_flushed: false }
     }
 
     fn failure(&self, source: ArrowError) -> CsvError {
@@ -114,8 +116,7 @@ impl Decode for CsvDecoder {
 
     fn feed(&mut self, bytes: Vec<Bytes>) -> Result<()> {
         self.piece = bytes.into_iter().next().unwrap_or_default();
-        // After the last piece the decoder must be told that nothing follows.
-        self.is_flushed = false;
+        self.fed += self.piece.len() as u64;
         Ok(())
     }
 
@@ -132,7 +133,7 @@ impl Decode for CsvDecoder {
                     .transpose();
             }
         }
-        if self.asked >= self.file_bytes && !self.is_flushed {
+        if self.fed >= self.file_bytes && !self.is_flushed {
             self.is_flushed = true;
             // An empty input tells the decoder that the last record is over, even without a newline.
             self.decoder.decode(&[]).map_err(|source| self.failure(source))?;
@@ -160,5 +161,51 @@ impl Cause for CsvError {
             ArrowError::InvalidArgumentError(_) | ArrowError::NotYetImplemented(_) => Kind::Unsupported,
             _ => Kind::Corrupt,
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::batch::array::AsArray;
+
+    /// Decodes the file as a scan does: the next piece is asked for before the one that came is decoded.
+    fn rows(text: &str, rows_per_batch: usize) -> Vec<(i64, String)> {
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        let schema = infer_schema(Path::new("t.csv"), &bytes, true).unwrap();
+        let mut decoder = CsvDecoder::new("t.csv".into(), bytes.len() as u64, &schema, &[1, 0], rows_per_batch);
+        let mut found = Vec::new();
+        let mut wanted = decoder.wants();
+        while let Some(ranges) = wanted {
+            let pieces = ranges.iter().map(|range| bytes.slice(range.start as usize..range.end as usize)).collect();
+            decoder.feed(pieces).unwrap();
+            wanted = decoder.wants();
+            while let Some(batch) = decoder.batch().unwrap() {
+                assert!(batch.num_rows() <= rows_per_batch);
+                let texts = batch.column(0).as_string_view();
+                let numbers = batch.column(1).as_primitive::<crate::batch::datatypes::Int64Type>();
+                found.extend((0..batch.num_rows()).map(|row| (numbers.value(row), texts.value(row).to_owned())));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn records_over_the_borders_of_pieces_are_whole() {
+        // Lines of 8 bytes but for the header: their number decides where a piece's border cuts a record.
+        for extra in 0..9 {
+            let count = (2 * PIECE_BYTES / 12 + extra) as i64;
+            let mut text = format!("n,\"{}\"\n", "t".repeat(extra as usize + 1));
+            let expected: Vec<(i64, String)> = (0..count).map(|n| (n, format!("a\n{n}"))).collect();
+            expected.iter().for_each(|(n, word)| text.push_str(&format!("{n},\"{word}\"\n")));
+            assert!(text.len() as u64 > PIECE_BYTES);
+            assert!(rows(&text, 10_000) == expected, "{extra}");
+        }
+    }
+
+    #[test]
+    fn the_last_record_needs_no_newline() {
+        assert_eq!(rows("n,t\n1,a\n2,b", 1), [(1, "a".to_owned()), (2, "b".to_owned())]);
     }
 }

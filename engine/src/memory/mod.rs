@@ -5,5 +5,5 @@
 mod governor; // Governor: the budget and who holds how much of it
 mod reservation; // Reservation: a share of the budget, given back when dropped
 
-pub use governor::{Governor, OverBudget};
+pub use governor::{Governor, OverBudget, Revocable, Revoked};
 pub use reservation::Reservation;

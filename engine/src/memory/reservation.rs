@@ -33,7 +33,7 @@ impl Reservation {
 
     /// Asks for as much as makes it `bytes`, or gives the rest back.
     pub fn resize(&mut self, bytes: u64) -> Result<()> {
-        let wanted = bytes.div_ceil(GRANT_BYTES).saturating_mul(GRANT_BYTES);
+        let wanted = bytes.div_ceil(GRANT_BYTES).saturating_mul(GRANT_BYTES).max(bytes);
         if wanted > self.granted_bytes {
             self.governor.grant(self.holder, wanted - self.granted_bytes)?;
             self.granted_bytes = wanted;

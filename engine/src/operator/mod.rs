@@ -32,7 +32,13 @@ pub use wake::Wake;
 
 use std::sync::Arc;
 
-use crate::{batch::Morsel, error::Result, memory::Governor, observe::Counters, settings::Settings};
+use crate::{
+    batch::Morsel,
+    error::Result,
+    memory::{Governor, Revoked},
+    observe::Counters,
+    settings::Settings,
+};
 
 /// What a role says after it was called.
 pub enum Outcome {
@@ -113,15 +119,6 @@ pub trait SinkThread: Send {
     fn push(&mut self, morsel: Morsel) -> Result<Outcome>;
     /// No more comes on this thread; what it holds goes to the shared state.
     fn finish(self: Box<Self>) -> Result<()>;
-}
-
-/// What came of [`Sink::revoke`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Revoked {
-    /// So many bytes were given back.
-    Bytes(u64),
-    /// It holds nothing that it could give back.
-    Cannot,
 }
 
 /// Work that `finalize` leaves to the threads.

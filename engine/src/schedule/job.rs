@@ -22,6 +22,7 @@ use std::{
 use super::{pipeline::Drive, queue::Queue, thread::Threads};
 use crate::{
     error::{Cause, Error, Kind, Result},
+    memory::{Revocable, Revoked},
     operator::{Cancel, JobContext, Sink, Source, Transform},
 };
 
@@ -49,9 +50,21 @@ pub struct JobGraph {
 pub fn run(threads: &Threads, context: &JobContext, graph: JobGraph) -> Result<()> {
     let floor_bytes = graph.sinks.iter().map(|sink| sink.floor_bytes()).sum();
     let _floors = context.governor.admit(floor_bytes)?;
+    let revocables: Vec<Arc<dyn Revocable>> =
+        graph.sinks.iter().map(|sink| Arc::new(RevocableSink(Arc::clone(sink))) as Arc<dyn Revocable>).collect();
+    revocables.iter().for_each(|revocable| context.governor.register(revocable));
     let job = Arc::new(Job::new(threads, context, graph)?);
     job.start();
     job.wait()
+}
+
+/// A sink as the governor sees it, for as long as its job runs.
+struct RevocableSink(Arc<dyn Sink>);
+
+impl Revocable for RevocableSink {
+    fn revoke(&self, bytes: u64) -> Result<Revoked> {
+        self.0.revoke(bytes)
+    }
 }
 
 pub(super) struct Job {

@@ -279,16 +279,19 @@ fn from_external(error: DataFusionError, text: &Text<'_>, span: Option<datafusio
         Err(foreign) => return SqlError::Plan { place: None, source: Box::new(DataFusionError::External(foreign)) },
     };
     match &mut ours {
-        SqlError::UnknownTable { name, place, .. } | SqlError::CannotOpen { path: name, place, .. } => {
-            let last = name.rsplit('.').next().unwrap_or(name);
-            *place = match span {
-                Some(span) => Some(text.place_of(span, "not found")),
-                None => text.find(&[name.as_str(), last], "not found"),
-            };
-        }
+        SqlError::UnknownTable { name, place, .. } => *place = place_of_table(name, text, span, "not found"),
+        SqlError::CannotOpen { path, place, .. } => *place = place_of_table(path, text, span, "cannot be read"),
         _ => {}
     }
     ours
+}
+
+fn place_of_table(name: &str, text: &Text<'_>, span: Option<datafusion_common::Span>, label: &str) -> Option<Place> {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    match span {
+        Some(span) => Some(text.place_of(span, label)),
+        None => text.find(&[name, last], label),
+    }
 }
 
 fn innermost(error: &DataFusionError) -> &DataFusionError {

@@ -236,6 +236,12 @@ fn refuse_words(text: &Text<'_>) -> Result<()> {
             Some(before) if before.token == Token::RParen && is(token, Keyword::OVER) => "a window function (OVER)",
             Some(before) if is(before, Keyword::DISTINCT) && is(token, Keyword::ON) => "DISTINCT ON",
             Some(before) if is(before, Keyword::WITH) && is(token, Keyword::RECURSIVE) => "WITH RECURSIVE",
+            // The binder would drop these without a word.
+            Some(before) if is(before, Keyword::FOR) && (is(token, Keyword::UPDATE) || is(token, Keyword::SHARE)) => {
+                "a lock (FOR UPDATE, FOR SHARE)"
+            }
+            Some(before) if before.token != Token::Period && is(token, Keyword::TABLESAMPLE) => "TABLESAMPLE",
+            Some(before) if is(before, Keyword::WITH) && token.token == Token::LParen => "a table hint (WITH (…))",
             _ => {
                 before = Some(token);
                 continue;

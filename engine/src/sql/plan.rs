@@ -12,7 +12,7 @@ use datafusion_optimizer::{Analyzer, Optimizer, OptimizerContext};
 use datafusion_sql::planner::SqlToRel;
 
 use super::{
-    Catalog, SqlError, bind,
+    Catalog, SqlError, bind, names,
     overflow::check_constants,
     parse::{Parsed, TERMS_MAX, parse},
     provider::Provider,
@@ -66,7 +66,7 @@ fn plan_here(statement: &str, catalog: &Catalog, start: SystemTime) -> Result<Pl
     let context =
         OptimizerContext::new_with_config_options(options.clone()).with_query_execution_start_time(start.into());
     let plan = Optimizer::new().optimize(plan, &context, |_, _| {}).map_err(failed)?;
-    bind::bind(&plan, &text).map(wrap)
+    Ok(wrap(names::for_people(bind::bind(&plan, &text)?)))
 }
 
 /// The words of a panic.

@@ -29,7 +29,12 @@ pub(super) fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> 
 
 /// As the end of a hint: "did you mean a, b or c?"
 pub(super) fn did_you_mean(candidates: &[String]) -> Option<String> {
-    match candidates {
+    // A name with capitals is only found in quotes.
+    let written = |name: &String| {
+        if name.chars().any(char::is_uppercase) { format!("\"{name}\"") } else { name.clone() }
+    };
+    let written: Vec<String> = candidates.iter().map(written).collect();
+    match written.as_slice() {
         [] => None,
         [only] => Some(format!("did you mean {only}?")),
         [most @ .., last] => Some(format!("did you mean {} or {last}?", most.join(", "))),

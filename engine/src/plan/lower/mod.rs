@@ -27,13 +27,15 @@ use super::{
 use crate::{
     batch::datatypes::{DataType, SchemaRef},
     error::{Cause, Kind, Result, bug},
+    expression::Expression,
     limits,
 };
 
 /// The physical plan whose answer is `logical`'s rows, collected in memory.
 pub fn lower(logical: &Logical) -> Result<PhysicalPlan> {
     let mut lowering = Lowering::default();
-    let flow = lowering.node(logical)?;
+    let mut flow = lowering.node(logical)?;
+    flow.named_as(&logical.schema);
     if !matches!(logical.node, Node::Write { .. }) {
         let collect = lowering.state(StateSpec::Collect);
         lowering.close(flow.open, collect, Role::Fill)?;
@@ -139,8 +141,20 @@ impl Flow {
         }
     }
 
+    /// Gives the columns the names of `schema`, which has as many, where they have others.
+    fn named_as(&mut self, schema: &SchemaRef) {
+        if self.schema != *schema {
+            self.transform(&TransformSpec::Project {
+                expressions: (0..schema.fields().len()).map(Expression::Column).collect(),
+                input: SchemaRef::clone(&self.schema),
+                output: SchemaRef::clone(schema),
+            });
+            self.schema = SchemaRef::clone(schema);
+        }
+    }
+
     /// Appends a filter, unless there is nothing to filter by.
-    fn filter(&mut self, conjuncts: Vec<crate::expression::Expression>) {
+    fn filter(&mut self, conjuncts: Vec<Expression>) {
         if !conjuncts.is_empty() {
             let input = SchemaRef::clone(&self.schema);
             self.transform(&TransformSpec::Filter { conjuncts, input });

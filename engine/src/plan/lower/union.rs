@@ -3,24 +3,13 @@
 use std::sync::Arc;
 
 use super::{Flow, Lowering};
-use crate::{
-    batch::datatypes::SchemaRef,
-    error::Result,
-    expression::Expression,
-    plan::{logical::Logical, physical::TransformSpec},
-};
+use crate::{batch::datatypes::SchemaRef, error::Result, plan::logical::Logical};
 
 pub(super) fn lower(lowering: &mut Lowering, inputs: &[Logical], schema: &SchemaRef) -> Result<Flow> {
     let mut open = Vec::new();
     for input in inputs {
         let mut flow = lowering.node(input)?;
-        if flow.schema != *schema {
-            flow.transform(&TransformSpec::Project {
-                expressions: (0..schema.fields().len()).map(Expression::Column).collect(),
-                input: Arc::clone(&flow.schema),
-                output: Arc::clone(schema),
-            });
-        }
+        flow.named_as(schema);
         open.append(&mut flow.open);
     }
     Ok(Flow { open, schema: Arc::clone(schema), has_positions: false })

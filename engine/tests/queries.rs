@@ -1,0 +1,60 @@
+//! Small queries with the answers that the SQL standard gives; each runs on several thread counts and morsel sizes.
+//!
+//! In: `tests/queries/*.slt`: a query, `----`, its rows. Out: the rows compared, as a sequence where the query orders them, else sorted.
+//! Never: an answer that was copied from this engine; they are worked out by hand or by another engine.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{fmt::Write, fs, path::Path};
+
+use windrow::{
+    Session, Settings,
+    batch::util::display::{ArrayFormatter, FormatOptions},
+};
+
+#[test]
+fn queries_have_their_answers() {
+    let mut wrong = String::new();
+    let mut count = 0;
+    for (threads, rows_per_morsel) in [(1, 1), (2, 2), (3, 16_384)] {
+        let session = Session::new(Settings { threads, memory_bytes: 1 << 30, rows_per_morsel }).unwrap();
+        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/queries")).unwrap() {
+            let path = entry.unwrap().path();
+            for case in fs::read_to_string(&path).unwrap().split("\n\n").filter(|case| !case.trim().is_empty()) {
+                count += 1;
+                let (query, expected) = case.split_once("\n----").unwrap_or_else(|| panic!("no answer: {case}"));
+                let query: Vec<&str> = query.lines().filter(|line| !line.starts_with('#')).collect();
+                let query = query.join("\n");
+                let mut expected: Vec<String> = expected.trim().lines().map(str::to_owned).collect();
+                let mut found = match session.query(&query) {
+                    Ok(answer) => rows(&answer),
+                    Err(error) => vec![format!("error: {error:?}")],
+                };
+                if !query.contains("order by") {
+                    expected.sort();
+                    found.sort();
+                }
+                if found != expected {
+                    let _ = writeln!(
+                        wrong,
+                        "{threads} threads, {rows_per_morsel} rows:\n{query}\n  expected {expected:?}\n  found    {found:?}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(count >= 3 * 30, "only {count} runs");
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+fn rows(answer: &windrow::Answer) -> Vec<String> {
+    let options = FormatOptions::new().with_null("NULL");
+    let mut rows = Vec::new();
+    for batch in &answer.batches {
+        let columns: Vec<_> = batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
+        for row in 0..batch.num_rows() {
+            rows.push(columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join("|"));
+        }
+    }
+    rows
+}
