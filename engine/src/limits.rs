@@ -40,8 +40,6 @@ pub const JOIN_ORDER_EXHAUSTIVE_MAX: usize = 10;
 pub const PLAN_DEPTH_MAX: usize = 512;
 /// Longest SQL text.
 pub const SQL_BYTES_MAX: usize = 4 << 20;
-/// Rows of an answer that are collected in memory, unless they are written to files.
-pub const COLLECT_ROWS_MAX: usize = 1 << 30;
 
 /// Memory of a job unless set: what nearly every laptop has free, and less than the machines of the tests.
 pub const MEMORY_FRACTION: f64 = 0.75;

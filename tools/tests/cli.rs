@@ -186,7 +186,7 @@ const BAD: &[Bad] = &[
     bad(&["sql", "-c", "insert into t values (1)"], 1, &["INSERT", "not supported", " --> -c:1:1"]),
     // Over budget: who asked, and what to do. On one thread, so that the operator and not its scan asks last.
     bad(&["sql", "--threads", "1", "--memory", "6MiB", "-c", BIG], 5, &["error: ", "aggregat", "6.0 MiB", "--memory"]),
-    bad(&["sql", "--threads", "1", "--memory", "6MiB", "-c", BIG_JOIN], 5, &["error: ", "join", "6.0 MiB", "--memory"]),
+    bad(&["sql", "--threads", "1", "--memory", "2MiB", "-c", BIG_JOIN], 5, &["error: ", "join", "2.0 MiB", "--memory"]),
     bad(&["sql", "--threads", "1", "--memory", "6MiB", "-c", BIG_SORT], 5, &["error: ", "sort", "6.0 MiB", "--memory"]),
     // Outputs.
     bad(

@@ -8,6 +8,7 @@ use std::{iter, sync::Arc};
 use super::{
     Batch,
     array::{Array, ArrayData, ArrayRef, AsArray, Float32Array, Float64Array, RecordBatchOptions, UInt32Array},
+    buffer::Buffer,
     compute,
     datatypes::{DataType, Float32Type, Float64Type, Schema, SchemaRef},
     row::{RowConverter, Rows, SortField},
@@ -18,9 +19,41 @@ use crate::error::{Cause, Kind, Result};
 pub fn concat(schema: &SchemaRef, batches: &[Batch]) -> Result<Batch> {
     match batches {
         [one] => Ok(one.clone()),
-        _ => Ok(compute::concat_batches(schema, batches)?),
+        _ => {
+            let compacted = batches.iter().map(compacted).collect::<Result<Vec<_>>>()?;
+            Ok(compute::concat_batches(schema, &compacted)?)
+        }
     }
 }
+
+/// The batch with what its views show copied out of large or many buffers. A batch that is kept must not keep a file's block alive for
+/// a few bytes of it, and buffers that are taken and concatenated again and again would multiply.
+pub fn compacted(batch: &Batch) -> Result<Batch> {
+    let columns = batch.columns().iter().map(compacted_array).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(Batch::try_new_with_options(batch.schema(), columns, &options)?)
+}
+
+/// As [`compacted`], of one column.
+pub fn compacted_array(array: &ArrayRef) -> ArrayRef {
+    let is_loose = |buffers: &[Buffer]| {
+        let held: usize = buffers.iter().map(Buffer::len).sum();
+        !buffers.is_empty() && (buffers.len() > array.len() || held as u64 > 4 * array_bytes(array) + LOOSE_BYTES)
+    };
+    if let Some(views) = array.as_string_view_opt() {
+        if is_loose(views.data_buffers()) {
+            return Arc::new(views.gc());
+        }
+    } else if let Some(views) = array.as_binary_view_opt()
+        && is_loose(views.data_buffers())
+    {
+        return Arc::new(views.gc());
+    }
+    Arc::clone(array)
+}
+
+/// So much may be kept alive without need before it is copied.
+const LOOSE_BYTES: u64 = 64 << 10;
 
 /// The rows of these numbers, in this order; a row may be taken more than once.
 pub fn take_rows(batch: &Batch, rows: &UInt32Array) -> Result<Batch> {

@@ -20,7 +20,8 @@ use crate::error::{Cause, Kind, Result};
 
 /// One who may give memory back when asked.
 pub trait Revocable: Send + Sync {
-    /// Give back about `bytes`, if it can. Called by whoever asked for more, on its thread.
+    /// Give back about `bytes`, if it can. Called by whoever asked for more, on its thread, which may hold a lock of this very
+    /// state: try the lock, and answer that it cannot where it is taken.
     fn revoke(&self, bytes: u64) -> Result<Revoked>;
 }
 
@@ -68,11 +69,12 @@ impl Governor {
         Reservation::new(Arc::clone(self), holder)
     }
 
-    /// The floors of a job's operators, held while it runs.
-    pub fn admit(self: &Arc<Governor>, floor_bytes: u64) -> Result<Reservation> {
-        let mut floors = self.reservation("the floors of the job's operators");
-        floors.grow(floor_bytes)?;
-        Ok(floors)
+    /// Can a job whose operators have these floors together finish at all? Nothing is granted yet; the operators ask as they grow.
+    pub fn admit(&self, floor_bytes: u64) -> Result<()> {
+        if floor_bytes > self.budget_bytes {
+            return Err(self.over_budget("the floors of the job's operators", floor_bytes).into());
+        }
+        Ok(())
     }
 
     /// Bytes granted now.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{JobContext, Outcome, Sink, SinkThread};
 use crate::{
-    batch::{Batch, Morsel, payload_bytes},
+    batch::{Batch, Morsel, compacted, payload_bytes},
     error::{Cause, Kind, Result},
     expression::{Literal, Parameters},
     memory::Reservation,
@@ -61,6 +61,7 @@ struct CollectThread {
 impl SinkThread for CollectThread {
     fn push(&mut self, morsel: Morsel) -> Result<Outcome> {
         if morsel.batch.num_rows() > 0 {
+            let morsel = Morsel { batch: compacted(&morsel.batch)?, ..morsel };
             self.reservation.grow(payload_bytes(&morsel.batch))?;
             self.shared.context.counters.add_rows_out(morsel.batch.num_rows());
             self.morsels.push(morsel);

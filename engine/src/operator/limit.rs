@@ -17,7 +17,7 @@ use std::{
 
 use super::{JobContext, Outcome, Sink, SinkThread, Source, SourceThread, Task};
 use crate::{
-    batch::{Batch, Morsel, Position, payload_bytes},
+    batch::{Batch, Morsel, Position, compacted, payload_bytes},
     error::{Result, bug},
     memory::Reservation,
 };
@@ -32,6 +32,10 @@ pub struct Limit {
 
 struct State {
     splits: BTreeMap<u32, Split>,
+    /// All splits before this one are complete.
+    first_open: u32,
+    /// Rows of the splits before `first_open`.
+    rows_before: usize,
     is_enough: bool,
     reservation: Reservation,
     output: Vec<Batch>,
@@ -48,7 +52,14 @@ impl Limit {
     /// The rows `skip..skip + fetch`.
     pub fn new(skip: usize, fetch: usize, context: &JobContext) -> Arc<Limit> {
         let reservation = context.governor.reservation("limit");
-        let state = State { splits: BTreeMap::new(), is_enough: false, reservation, output: Vec::new() };
+        let state = State {
+            splits: BTreeMap::new(),
+            first_open: 0,
+            rows_before: 0,
+            is_enough: false,
+            reservation,
+            output: Vec::new(),
+        };
         Arc::new(Limit { skip, fetch, state: Mutex::new(state), next: AtomicUsize::new(0) })
     }
 
@@ -101,22 +112,17 @@ impl SinkThread for LimitThread {
         if split.rows < limit.wanted_rows() && morsel.batch.num_rows() > 0 {
             state.reservation.grow(payload_bytes(&morsel.batch))?;
             split.rows += morsel.batch.num_rows();
-            split.morsels.push(morsel.batch);
+            split.morsels.push(compacted(&morsel.batch)?);
         }
         split.is_complete |= position.is_last;
-        let mut rows = 0;
-        for (expected, (number, split)) in state.splits.iter().enumerate() {
-            if *number as usize != expected {
-                break;
-            }
-            rows += split.rows;
-            if rows >= limit.wanted_rows() {
-                state.is_enough = true;
-                return Ok(Outcome::Enough);
-            }
-            if !split.is_complete {
-                break;
-            }
+        while let Some(split) = state.splits.get(&state.first_open).filter(|split| split.is_complete) {
+            state.rows_before += split.rows;
+            state.first_open += 1;
+        }
+        let open_rows = state.splits.get(&state.first_open).map_or(0, |split| split.rows);
+        if state.rows_before + open_rows >= limit.wanted_rows() {
+            state.is_enough = true;
+            return Ok(Outcome::Enough);
         }
         Ok(Outcome::More)
     }

@@ -57,7 +57,8 @@ impl Bound {
 
     /// Per row group: can it hold a value for which the comparison is true?
     fn may_hold(&self, minima: &ArrayRef, maxima: &ArrayRef) -> Option<BooleanArray> {
-        if minima.data_type() != self.value.data_type() {
+        // Statistics of floats leave NaN out and may tell −0 from +0, where a comparison does neither.
+        if minima.data_type() != self.value.data_type() || minima.data_type().is_floating() {
             return None;
         }
         let value = Scalar::new(&self.value);

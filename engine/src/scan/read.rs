@@ -11,6 +11,7 @@
 use std::{
     collections::VecDeque,
     ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
@@ -19,7 +20,7 @@ use bytes::Bytes;
 use super::{Split, Table, prune};
 use crate::{
     batch::{Batch, Morsel, Position},
-    error::Result,
+    error::{Kind, Result, bug},
     expression::Expression,
     format::Decode,
     limits,
@@ -119,7 +120,14 @@ impl Shared {
             let file = self.open(&mut state, split)?;
             let rows = self.context.settings.rows_per_morsel;
             let Some(mut decoder) = self.spec.table.decoder(split, &self.spec.columns, rows)? else { continue };
-            let pending = decoder.wants().map(|ranges| self.ask(&file, ranges)).transpose()?;
+            let pending = match decoder.wants().map(|ranges| self.ask(&file, ranges)).transpose() {
+                // Reading ahead is a help, not a need: with something to do it can wait for memory.
+                Err(error) if error.kind() == Kind::Limit && !state.ahead.is_empty() => {
+                    state.next_split = number;
+                    break;
+                }
+                pending => pending?,
+            };
             state.ahead.push_back(Current { number: number as u32, next_morsel: 0, decoder, file, pending });
         }
         Ok(state.ahead.pop_front())
@@ -131,7 +139,7 @@ impl Shared {
         {
             return Ok(Arc::clone(file));
         }
-        let file = self.spec.table.file(split).ok_or_else(|| crate::error::bug("scan", "a split of no file"))?;
+        let file = self.spec.table.file(split).ok_or_else(|| bug("scan", "a split of no file"))?;
         let file = Arc::new(file.open()?);
         state.open = Some((split.file(), Arc::clone(&file)));
         Ok(file)
@@ -147,7 +155,9 @@ impl Shared {
         let wake = Wake::default();
         let (filled, rung, file) = (Arc::clone(&slot), wake.clone(), Arc::clone(file));
         self.io.submit(move || {
-            let read = ranges.into_iter().map(|range| file.read(range)).collect();
+            // Filled and fired whatever happens: a drive waits for it.
+            let read = || ranges.into_iter().map(|range| file.read(range)).collect();
+            let read = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(bug("store", "a read panicked")));
             let _ = filled.set(Mutex::new(Some(read)));
             rung.fire();
         });
@@ -183,7 +193,7 @@ impl SourceThread for ScanThread {
                     None => return Ok((None, Outcome::Blocked(pending.wake.clone()))),
                     Some(read) => {
                         let read = read.lock().unwrap_or_else(PoisonError::into_inner).take();
-                        let read = read.ok_or_else(|| crate::error::bug("scan", "bytes fed twice"))??;
+                        let read = read.ok_or_else(|| bug("scan", "bytes fed twice"))??;
                         current.decoder.feed(read)?;
                         let ranges = current.decoder.wants();
                         current.pending = ranges.map(|ranges| self.shared.ask(&current.file, ranges)).transpose()?;

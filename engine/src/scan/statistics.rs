@@ -37,11 +37,11 @@ pub(super) fn of(schema: &Schema, shape: &Shape) -> TableStatistics {
     let unknown = || vec![ColumnStatistics::default(); schema.fields().len()];
     match shape {
         Shape::Parquet(files) => {
-            let mut rows = 0;
+            let mut rows = 0.0;
             let mut columns = unknown();
             let mut known = vec![true; columns.len()];
             for (_, footer) in files {
-                rows += (0..footer.row_group_count()).map(|group| footer.rows(group)).sum::<u64>();
+                rows += (0..footer.row_group_count()).map(|group| footer.rows(group) as f64).sum::<f64>();
                 for (number, column) in columns.iter_mut().enumerate() {
                     let extremes = footer
                         .minima(number)
@@ -62,7 +62,7 @@ pub(super) fn of(schema: &Schema, shape: &Shape) -> TableStatistics {
                     *column = ColumnStatistics::default();
                 }
             }
-            TableStatistics { rows: rows as f64, is_exact: true, columns }
+            TableStatistics { rows, is_exact: true, columns }
         }
         Shape::Csv(files) | Shape::Text(files) => {
             let bytes: u64 = files.iter().map(|file| file.bytes).sum();

@@ -19,7 +19,11 @@ use std::{
     },
 };
 
-use super::{pipeline::Drive, queue::Queue, thread::Threads};
+use super::{
+    pipeline::Drive,
+    queue::Queue,
+    thread::{Threads, spread},
+};
 use crate::{
     error::{Cause, Error, Kind, Result},
     memory::{Revocable, Revoked},
@@ -48,8 +52,11 @@ pub struct JobGraph {
 
 /// Runs the graph on the node's threads and waits for it. Called from outside of them.
 pub fn run(threads: &Threads, context: &JobContext, graph: JobGraph) -> Result<()> {
+    if super::thread::is_loop() {
+        return Err(Nested.into());
+    }
     let floor_bytes = graph.sinks.iter().map(|sink| sink.floor_bytes()).sum();
-    let _floors = context.governor.admit(floor_bytes)?;
+    context.governor.admit(floor_bytes)?;
     let revocables: Vec<Arc<dyn Revocable>> =
         graph.sinks.iter().map(|sink| Arc::new(RevocableSink(Arc::clone(sink))) as Arc<dyn Revocable>).collect();
     revocables.iter().for_each(|revocable| context.governor.register(revocable));
@@ -74,7 +81,7 @@ pub(super) struct Job {
     queue: Arc<Queue>,
     drive_count: usize,
     is_failed: AtomicBool,
-    /// Work that was posted and has not ended; a parked drive is not counted. At zero the job is complete or has failed.
+    /// Work that was posted and has not ended, parked drives among it: their wakes always come. At zero the job is complete or has failed.
     active: AtomicUsize,
     incomplete: AtomicUsize,
     state: Mutex<JobState>,
@@ -169,6 +176,11 @@ impl Job {
         }
     }
 
+    /// One more unit of work is active until [`Job::work_ended`] is called for it.
+    pub(super) fn hold(&self) {
+        self.active.fetch_add(1, SeqCst);
+    }
+
     /// Posts a drive, new or woken.
     pub(super) fn post_drive(self: &Arc<Job>, drive: Drive) {
         self.post(move |job| drive.run(job));
@@ -179,7 +191,10 @@ impl Job {
         self.active.fetch_add(1, SeqCst);
         let job = Arc::clone(self);
         self.queue.post(Box::new(move || {
-            if !job.is_failed() {
+            if job.is_failed() {
+                // Before the count falls: when `run` returns nothing of the job may be held by its work.
+                drop(work);
+            } else {
                 let result = catch_unwind(AssertUnwindSafe(|| work(&job)));
                 match result {
                     Ok(Ok(())) => {}
@@ -201,7 +216,7 @@ impl Job {
         self.is_failed.store(true, SeqCst);
     }
 
-    fn work_ended(&self) {
+    pub(super) fn work_ended(&self) {
         let is_last = self.active.fetch_sub(1, SeqCst) == 1;
         if is_last && (self.is_failed() || self.incomplete.load(SeqCst) == 0) {
             self.state.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
@@ -230,7 +245,7 @@ impl Job {
         for task in tasks {
             self.post(move |job| {
                 job.cancel.check()?;
-                task()?;
+                spread(task)?;
                 if job.sinks[sink_number].tasks.fetch_sub(1, SeqCst) == 1 {
                     job.sink_sealed(sink_number);
                 }
@@ -255,6 +270,20 @@ impl Job {
                 self.start_pipeline(*waiting);
             }
         }
+    }
+}
+
+/// A closure of a job asked for another job.
+#[derive(Debug, thiserror::Error)]
+#[error("running a job inside a closure of another job: the thread it would wait on is its own")]
+struct Nested;
+
+impl Cause for Nested {
+    fn kind(&self) -> Kind {
+        Kind::Request
+    }
+    fn hint(&self) -> Option<String> {
+        Some("run the inner job first and let the closure use its answer, or join the two".to_owned())
     }
 }
 

@@ -44,7 +44,11 @@ impl Drive {
             job.cancel.check()?;
             if let Some(wake) = self.step(job)? {
                 let parked_job = Arc::clone(job);
-                wake.then(move || parked_job.post_drive(self));
+                parked_job.hold();
+                wake.then(move || {
+                    parked_job.post_drive(self);
+                    parked_job.work_ended();
+                });
                 return Ok(());
             }
         }

@@ -53,13 +53,18 @@ impl Queue {
 
     /// Work for the thread with the deque `own`, if there is some anywhere.
     pub fn take(&self, own: &Worker<Work>) -> Option<Work> {
-        own.pop().or_else(|| {
+        let taken = own.pop().or_else(|| {
             std::iter::repeat_with(|| {
                 self.injector.steal_batch_and_pop(own).or_else(|| self.stealers.iter().map(Stealer::steal).collect())
             })
             .find(|steal: &Steal<Work>| !steal.is_retry())
             .and_then(Steal::success)
-        })
+        });
+        // A batch was moved into the own deque: those that found the injector empty meanwhile may steal from it.
+        if !own.is_empty() {
+            self.ring();
+        }
+        taken
     }
 
     /// Sleeps until somebody rings; returns at once when there is work, a stop, or leaf work to help with.

@@ -68,7 +68,10 @@ impl Drop for Threads {
         self.queue.stop();
         let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
         // Nothing is ever sent: the wait ends when the last loop's sender is gone.
-        let _ = ended.recv();
+        // On a loop's own thread (a closure held the last session) there is no waiting: the loop ends after this work.
+        if !is_loop() {
+            let _ = ended.recv();
+        }
         drop(self.pool.take());
     }
 }
@@ -87,6 +90,11 @@ fn run_loop(queue: &Arc<Queue>, own: &Worker<Work>) {
         }
     }
     QUEUE.with(|slot| *slot.borrow_mut() = None);
+}
+
+/// Is this one of a node's loops?
+pub(super) fn is_loop() -> bool {
+    QUEUE.with(|slot| slot.borrow().is_some())
 }
 
 /// Runs leaf work that uses rayon's `par_*`, while the node's idle loops help with it. Only from a task that borrows no thread's

@@ -2,7 +2,7 @@
 //!
 //! In: part files, closed. Out: the output folder with its parts and `_SUCCESS`. Never: touches a folder that was there before.
 //!
-//! 1. `begin` makes `.NAME.windrow-PID` beside the output; the parts are written there.
+//! 1. `begin` makes `.NAME.windrow-PID-MOMENT` beside the output; the parts are written there.
 //! 2. `commit` closes and syncs the parts, writes `_SUCCESS` (rows, bytes and digest), and renames the folder to its final name.
 //! 3. Dropped before that, it removes the temporary folder. A crash leaves it behind under its hidden name, which no table reads.
 
@@ -10,6 +10,7 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use super::Target;
@@ -50,7 +51,9 @@ impl Commit {
         let name = target.path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| NoName { path: target.path.clone() })?;
         let parent = target.path.parent().unwrap_or(Path::new(""));
-        let aside = parent.join(format!(".{name}.windrow-{}", std::process::id()));
+        // Not the process's number alone: in a container each run has the same, and a crashed one leaves its folder.
+        let moment = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let aside = parent.join(format!(".{name}.windrow-{}-{moment:x}", std::process::id()));
         create_dir(&aside)?;
         Ok(Commit { target: target.clone(), aside, is_committed: false })
     }
@@ -70,6 +73,7 @@ impl Commit {
         let failed = |source| StoreError::Write { path: success.clone(), source };
         let mut file = fs::File::create_new(&success).map_err(failed)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        fs::File::open(&self.aside).and_then(|folder| folder.sync_all()).map_err(failed)?;
         publish(&self.aside, &self.target.path)?;
         self.is_committed = true;
         Ok(Written { path: self.target.path.clone(), files, rows: digest.rows, bytes, digest })

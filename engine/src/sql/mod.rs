@@ -12,6 +12,7 @@ mod bind; // DataFusion's plan -> Logical, one function per operator
 mod catalog; // Catalog: tables by name
 mod error; // SqlError: what is wrong with a statement, and where
 mod functions; // aggregates by name
+mod meaning; // kept: forms that the front end would take for others
 mod names; // names of an answer's columns, for people
 mod overflow; // check_constants: before DataFusion computes them with integers that wrap
 mod parse; // statements, parse: text -> tokens -> tree, within limits

@@ -14,7 +14,7 @@ use datafusion_expr::{Expr, LogicalPlan, Operator};
 use crate::{
     batch::{ArrowError, Batch, array::RecordBatchOptions, datatypes::Schema},
     error::{Error, Result},
-    expression::{Evaluator, Parameters, Scope, Subqueries, from_datafusion},
+    expression::{Evaluator, ExpressionError, Parameters, Scope, Subqueries, from_datafusion},
 };
 
 /// Refuses a plan with an integer constant that overflows.
@@ -71,5 +71,9 @@ fn compute(expr: &Expr) -> Result<()> {
 
 fn is_overflow(error: &Error) -> bool {
     let cause: &(dyn std::error::Error + 'static) = error.cause();
-    matches!(cause.downcast_ref(), Some(ArrowError::ArithmeticOverflow(_)))
+    let arithmetic = match cause.downcast_ref() {
+        Some(ExpressionError::Arithmetic { source, .. }) => Some(source),
+        _ => cause.downcast_ref(),
+    };
+    matches!(arithmetic, Some(ArrowError::ArithmeticOverflow(_)))
 }

@@ -76,6 +76,7 @@ pub(super) enum Parsed {
 pub(super) fn parse(text: &Text<'_>) -> Result<Parsed> {
     check_chains(text)?;
     refuse_words(text)?;
+    refuse_loose_distinct(text)?;
     let mut parser =
         Parser::new(&DIALECT).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(text.tokens().to_vec());
     while parser.consume_token(&Token::SemiColon) {}
@@ -241,6 +242,8 @@ fn refuse_words(text: &Text<'_>) -> Result<()> {
                 "a lock (FOR UPDATE, FOR SHARE)"
             }
             Some(before) if before.token != Token::Period && is(token, Keyword::TABLESAMPLE) => "TABLESAMPLE",
+            Some(before) if is(before, Keyword::INTERSECT) && is(token, Keyword::ALL) => "INTERSECT ALL",
+            Some(before) if is(before, Keyword::EXCEPT) && is(token, Keyword::ALL) => "EXCEPT ALL",
             Some(before) if is(before, Keyword::WITH) && token.token == Token::LParen => "a table hint (WITH (…))",
             _ => {
                 before = Some(token);
@@ -249,6 +252,54 @@ fn refuse_words(text: &Text<'_>) -> Result<()> {
         };
         let place = Some(text.place(text.range(token), "not supported"));
         return Err(SqlError::Unsupported { what: what.to_owned(), place }.into());
+    }
+    Ok(())
+}
+
+/// `a IS DISTINCT FROM b AND c`: the parser reads `b AND c` as the right side. Until it does not, parentheses are asked for.
+fn refuse_loose_distinct(text: &Text<'_>) -> Result<()> {
+    let keyword = |token: &TokenWithSpan| match &token.token {
+        Token::Word(word) => word.keyword,
+        _ => Keyword::NoKeyword,
+    };
+    let words: Vec<&TokenWithSpan> = text.words().collect();
+    for (number, pair) in words.windows(2).enumerate() {
+        let follows_is = number > 0 && matches!(keyword(words[number - 1]), Keyword::IS | Keyword::NOT);
+        if !follows_is || keyword(pair[0]) != Keyword::DISTINCT || keyword(pair[1]) != Keyword::FROM {
+            continue;
+        }
+        let mut depth = 0;
+        for token in &words[number + 2..] {
+            match (&token.token, keyword(token)) {
+                (Token::LParen, _) => depth += 1,
+                (Token::RParen, _) if depth == 0 => break,
+                (Token::RParen, _) => depth -= 1,
+                (_, Keyword::AND | Keyword::OR) if depth == 0 => {
+                    let place = Some(text.place(text.range(token), "put the comparison before it in parentheses"));
+                    let what = "AND or OR after IS DISTINCT FROM without parentheses".to_owned();
+                    return Err(SqlError::Unsupported { what, place }.into());
+                }
+                (Token::Comma | Token::SemiColon, _) if depth == 0 => break,
+                (
+                    _,
+                    Keyword::WHERE
+                    | Keyword::GROUP
+                    | Keyword::HAVING
+                    | Keyword::ORDER
+                    | Keyword::LIMIT
+                    | Keyword::UNION
+                    | Keyword::JOIN
+                    | Keyword::ON
+                    | Keyword::THEN
+                    | Keyword::WHEN
+                    | Keyword::ELSE
+                    | Keyword::END
+                    | Keyword::AS
+                    | Keyword::FROM,
+                ) if depth == 0 => break,
+                _ => {}
+            }
+        }
     }
     Ok(())
 }

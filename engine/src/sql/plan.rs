@@ -12,7 +12,7 @@ use datafusion_optimizer::{Analyzer, Optimizer, OptimizerContext};
 use datafusion_sql::planner::SqlToRel;
 
 use super::{
-    Catalog, SqlError, bind, names,
+    Catalog, SqlError, bind, meaning, names,
     overflow::check_constants,
     parse::{Parsed, TERMS_MAX, parse},
     provider::Provider,
@@ -61,6 +61,7 @@ fn plan_here(statement: &str, catalog: &Catalog, start: SystemTime) -> Result<Pl
     let failed = |error| SqlError::from_datafusion(error, &text, provider.unknown_function().as_deref());
     let options = options();
     let plan = SqlToRel::new(&provider).sql_statement_to_plan(*query).map_err(failed)?;
+    let plan = meaning::kept(plan, &text)?;
     let plan = Analyzer::new().execute_and_check(plan, options, |_, _| {}).map_err(failed)?;
     check_constants(&plan)?;
     let context =

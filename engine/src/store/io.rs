@@ -4,6 +4,7 @@
 //! scans never do, since they ask for a few splits ahead at most.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::{Builder, JoinHandle},
 };
@@ -32,7 +33,8 @@ impl Io {
                 let receiver = receiver.clone();
                 Builder::new().name(format!("windrow-io-{number}")).spawn(move || {
                     for work in receiver {
-                        work();
+                        // Who submitted it tells its own failure; the thread must live on for the others.
+                        let _ = catch_unwind(AssertUnwindSafe(work));
                     }
                 })
             })

@@ -55,6 +55,11 @@ impl Footer {
         let whole = Whole { file, bytes };
         let metadata = Arc::new(ParquetMetaDataReader::new().parse_and_finish(&whole).map_err(failed)?);
         for column in metadata.row_groups().iter().flat_map(|group| group.columns()) {
+            let offset = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+            if offset < 0 || column.compressed_size() < 0 || column.num_values() < 0 {
+                let negative = ParquetError::General("a column chunk with a negative offset or length".to_owned());
+                return Err(failed(negative).into());
+            }
             let (start, length) = column.byte_range();
             if start.checked_add(length).is_none_or(|end| end > bytes) {
                 let beyond = ParquetError::General(format!(

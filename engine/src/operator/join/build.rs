@@ -17,7 +17,7 @@ use crate::{
     batch::{
         Batch, array,
         array::{Array, ArrayRef},
-        array_bytes, compute,
+        array_bytes, compacted_array, compute,
         datatypes::{DataType, SchemaRef},
     },
     error::Result,
@@ -222,7 +222,7 @@ impl Part {
         if first_row + batch.num_rows() > ROWS_MAX as usize {
             return Err(JoinError::TooManyRows.into());
         }
-        let kept = shape.kept.iter().map(|number| ArrayRef::clone(batch.column(*number)));
+        let kept = shape.kept.iter().map(|number| compacted_array(batch.column(*number)));
         let columns: Vec<ArrayRef> = kept.chain(more).collect();
         self.reservation.grow(columns.iter().map(array_bytes).sum::<u64>() + beside_bytes as u64)?;
         self.rows += batch.num_rows();

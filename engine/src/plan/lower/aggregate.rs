@@ -25,5 +25,5 @@ pub(super) fn lower(
         input: Arc::clone(&flow.schema),
         output: Arc::clone(schema),
     };
-    lowering.break_at(flow, StateSpec::Aggregate(spec), Arc::clone(schema), false)
+    lowering.break_at(flow, StateSpec::Aggregate(spec), Arc::clone(schema))
 }

@@ -6,7 +6,7 @@ use super::{Flow, Lowering};
 use crate::{
     batch::datatypes::SchemaRef,
     error::Result,
-    expression::{BinaryOp, Expression},
+    expression::Expression,
     operator::join::{HashJoinSpec, JoinColumn, JoinFilter, JoinRows, NestedLoopSpec},
     plan::{
         logical::{Join, JoinKind, Logical},
@@ -22,9 +22,6 @@ pub(super) fn lower(
     schema: &SchemaRef,
     chosen: Option<&[usize]>,
 ) -> Result<Flow> {
-    if join.is_null_aware && (join.on.len() > 1 || join.filter.is_some()) {
-        return lower(lowering, &spelled_out(join), schema, chosen);
-    }
     let builds_left = build_cost(&join.left) < build_cost(&join.right);
     let rows = rows_of(join.kind, builds_left);
     let sides = Sides { left_count: join.left.schema.fields().len(), builds_left };
@@ -77,27 +74,7 @@ pub(super) fn lower(
     ) {
         open.push(lowering.open(SourceSpec::State(state), probed));
     }
-    Ok(Flow { open, schema: Arc::clone(schema), has_positions: false })
-}
-
-/// NOT IN over several keys, or with a condition on the pair: the hash join's rules for NULL do not fit, so the anti join looks at every
-/// pair, and a pair whose keys are equal or unknown counts as partners.
-fn spelled_out(join: &Join) -> Join {
-    let left_count = join.left.schema.fields().len();
-    let or = |left, right| Expression::Binary { op: BinaryOp::Or, left: Box::new(left), right: Box::new(right) };
-    let mut terms: Vec<Expression> = join
-        .on
-        .iter()
-        .map(|(left, right)| {
-            let mut right = right.clone();
-            right.map_columns(&|column| column + left_count);
-            let (a, b) = (Box::new(left.clone()), Box::new(right));
-            let equal = Expression::Binary { op: BinaryOp::Eq, left: a.clone(), right: b.clone() };
-            or(equal, or(Expression::IsNull(a), Expression::IsNull(b)))
-        })
-        .collect();
-    terms.extend(join.filter.clone());
-    Join { on: Vec::new(), filter: Expression::conjunction(terms), is_null_aware: false, ..join.clone() }
+    Ok(Flow { open, schema: Arc::clone(schema) })
 }
 
 /// What is kept when a side is built: each row with its hash and its columns.

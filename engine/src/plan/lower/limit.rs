@@ -23,7 +23,7 @@ pub(super) fn lower(lowering: &mut Lowering, input: &Logical, skip: usize, fetch
     }
     let schema = Arc::clone(&flow.schema);
     let state = StateSpec::Limit { skip, fetch: fetch.unwrap_or(usize::MAX) };
-    lowering.break_at(flow, state, schema, true)
+    lowering.break_at(flow, state, schema)
 }
 
 /// Do the rows of this node come with positions that give their order?

@@ -12,6 +12,5 @@ pub(super) fn lower(lowering: &mut Lowering, input: &Logical, closure: &Closure)
     let mut flow = lowering.node(input)?;
     flow.transform(&TransformSpec::MapBatches(closure.clone()));
     flow.schema = Arc::clone(&closure.output);
-    flow.has_positions = false;
     Ok(flow)
 }

@@ -26,9 +26,8 @@ use super::{
 };
 use crate::{
     batch::datatypes::{DataType, SchemaRef},
-    error::{Cause, Kind, Result, bug},
+    error::{Result, bug},
     expression::Expression,
-    limits,
 };
 
 /// The physical plan whose answer is `logical`'s rows, collected in memory.
@@ -50,8 +49,6 @@ pub fn lower(logical: &Logical) -> Result<PhysicalPlan> {
 struct Flow {
     open: Vec<Open>,
     schema: SchemaRef,
-    /// Every morsel knows its position, and the positions give the rows' order.
-    has_positions: bool,
 }
 
 /// A pipeline without an end yet.
@@ -70,17 +67,12 @@ struct Lowering {
     parameters: Vec<DataType>,
     /// The pipelines that every pipeline opened from now on waits for: those of the parameters around it.
     before: Vec<PipelineId>,
-    depth: usize,
 }
 
 impl Lowering {
     fn node(&mut self, logical: &Logical) -> Result<Flow> {
-        self.depth += 1;
-        if self.depth > limits::PLAN_DEPTH_MAX {
-            return Err(TooDeep { limit: limits::PLAN_DEPTH_MAX }.into());
-        }
         let schema = &logical.schema;
-        let flow = match &logical.node {
+        match &logical.node {
             Node::Scan(scan) => scan::lower(self, scan, schema),
             Node::Values(batches) => values::lower(self, batches, schema),
             Node::Filter { input, predicate } => filter::lower(self, input, predicate),
@@ -93,9 +85,7 @@ impl Lowering {
             Node::MapBatches { input, closure } => map_batches::lower(self, input, closure),
             Node::Write { input, target } => write::lower(self, input, target, schema),
             Node::WithParameter { input, number, subquery } => parameter::lower(self, input, *number, subquery),
-        }?;
-        self.depth -= 1;
-        Ok(flow)
+        }
     }
 
     /// A new pipeline that starts with `source`, after the pipelines in `waits_for`.
@@ -125,11 +115,11 @@ impl Lowering {
     }
 
     /// A breaker: the flow ends in a new state, and a new one starts from it.
-    fn break_at(&mut self, flow: Flow, spec: StateSpec, schema: SchemaRef, has_positions: bool) -> Result<Flow> {
+    fn break_at(&mut self, flow: Flow, spec: StateSpec, schema: SchemaRef) -> Result<Flow> {
         let state = self.state(spec);
         let closed = self.close(flow.open, state, Role::Fill)?;
         let open = vec![self.open(SourceSpec::State(state), closed)];
-        Ok(Flow { open, schema, has_positions })
+        Ok(Flow { open, schema })
     }
 }
 
@@ -159,17 +149,5 @@ impl Flow {
             let input = SchemaRef::clone(&self.schema);
             self.transform(&TransformSpec::Filter { conjuncts, input });
         }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("planning the query: it is nested more than {limit} levels deep")]
-struct TooDeep {
-    limit: usize,
-}
-
-impl Cause for TooDeep {
-    fn kind(&self) -> Kind {
-        Kind::Limit
     }
 }

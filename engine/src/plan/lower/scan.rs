@@ -18,7 +18,7 @@ pub(super) fn lower(lowering: &mut Lowering, scan: &Scan, schema: &SchemaRef) ->
         tells_ends: false,
     };
     let open = vec![lowering.open(SourceSpec::Scan(spec), Vec::new())];
-    let mut flow = Flow { open, schema: Arc::clone(schema), has_positions: true };
+    let mut flow = Flow { open, schema: Arc::clone(schema) };
     flow.filter(scan.filters.clone());
     Ok(flow)
 }

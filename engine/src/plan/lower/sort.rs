@@ -25,5 +25,5 @@ pub(super) fn lower(
     let spec = SortSpec { keys: keys.to_vec(), schema: Arc::clone(&schema), skip, fetch };
     let is_short = fetch.is_some_and(|fetch| skip.saturating_add(fetch) <= TOP_K_ROWS_MAX);
     let state = if is_short { StateSpec::TopK(spec) } else { StateSpec::Sort(spec) };
-    lowering.break_at(flow, state, schema, true)
+    lowering.break_at(flow, state, schema)
 }

@@ -12,5 +12,5 @@ pub(super) fn lower(lowering: &mut Lowering, inputs: &[Logical], schema: &Schema
         flow.named_as(schema);
         open.append(&mut flow.open);
     }
-    Ok(Flow { open, schema: Arc::clone(schema), has_positions: false })
+    Ok(Flow { open, schema: Arc::clone(schema) })
 }

@@ -11,5 +11,5 @@ use crate::{
 
 pub(super) fn lower(lowering: &mut Lowering, batches: &[Batch], schema: &SchemaRef) -> Result<Flow> {
     let open = vec![lowering.open(SourceSpec::Values(Arc::clone(schema), batches.to_vec()), Vec::new())];
-    Ok(Flow { open, schema: Arc::clone(schema), has_positions: true })
+    Ok(Flow { open, schema: Arc::clone(schema) })
 }

@@ -17,5 +17,5 @@ pub(super) fn lower(lowering: &mut Lowering, input: &Logical, target: &Target, s
     let flow = lowering.node(input)?;
     let state = lowering.state(StateSpec::Write { target: target.clone(), schema: Arc::clone(&flow.schema) });
     lowering.close(flow.open, state, Role::Fill)?;
-    Ok(Flow { open: Vec::new(), schema: Arc::clone(schema), has_positions: false })
+    Ok(Flow { open: Vec::new(), schema: Arc::clone(schema) })
 }

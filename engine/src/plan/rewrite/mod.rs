@@ -8,11 +8,39 @@ mod prune_columns; // no node gives a column that nobody uses
 mod push_semi_joins; // a selective semi join goes to the relation it tests
 
 use super::logical::Logical;
-use crate::error::Result;
+use crate::{
+    error::{Cause, Kind, Result},
+    limits,
+};
 
 /// All laws, in the order in which each helps the next.
 pub fn rewrite(plan: Logical) -> Result<Logical> {
+    let (mut deepest, mut waiting) = (0, vec![(&plan, 1)]);
+    while let Some((node, depth)) = waiting.pop() {
+        deepest = deepest.max(depth);
+        waiting.extend(node.inputs().into_iter().map(|input| (input, depth + 1)));
+    }
+    if deepest > limits::PLAN_DEPTH_MAX {
+        return Err(TooDeep { depth: deepest, limit: limits::PLAN_DEPTH_MAX }.into());
+    }
     let plan = push_semi_joins::rewrite(plan);
     let plan = order_joins::rewrite(plan)?;
     Ok(prune_columns::rewrite(plan))
+}
+
+/// The laws walk the plan by recursion, so its depth is checked before them.
+#[derive(Debug, thiserror::Error)]
+#[error("planning the flow: its operators are nested {depth} deep, at most {limit} are walked")]
+struct TooDeep {
+    depth: usize,
+    limit: usize,
+}
+
+impl Cause for TooDeep {
+    fn kind(&self) -> Kind {
+        Kind::Limit
+    }
+    fn hint(&self) -> Option<String> {
+        Some("write an intermediate result to files and go on from there".to_owned())
+    }
 }

@@ -23,7 +23,8 @@ use crate::{
 };
 
 pub(super) fn rewrite(mut plan: Logical) -> Result<Logical> {
-    if !is_inner_join(&plan) {
+    // A set of relations has a bit for each; a larger tree keeps its order at the top.
+    if !is_inner_join(&plan) || relation_count(&plan) > Set::BITS as usize {
         for input in plan.inputs_mut() {
             let taken = std::mem::replace(input, Logical::nothing(Arc::clone(&input.schema)));
             *input = rewrite(taken)?;
@@ -35,6 +36,10 @@ pub(super) fn rewrite(mut plan: Logical) -> Result<Logical> {
     let columns = tree.take_apart(plan)?;
     let graph = Graph::of(tree);
     Ok(graph.put_together(&columns, &schema))
+}
+
+fn relation_count(plan: &Logical) -> usize {
+    if is_inner_join(plan) { plan.inputs().into_iter().map(relation_count).sum() } else { 1 }
 }
 
 fn is_inner_join(plan: &Logical) -> bool {
@@ -154,6 +159,16 @@ impl Graph {
                 conditions.extend(implied(&condition, &is_own));
             }
             graph.residuals.push((condition, set));
+        }
+        // Of a class a join tests one column a side; columns of one relation must be tested there.
+        for class in &graph.classes {
+            for pair in class.windows(2) {
+                let relation = graph.relation_of(pair[0]);
+                if relation == graph.relation_of(pair[1]) {
+                    let (left, right) = (Box::new(Expression::Column(pair[0])), Box::new(Expression::Column(pair[1])));
+                    own[relation].push(Expression::Binary { op: BinaryOp::Eq, left, right });
+                }
+            }
         }
         for (relation, conditions) in graph.relations.iter_mut().zip(own) {
             let start = relation.start;
