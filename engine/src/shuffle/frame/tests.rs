@@ -1,0 +1,275 @@
+//! Frames: round trips over random batches, every flipped bit, every truncation, every limit.
+
+use crate::batch::array::{DictionaryArray, Int32Array, Int64Array, ListArray, StringArray, StringViewArray};
+use crate::batch::datatypes::{Field, Fields as ArrowFields, Int32Type, Schema};
+use proptest::prelude::*;
+
+use super::{encode::seal, *};
+use crate::kernel::testing::{Random, cases, random_batch};
+use crate::shuffle::Digest;
+
+const HEADER: FrameHeader = FrameHeader {
+    job: JobId(0x0102_0304_0506_0708),
+    epoch: Epoch(2),
+    stage: StageId(3),
+    round: Round(4),
+    task: TaskId(5),
+    attempt: AttemptId(6),
+    group: GroupId(255),
+    sequence: Sequence(8),
+};
+
+/// Where in the head the numbers begin that the decoder goes by.
+const COLUMN_COUNT_AT: usize = 38;
+
+fn encode(batch: &RecordBatch) -> Vec<u8> {
+    let mut out = Vec::new();
+    let frame_bytes = encode_frame(&HEADER, batch, &mut out).unwrap();
+    assert_eq!(out.len(), frame_bytes);
+    out
+}
+
+fn decode(bytes: Vec<u8>, schema: &SchemaRef) -> Result<(FrameHeader, RecordBatch), FrameError> {
+    decode_frame(Buffer::from_vec(bytes), schema, &FrameLimits::default())
+}
+
+/// Numbers, texts of both layouts, nulls, a dictionary and a list.
+fn small_batch() -> RecordBatch {
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("number", Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]))),
+        ("text", Arc::new(StringArray::from(vec!["one", "", "three"]))),
+        ("view", Arc::new(StringViewArray::from(vec!["short", "longer than twelve bytes", "π"]))),
+        ("dictionary", Arc::new(vec!["a", "b", "a"].into_iter().collect::<DictionaryArray<Int32Type>>())),
+        (
+            "list",
+            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([
+                Some(vec![Some(1)]),
+                None,
+                Some(vec![None, Some(2)]),
+            ])),
+        ),
+    ];
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+proptest! {
+    #![proptest_config(cases(512))]
+
+    /// Batches of any types come back as they were; several frames in one buffer too.
+    #[test]
+    fn what_was_written_is_read(seed: u64) {
+        let mut random = Random::new(seed);
+        let batch = random_batch(&mut random);
+        let mut out = encode(&small_batch());
+        let start = out.len();
+        let frame_bytes = encode_frame(&HEADER, &batch, &mut out).unwrap();
+        prop_assert_eq!(super::frame_bytes(&out[start..], &FrameLimits::default()).unwrap(), frame_bytes);
+        let head = decode_header(&out[start..], &FrameLimits::default()).unwrap();
+        prop_assert_eq!((head.header, head.rows), (HEADER, batch.num_rows()));
+
+        let frame = Buffer::from_vec(out).slice(start);
+        let (header, read) = decode_frame(frame, &batch.schema(), &FrameLimits::default()).unwrap();
+        prop_assert_eq!(header, HEADER);
+        prop_assert_eq!(Digest::of(&read).unwrap(), Digest::of(&batch).unwrap());
+        prop_assert_eq!(read, batch);
+    }
+
+    /// Wherever a frame stands, also where nothing is aligned.
+    #[test]
+    fn a_frame_may_stand_anywhere(seed: u64, shift in 0usize..70) {
+        let batch = random_batch(&mut Random::new(seed));
+        let mut out = vec![0; shift];
+        encode_frame(&HEADER, &batch, &mut out).unwrap();
+        let frame = Buffer::from_vec(out).slice(shift);
+        let (_, read) = decode_frame(frame, &batch.schema(), &FrameLimits::default()).unwrap();
+        prop_assert_eq!(read, batch);
+    }
+
+    #[test]
+    fn a_flipped_bit_is_found(seed: u64, place: prop::sample::Index, bit in 0u8..8) {
+        let batch = random_batch(&mut Random::new(seed));
+        let mut bytes = encode(&batch);
+        let place = place.index(bytes.len());
+        bytes[place] ^= 1 << bit;
+        prop_assert!(decode(bytes, &batch.schema()).is_err());
+    }
+
+    #[test]
+    fn a_cut_or_longer_frame_is_refused(seed: u64, place: prop::sample::Index) {
+        let batch = random_batch(&mut Random::new(seed));
+        let mut bytes = encode(&batch);
+        let error = decode(bytes[..place.index(bytes.len())].to_vec(), &batch.schema()).unwrap_err();
+        let is_refused = matches!(error, FrameError::Length { .. });
+        prop_assert!(is_refused, "{}", error);
+        bytes.push(0);
+        let is_refused = matches!(decode(bytes, &batch.schema()), Err(FrameError::Length { .. }));
+        prop_assert!(is_refused);
+    }
+
+    /// Somebody changes a frame and makes its checksums right again: an error or a valid batch, never a panic.
+    #[test]
+    fn hostile_bytes_make_no_broken_batch(seed: u64) {
+        let mut random = Random::new(seed);
+        let batch = random_batch(&mut random);
+        let mut bytes = encode(&batch);
+        let head_bytes = decode_header(&bytes, &FrameLimits::default()).unwrap().head_bytes;
+        for _ in 0..1 + random.below(4) {
+            // In the head behind the identity, half of the time.
+            let end = if random.chance(50) { head_bytes } else { bytes.len() };
+            let place = COLUMN_COUNT_AT + random.below(end - COLUMN_COUNT_AT);
+            bytes[place] = random.next() as u8;
+        }
+        seal(&mut bytes, head_bytes);
+        if let Ok((_, read)) = decode(bytes, &batch.schema()) {
+            for column in read.columns() {
+                column.to_data().validate_full().unwrap();
+            }
+            Digest::of(&read).unwrap();
+        }
+    }
+
+    /// Bytes that are no frame at all, and those that begin like one.
+    #[test]
+    fn noise_is_refused(mut noise: Vec<u8>, begins_well: bool) {
+        if begins_well && noise.len() >= 8 {
+            noise[..4].copy_from_slice(&MAGIC);
+            noise[4..8].copy_from_slice(&[1, 0, 0, 0]);
+        }
+        prop_assert!(decode(noise, &small_batch().schema()).is_err());
+    }
+}
+
+#[test]
+fn every_single_bit_matters() {
+    let batch = small_batch();
+    let bytes = encode(&batch);
+    for place in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut flipped = bytes.clone();
+            flipped[place] ^= 1 << bit;
+            assert!(decode(flipped, &batch.schema()).is_err(), "bit {bit} of byte {place}");
+        }
+    }
+}
+
+#[test]
+fn the_bytes_are_fixed() {
+    let batch = RecordBatch::try_from_iter([("n", Arc::new(Int32Array::from(vec![7, -1])) as ArrayRef)]).unwrap();
+    let bytes = encode(&batch);
+    let mut expected = Vec::new();
+    expected.extend_from_slice(b"WNDF\x01\0\0\0");
+    expected.extend_from_slice(&[8, 7, 6, 5, 4, 3, 2, 1]);
+    expected.extend_from_slice(&[2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 6, 0, 0, 0, 255, 0, 1, 0]);
+    expected.extend_from_slice(&[8, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 128, 0, 0, 0]);
+    expected.extend_from_slice(&[64, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(&bytes[..72], &expected);
+    assert_eq!(&bytes[80..92], &[2, 0, 0, 0, 2, 0, 0, 0, 8, 0, 0, 0]);
+    assert_eq!(&bytes[128..136], &[7, 0, 0, 0, 255, 255, 255, 255]);
+    assert_eq!(bytes.len(), 192);
+    assert_eq!(u64::from_le_bytes(*bytes[72..].first_chunk().unwrap()), xxh3_64(&bytes[128..]));
+    assert_eq!(u64::from_le_bytes(*bytes[120..].first_chunk().unwrap()), xxh3_64(&bytes[..120]));
+}
+
+#[test]
+fn columns_are_views_of_the_frame() {
+    let batch = small_batch();
+    let frame = Buffer::from_vec(encode(&batch));
+    let within = frame.as_ptr() as usize..frame.as_ptr() as usize + frame.len();
+    let (_, read) = decode_frame(frame, &batch.schema(), &FrameLimits::default()).unwrap();
+    for column in read.columns() {
+        for buffer in column.to_data().buffers() {
+            assert!(within.contains(&(buffer.as_ptr() as usize)) || buffer.is_empty());
+        }
+    }
+}
+
+#[test]
+fn another_schema_is_refused() {
+    let bytes = encode(&small_batch());
+    let fields = small_batch().schema().fields().clone();
+    let with = |column: usize, data_type: DataType, is_nullable: bool| {
+        let mut fields: Vec<_> = fields.iter().cloned().collect();
+        fields[column] = Arc::new(Field::new("other", data_type, is_nullable));
+        decode(bytes.clone(), &Arc::new(Schema::new(fields))).unwrap_err()
+    };
+    assert!(matches!(with(0, DataType::Int32, true), FrameError::Shape { .. }));
+    assert!(matches!(with(0, DataType::Boolean, true), FrameError::Schema { column: 0, layout: 2, .. }));
+    assert!(matches!(with(1, DataType::Utf8View, true), FrameError::Schema { column: 1, layout: 3, .. }));
+    assert!(matches!(with(0, DataType::Int64, false), FrameError::Batch { .. }));
+    let fewer = Arc::new(Schema::new(ArrowFields::from(fields[..4].to_vec())));
+    assert!(matches!(decode(bytes.clone(), &fewer), Err(FrameError::Shape { what: "column count", .. })));
+}
+
+#[test]
+fn the_limits_hold() {
+    let batch = small_batch();
+    let bytes = encode(&batch);
+    let all = FrameLimits::default();
+    for limits in [
+        FrameLimits { frame_bytes_max: bytes.len() - 1, ..all },
+        FrameLimits { columns_max: 4, ..all },
+        FrameLimits { buffers_max: 5, ..all },
+        FrameLimits { rows_max: 2, ..all },
+    ] {
+        let error = decode_frame(Buffer::from_slice_ref(&bytes), &batch.schema(), &limits).unwrap_err();
+        assert!(matches!(error, FrameError::TooLarge { .. }), "{error}");
+        assert_eq!(error.kind(), Kind::Limit);
+    }
+    // A length without limit is refused before anything is read by it.
+    let mut huge = bytes.clone();
+    huge[64..72].copy_from_slice(&u64::MAX.to_le_bytes());
+    assert!(matches!(frame_bytes(&huge, &all), Err(FrameError::TooLarge { what: "bytes", .. })));
+}
+
+#[test]
+fn too_much_is_refused_when_written() {
+    let mut out = vec![1, 2, 3];
+    let fields: Vec<_> =
+        (0..COLUMNS_MAX + 1).map(|index| Field::new(index.to_string(), DataType::Null, true)).collect();
+    let wide = RecordBatch::new_empty(Arc::new(Schema::new(fields)));
+    assert!(matches!(encode_frame(&HEADER, &wide, &mut out), Err(FrameError::TooLarge { what: "columns", .. })));
+
+    let big: ArrayRef = Arc::new(Int64Array::from(vec![0; FRAME_BYTES_MAX / 8]));
+    let big = RecordBatch::try_from_iter([("big", big)]).unwrap();
+    assert!(matches!(encode_frame(&HEADER, &big, &mut out), Err(FrameError::TooLarge { what: "bytes", .. })));
+
+    // A million views of the same bytes: what they stand for is never made.
+    let text = "x".repeat(1 << 16);
+    let shared = take(&StringViewArray::from(vec![text]), &UInt64Array::from(vec![0; 1 << 20]), None).unwrap();
+    let shared = RecordBatch::try_from_iter([("shared", shared)]).unwrap();
+    assert!(matches!(encode_frame(&HEADER, &shared, &mut out), Err(FrameError::TooLarge { what: "bytes", .. })));
+
+    let mut deep = DataType::Int32;
+    for _ in 0..=DEPTH_MAX {
+        deep = DataType::List(Arc::new(Field::new("item", deep, true)));
+    }
+    let deep = RecordBatch::new_empty(Arc::new(Schema::new(vec![Field::new("deep", deep, true)])));
+    let error = encode_frame(&HEADER, &deep, &mut out).unwrap_err();
+    assert!(matches!(error, FrameError::TooLarge { what: "levels of nesting", .. }));
+    assert_eq!(out, [1, 2, 3]);
+}
+
+#[test]
+fn a_great_dictionary_leaves_its_unused_values_behind() {
+    let values: Vec<String> = (0..10_000).map(|value| format!("value number {value}")).collect();
+    let keys = Int32Array::from(vec![Some(9_999), None, Some(3), Some(9_999)]);
+    let dictionary: ArrayRef = Arc::new(DictionaryArray::new(keys, Arc::new(StringArray::from(values))));
+    let batch = RecordBatch::try_from_iter([("dictionary", dictionary)]).unwrap();
+    let bytes = encode(&batch);
+    assert!(bytes.len() < 1024);
+    let (_, read) = decode(bytes, &batch.schema()).unwrap();
+    assert_eq!(read.column(0).as_any_dictionary().values().len(), 2);
+    assert_eq!(Digest::of(&read).unwrap(), Digest::of(&batch).unwrap());
+}
+
+#[test]
+fn a_type_that_is_not_carried_is_told() {
+    let runs = DataType::RunEndEncoded(
+        Arc::new(Field::new("run_ends", DataType::Int32, false)),
+        Arc::new(Field::new("values", DataType::Int32, true)),
+    );
+    let batch = RecordBatch::new_empty(Arc::new(Schema::new(vec![Field::new("runs", runs, true)])));
+    let error = encode_frame(&HEADER, &batch, &mut Vec::new()).unwrap_err();
+    assert!(matches!(error, FrameError::Unsupported { column: 0, .. }));
+    assert_eq!(error.kind(), Kind::Unsupported);
+}
