@@ -418,7 +418,7 @@ fn explain_shows_the_pipelines() {
         "-c",
         "explain select l_shipmode, count(*) from 'DATA/lineitem.parquet' group by 1 order by 1",
     ]);
-    for text in ["plan\n", "pipeline 0", "scan lineitem", "aggregate", "pipeline 1, after 0", "sort"] {
+    for text in ["stage 0", "pipeline 0", "scan lineitem", "aggregate", "pipeline 1, after 0", "sort"] {
         assert!(plan.contains(text), "{text:?} in\n{plan}");
     }
 }

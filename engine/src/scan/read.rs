@@ -26,7 +26,7 @@ use crate::{
     limits,
     memory::Reservation,
     operator::{JobContext, Outcome, Source, SourceThread, Wake},
-    store::{Io, OpenFile},
+    store::{Io, LocalFile, OpenFile},
 };
 
 /// What a scan gives.
@@ -58,8 +58,8 @@ struct Shared {
 struct State {
     next_split: usize,
     ahead: VecDeque<Current>,
-    /// The file that was opened last; splits come in order of files.
-    open: Option<(usize, Arc<OpenFile>)>,
+    /// The file of the latest split; splits come in order of files.
+    latest: Option<(usize, Arc<ScannedFile>)>,
 }
 
 /// A split on its way: its decoder and the bytes that were asked for.
@@ -67,8 +67,24 @@ struct Current {
     number: u32,
     next_morsel: u32,
     decoder: Box<dyn Decode>,
-    file: Arc<OpenFile>,
+    file: Arc<ScannedFile>,
     pending: Option<Pending>,
+}
+
+/// A file that the I/O threads open when they first read from it.
+struct ScannedFile {
+    file: LocalFile,
+    opened: Mutex<Option<Arc<OpenFile>>>,
+}
+
+impl ScannedFile {
+    fn open(&self) -> Result<Arc<OpenFile>> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &*opened {
+            return Ok(Arc::clone(file));
+        }
+        Ok(Arc::clone(opened.insert(Arc::new(self.file.open()?))))
+    }
 }
 
 /// What an I/O thread has read, taken once.
@@ -90,7 +106,7 @@ impl ScanSource {
             return Ok(crate::operator::values::Values::new(&given, context));
         }
         let splits = prune(&spec.table, &spec.columns, &spec.filters)?;
-        let state = State { next_split: 0, ahead: VecDeque::new(), open: None };
+        let state = State { next_split: 0, ahead: VecDeque::new(), latest: None };
         let shared = Shared {
             spec: spec.clone(),
             splits,
@@ -117,7 +133,7 @@ impl Shared {
             let number = state.next_split;
             state.next_split += 1;
             let split = &self.splits[number];
-            let file = self.open(&mut state, split)?;
+            let file = self.file(&mut state, split)?;
             let rows = self.context.settings.rows_per_morsel;
             let Some(mut decoder) = self.spec.table.decoder(split, &self.spec.columns, rows)? else { continue };
             let pending = match decoder.wants().map(|ranges| self.ask(&file, ranges)).transpose() {
@@ -133,20 +149,20 @@ impl Shared {
         Ok(state.ahead.pop_front())
     }
 
-    fn open(&self, state: &mut State, split: &Split) -> Result<Arc<OpenFile>> {
-        if let Some((number, file)) = &state.open
+    fn file(&self, state: &mut State, split: &Split) -> Result<Arc<ScannedFile>> {
+        if let Some((number, file)) = &state.latest
             && *number == split.file()
         {
             return Ok(Arc::clone(file));
         }
         let file = self.spec.table.file(split).ok_or_else(|| bug("scan", "a split of no file"))?;
-        let file = Arc::new(file.open()?);
-        state.open = Some((split.file(), Arc::clone(&file)));
+        let file = Arc::new(ScannedFile { file: file.clone(), opened: Mutex::new(None) });
+        state.latest = Some((split.file(), Arc::clone(&file)));
         Ok(file)
     }
 
     /// Asks the I/O threads for the ranges.
-    fn ask(&self, file: &Arc<OpenFile>, ranges: Vec<Range<u64>>) -> Result<Pending> {
+    fn ask(&self, file: &Arc<ScannedFile>, ranges: Vec<Range<u64>>) -> Result<Pending> {
         let mut reservation = self.context.governor.reservation("reading ahead");
         let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
         reservation.grow(bytes)?;
@@ -156,7 +172,10 @@ impl Shared {
         let (filled, rung, file) = (Arc::clone(&slot), wake.clone(), Arc::clone(file));
         self.io.submit(move || {
             // Filled and fired whatever happens: a drive waits for it.
-            let read = || ranges.into_iter().map(|range| file.read(range)).collect();
+            let read = || {
+                let file = file.open()?;
+                ranges.into_iter().map(|range| file.read(range)).collect()
+            };
             let read = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(bug("store", "a read panicked")));
             let _ = filled.set(Mutex::new(Some(read)));
             rung.fire();

@@ -20,7 +20,7 @@ use crate::{
     size, terminal,
 };
 
-pub use render::{Format, render};
+pub use render::{Format, render, render_plan};
 
 /// Run SQL over Parquet, CSV and text files
 #[derive(clap::Args)]
@@ -64,7 +64,8 @@ impl Sql {
             session.register(name, path)?;
         }
         let on_terminal = if terminal::width().is_some() { Format::Table } else { Format::Csv };
-        let runner = Runner { session, format: self.format.unwrap_or(on_terminal), signals };
+        let runner =
+            Runner { session, format: self.format.unwrap_or(on_terminal), draws_plans: self.format.is_none(), signals };
         match self.scripts.read()? {
             Some(scripts) => scripts.iter().try_for_each(|script| runner.run(script)),
             None if terminal::is_typed() => prompt::run(&runner),
@@ -77,6 +78,8 @@ impl Sql {
 struct Runner<'a> {
     session: Session,
     format: Format,
+    /// No format was asked for, so a plan is written as the drawing it is.
+    draws_plans: bool,
     signals: &'a Signals,
 }
 
@@ -95,7 +98,10 @@ impl Runner<'_> {
             if number > 0 && self.format == Format::Table {
                 writeln!(io::stdout()).map_err(Failure::of_output)?;
             }
-            render(&answer, self.format, &mut io::stdout().lock())?;
+            let out = &mut io::stdout().lock();
+            if !(self.draws_plans && render_plan(&answer, out)?) {
+                render(&answer, self.format, out)?;
+            }
             self.tell(&answer);
         }
         Ok(())

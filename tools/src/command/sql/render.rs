@@ -8,7 +8,7 @@
 use std::io::{BufWriter, Write};
 
 use arrow::{
-    array::RecordBatch,
+    array::{Array, RecordBatch, StringArray},
     csv,
     error::ArrowError,
     json::{self, writer::LineDelimited},
@@ -47,6 +47,21 @@ pub fn render(answer: &Answer, format: Format, out: &mut impl Write) -> Result<(
         Format::Json => write_batches(&answer.batches, false, json_of, &mut out)?,
     }
     out.flush().map_err(Failure::of_output)
+}
+
+/// Writes what EXPLAIN gave as plain lines; false if `answer` is no plan.
+pub fn render_plan(answer: &Answer, out: &mut impl Write) -> Result<bool, Failure> {
+    let [field] = answer.schema.fields().as_ref() else { return Ok(false) };
+    if field.name() != "plan" {
+        return Ok(false);
+    }
+    for batch in &answer.batches {
+        let Some(lines) = batch.column(0).as_any().downcast_ref::<StringArray>() else { return Ok(false) };
+        for line in lines.iter().flatten() {
+            writeln!(out, "{line}").map_err(Failure::of_output)?;
+        }
+    }
+    Ok(true)
 }
 
 /// Writes each batch as `encode` has it. Through a buffer of our own: arrow's writers turn what the system says into text.
