@@ -27,7 +27,7 @@ use windrow::{
     memory::Governor,
     operator::{
         JobContext, Outcome,
-        aggregate::{Aggregate, AggregateSpec},
+        aggregate::{Aggregate, AggregatePhase, AggregateSpec},
     },
 };
 
@@ -97,7 +97,7 @@ impl Case {
             cancel: Default::default(),
             counters: Arc::default(),
         };
-        let spec = AggregateSpec { keys, calls: self.calls.clone(), input, output };
+        let spec = AggregateSpec { keys, calls: self.calls.clone(), input, output, phase: AggregatePhase::Whole };
         let aggregate = Aggregate::new(&spec, &context, &Arc::new(Parameters::default())).expect("supported");
         let sink = aggregate.sink();
         let shares = self.batches.chunks(self.batches.len().div_ceil(threads));

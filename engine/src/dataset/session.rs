@@ -118,7 +118,7 @@ impl Session {
             cancel: inner.cancel.clone(),
             counters: Arc::clone(&counters),
         };
-        let physical = lower(&rewrite(logical)?)?;
+        let physical = lower(&rewrite(logical)?, 1)?;
         let running = schedule::build(&physical, &inner.io, &context)?;
         schedule::run(&inner.threads, &context, running.graph)?;
         if let Some(writing) = running.writing {
@@ -131,7 +131,7 @@ impl Session {
 
     /// How a plan would run, as text.
     pub(super) fn explain(&self, logical: Logical) -> Result<String> {
-        Ok(explain(&lower(&rewrite(logical)?)?))
+        Ok(explain(&lower(&rewrite(logical)?, 1)?))
     }
 
     /// Stops what runs, at the next morsel; what is asked of this session later fails too.

@@ -2,8 +2,10 @@
 //!
 //! In: requests of operators. Out: [`Reservation`]s, or an error that says who held what. Never: allocates; it counts.
 
+mod buffer; // map_file: the one call that maps a file
 mod governor; // Governor: the budget and who holds how much of it
 mod reservation; // Reservation: a share of the budget, given back when dropped
 
+pub use buffer::map_file;
 pub use governor::{Governor, OverBudget, Revocable, Revoked};
 pub use reservation::Reservation;

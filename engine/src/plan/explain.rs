@@ -4,18 +4,26 @@
 
 use std::fmt::Write;
 
-use super::physical::{PhysicalPlan, Pipeline, Role, SourceSpec, StateSpec, TransformSpec};
+use super::{
+    physical::{Edge, EdgeKind, PhysicalPlan, Pipeline, Role, SourceSpec, StateSpec, TransformSpec},
+    stage::Distribution,
+};
 use crate::{
     batch::datatypes::Schema,
     expression::{Expression, SortKey},
-    operator::join::JoinColumn,
+    operator::{aggregate::AggregatePhase, join::JoinColumn},
 };
 
 /// The plan as text.
 pub fn explain(plan: &PhysicalPlan) -> String {
     let mut text = String::new();
     for (stage_number, stage) in plan.stages.iter().enumerate() {
-        let _ = writeln!(text, "stage {stage_number}: {} pipelines on one node", stage.pipelines.len());
+        let by = match stage.distribution {
+            Distribution::Single => "one task",
+            Distribution::Splits => "a task for some splits",
+            Distribution::Groups(_) => "a task for some groups",
+        };
+        let _ = writeln!(text, "stage {stage_number}: {} pipelines, {by}", stage.pipelines.len());
         for (number, pipeline) in stage.pipelines.iter().enumerate() {
             let _ = write!(text, "  pipeline {number}");
             if !pipeline.waits_for.is_empty() {
@@ -23,7 +31,7 @@ pub fn explain(plan: &PhysicalPlan) -> String {
                 let _ = write!(text, ", after {}", waits.join(", "));
             }
             text.push('\n');
-            for step in steps(pipeline, &stage.states) {
+            for step in steps(pipeline, &stage.states, &plan.edges) {
                 let _ = writeln!(text, "    {step}");
             }
         }
@@ -31,7 +39,7 @@ pub fn explain(plan: &PhysicalPlan) -> String {
     text
 }
 
-fn steps(pipeline: &Pipeline, states: &[StateSpec]) -> Vec<String> {
+fn steps(pipeline: &Pipeline, states: &[StateSpec], edges: &[Edge]) -> Vec<String> {
     let mut steps = vec![match &pipeline.source {
         SourceSpec::Scan(scan) => {
             let names: Vec<&str> =
@@ -44,6 +52,10 @@ fn steps(pipeline: &Pipeline, states: &[StateSpec]) -> Vec<String> {
             format!("values, {} rows", batches.iter().map(|b| b.num_rows()).sum::<usize>())
         }
         SourceSpec::State(state) => format!("from {}", state_name(&states[state.0], state.0)),
+        SourceSpec::Exchange(_, edges) => {
+            let edges: Vec<String> = edges.iter().map(|edge| edge.0.to_string()).collect();
+            format!("from edge {}", edges.join(", "))
+        }
     }];
     for transform in &pipeline.transforms {
         steps.push(match transform {
@@ -60,6 +72,13 @@ fn steps(pipeline: &Pipeline, states: &[StateSpec]) -> Vec<String> {
             StateSpec::HashJoin(_) | StateSpec::NestedLoopJoin(_) => {
                 format!("build {}", state_name(&states[state.0], state.0))
             }
+            StateSpec::Exchange(edge) => match edges.get(edge.0).map(|edge| (&edge.kind, &edge.schema)) {
+                Some((EdgeKind::Groups { keys, count }, schema)) => {
+                    format!("to edge {}: {count} groups by [{}]", edge.0, list(keys, schema, ", "))
+                }
+                Some((EdgeKind::Broadcast, _)) => format!("to edge {}: every task", edge.0),
+                _ => format!("to edge {}: one task", edge.0),
+            },
             spec => format!("into {}", state_detail(spec, state.0)),
         },
     });
@@ -77,6 +96,7 @@ fn state_name(spec: &StateSpec, number: usize) -> String {
         StateSpec::Collect => "collect",
         StateSpec::Scalar { .. } => "scalar",
         StateSpec::Write { .. } => "write",
+        StateSpec::Exchange(_) => "exchange",
     };
     format!("{name} #{number}")
 }
@@ -95,7 +115,12 @@ fn state_detail(spec: &StateSpec, number: usize) -> String {
                     format!("{function}({distinct}{})", if arguments.is_empty() { "*" } else { &arguments })
                 })
                 .collect();
-            format!("{name} by [{}]: {}", list(&aggregate.keys, &aggregate.input, ", "), calls.join(", "))
+            let phase = match aggregate.phase {
+                AggregatePhase::Whole => "",
+                AggregatePhase::Partial => ", in part",
+                AggregatePhase::Final => ", of parts",
+            };
+            format!("{name}{phase} by [{}]: {}", list(&aggregate.keys, &aggregate.input, ", "), calls.join(", "))
         }
         StateSpec::HashJoin(join) => {
             let pairs = join.probe_keys.iter().zip(&join.build_keys);
@@ -120,7 +145,7 @@ fn state_detail(spec: &StateSpec, number: usize) -> String {
         StateSpec::Limit { skip, fetch } => format!("{name} of {fetch} rows after {skip}, by position"),
         StateSpec::Scalar { number: parameter } => format!("{name}: parameter ${parameter}"),
         StateSpec::Write { target, .. } => format!("{name} {target}"),
-        StateSpec::Collect => name,
+        StateSpec::Collect | StateSpec::Exchange(_) => name,
     }
 }
 

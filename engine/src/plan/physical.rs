@@ -10,6 +10,9 @@
 //! ```
 //! A *state* is what pipelines share: a join's table, a grouping's groups. A pipeline ends in one state in one [`Role`]; transforms and
 //! sources refer to states by their number in the stage.
+//!
+//! On several nodes a plan has several stages, and between them *edges*: a pipeline of one stage ends in an exchange, a pipeline of a
+//! later one begins with it.
 
 use crate::{
     batch::{
@@ -32,6 +35,8 @@ use crate::{
 pub struct PhysicalPlan {
     /// In an order in which each stands after those it takes from.
     pub stages: Vec<Stage>,
+    /// What passes between them; their numbers are their places.
+    pub edges: Vec<Edge>,
     /// The types of the parameters that become known while it runs.
     pub parameters: Vec<DataType>,
     /// The columns of the answer.
@@ -45,6 +50,45 @@ pub struct PipelineId(pub usize);
 /// A state's number in its stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StateId(pub usize);
+
+/// An edge's number in its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EdgeId(pub usize);
+
+/// Rows that pass from stages to stages.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    /// Their columns.
+    pub schema: SchemaRef,
+    /// Which consumer gets which rows.
+    pub kind: EdgeKind,
+}
+
+/// Which of an edge's rows go to which task of the consumer.
+#[derive(Clone, Debug)]
+pub enum EdgeKind {
+    /// Rows with equal keys stand in one group; a task takes some of the groups.
+    Groups {
+        /// What is hashed, over the edge's columns.
+        keys: Vec<Expression>,
+        /// Into how many groups: a power of two, at most [`GROUPS_MAX`](crate::kernel::GROUPS_MAX).
+        count: usize,
+    },
+    /// Every task gets every row.
+    Broadcast,
+    /// The consumer has one task, which gets every row.
+    Gather,
+}
+
+impl EdgeKind {
+    /// How many groups its rows stand in.
+    pub fn group_count(&self) -> usize {
+        match self {
+            EdgeKind::Groups { count, .. } => *count,
+            EdgeKind::Broadcast | EdgeKind::Gather => 1,
+        }
+    }
+}
 
 /// Operators fused between two breakers.
 #[derive(Clone, Debug)]
@@ -68,6 +112,8 @@ pub enum SourceSpec {
     Values(SchemaRef, Vec<Batch>),
     /// What a state holds once it is sealed: groups, sorted rows, a join's left-over build rows.
     State(StateId),
+    /// What the tasks of earlier stages have sent over these edges, whose schemas agree.
+    Exchange(SchemaRef, Vec<EdgeId>),
 }
 
 /// What is done to morsels on their way.
@@ -113,6 +159,8 @@ pub enum StateSpec {
     },
     /// The answer, in memory.
     Collect,
+    /// Rows that leave the stage over an edge.
+    Exchange(EdgeId),
     /// A parameter's value.
     Scalar {
         number: usize,

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use super::{Split, Table, prune};
 use crate::{
     batch::{Batch, Morsel, Position},
-    error::{Kind, Result, bug},
+    error::{Cause, Kind, Result, bug},
     expression::Expression,
     format::Decode,
     limits,
@@ -40,6 +40,13 @@ pub struct ScanSpec {
     pub filters: Vec<Expression>,
     /// A split's end is told by a last, empty morsel: a limit by position wants to know.
     pub tells_ends: bool,
+}
+
+impl ScanSpec {
+    /// The splits that are read: those of the table that its statistics do not rule out.
+    pub fn splits(&self) -> Result<Vec<Split>> {
+        if self.table.batches().is_some() { Ok(Vec::new()) } else { prune(&self.table, &self.columns, &self.filters) }
+    }
 }
 
 /// A table's rows as a source.
@@ -99,14 +106,24 @@ struct Pending {
 }
 
 impl ScanSource {
-    /// The rows of the spec's table.
-    pub fn open(spec: &ScanSpec, io: &Arc<Io>, context: &JobContext) -> Result<Arc<dyn Source>> {
+    /// The rows of the spec's table; of the splits in `range` only, if there is one.
+    pub fn open(
+        spec: &ScanSpec,
+        range: Option<Range<usize>>,
+        io: &Arc<Io>,
+        context: &JobContext,
+    ) -> Result<Arc<dyn Source>> {
         if let Some(batches) = spec.table.batches() {
             let given = batches.iter().map(|batch| Ok(batch.project(&spec.columns)?)).collect::<Result<Vec<_>>>()?;
             return Ok(crate::operator::values::Values::new(&given, context));
         }
-        let splits = prune(&spec.table, &spec.columns, &spec.filters)?;
-        let state = State { next_split: 0, ahead: VecDeque::new(), latest: None };
+        let mut splits = spec.splits()?;
+        let range = range.unwrap_or(0..splits.len());
+        if range.start > range.end || range.end > splits.len() {
+            return Err(SplitsDiffer { table: spec.table.name().to_owned(), range, found: splits.len() }.into());
+        }
+        splits.truncate(range.end);
+        let state = State { next_split: range.start, ahead: VecDeque::new(), latest: None };
         let shared = Shared {
             spec: spec.clone(),
             splits,
@@ -249,5 +266,22 @@ impl Current {
         let position = Position { split: self.number, morsel: self.next_morsel, is_last };
         self.next_morsel += 1;
         Morsel { batch, position: Some(position) }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("reading the splits {range:?} of {table}: it has {found} here")]
+struct SplitsDiffer {
+    table: String,
+    range: Range<usize>,
+    found: usize,
+}
+
+impl Cause for SplitsDiffer {
+    fn kind(&self) -> Kind {
+        Kind::Corrupt
+    }
+    fn hint(&self) -> Option<String> {
+        Some("the table's files have changed since the job was planned, or differ between the nodes".to_owned())
     }
 }

@@ -1,17 +1,20 @@
 //! The physical plan's operators, made real.
 //!
-//! In: a stage. Out: a [`JobGraph`] over operators, and the handles by which its answer is taken. Never: starts anything.
+//! In: a stage, and which part of its work is to be done. Out: a [`JobGraph`] over operators, and the handles by which its answer is taken.
+//! Never: starts anything.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use super::job::{JobGraph, Runnable};
 use crate::{
+    batch::datatypes::SchemaRef,
     error::{Result, bug},
-    expression::Parameters,
+    expression::{Literal, Parameters},
     operator::{
         JobContext, Sink, Source, Transform,
         aggregate::Aggregate,
         collect::{Collect, CollectSink, Scalar},
+        exchange::{ExchangeSink, ExchangeSource, Inlet, Outlet},
         filter::Filter,
         join::{HashJoin, NestedLoopJoin},
         limit::{Limit, LimitSink, LimitSource},
@@ -21,8 +24,8 @@ use crate::{
         values::Values,
     },
     plan::{
-        physical::{PhysicalPlan, Role, SourceSpec, StateId, StateSpec, TransformSpec},
-        stage::Stage,
+        physical::{Edge, EdgeId, EdgeKind, PhysicalPlan, Role, SourceSpec, StateId, StateSpec, TransformSpec},
+        stage::{Distribution, Stage},
     },
     scan::ScanSource,
     sink::Writing,
@@ -37,13 +40,51 @@ pub struct Running {
     pub collect: Option<Arc<Collect>>,
     /// The output that must be committed, if the plan writes one.
     pub writing: Option<Arc<Writing>>,
+    /// The parameters, those that the stage itself has found among them.
+    pub parameters: Arc<Parameters>,
+}
+
+/// Which part of a stage's work is done.
+#[derive(Default)]
+pub struct Work<'a> {
+    /// Of a stage whose tasks read splits: which of them, by their places in [`ScanSpec::splits`](crate::scan::ScanSpec::splits).
+    pub splits: Option<Range<usize>>,
+    /// The values of parameters that other stages gave.
+    pub parameters: Vec<(usize, Literal)>,
+    /// The ends of its edges; on one node there are none.
+    pub ends: Option<&'a dyn Ends>,
+}
+
+/// The ends of a stage's edges.
+pub trait Ends {
+    /// What a pipeline that begins with these edges reads.
+    fn inlet(&self, edges: &[EdgeId], schema: &SchemaRef) -> Result<Arc<dyn Inlet>>;
+    /// Where a pipeline that ends in this edge writes.
+    fn outlet(&self, number: EdgeId, edge: &Edge) -> Result<Arc<dyn Outlet>>;
 }
 
 /// Makes the operators of a plan for one node.
 pub fn build(plan: &PhysicalPlan, io: &Arc<Io>, context: &JobContext) -> Result<Running> {
-    let [stage] = plan.stages.as_slice() else { return Err(bug("schedule", "a plan of several stages on one node")) };
+    if plan.stages.len() != 1 {
+        return Err(bug("schedule", "a plan of several stages on one node"));
+    }
+    build_stage(plan, 0, Work::default(), io, context)
+}
+
+/// Makes the operators of a stage for one of its tasks.
+pub fn build_stage(
+    plan: &PhysicalPlan,
+    stage: usize,
+    work: Work<'_>,
+    io: &Arc<Io>,
+    context: &JobContext,
+) -> Result<Running> {
+    let stage = plan.stages.get(stage).ok_or_else(|| bug("schedule", "a stage that the plan does not have"))?;
     let parameters = Arc::new(Parameters::new(plan.parameters.clone()));
-    let builder = Builder { stage, io, context, parameters };
+    for (number, value) in &work.parameters {
+        parameters.set(*number, value.clone())?;
+    }
+    let builder = Builder { plan, stage, work, io, context, parameters };
     let states = stage.states.iter().map(|spec| builder.state(spec)).collect::<Result<Vec<_>>>()?;
     let mut graph = JobGraph { pipelines: Vec::new(), sinks: Vec::new() };
     let mut sinks: Vec<(StateId, Role)> = Vec::new();
@@ -68,11 +109,13 @@ pub fn build(plan: &PhysicalPlan, io: &Arc<Io>, context: &JobContext) -> Result<
         states.iter().find_map(|state| if let State::Collect(it) = state { Some(Arc::clone(it)) } else { None });
     let writing =
         states.iter().find_map(|state| if let State::Write(it) = state { Some(Arc::clone(it)) } else { None });
-    Ok(Running { graph, collect, writing })
+    Ok(Running { graph, collect, writing, parameters: builder.parameters })
 }
 
 struct Builder<'a> {
+    plan: &'a PhysicalPlan,
     stage: &'a Stage,
+    work: Work<'a>,
     io: &'a Arc<Io>,
     context: &'a JobContext,
     parameters: Arc<Parameters>,
@@ -89,6 +132,7 @@ enum State {
     Collect(Arc<Collect>),
     Scalar(Arc<Scalar>),
     Write(Arc<Writing>),
+    Exchange(Arc<dyn Sink>),
 }
 
 impl Builder<'_> {
@@ -101,15 +145,37 @@ impl Builder<'_> {
             StateSpec::Sort(spec) => State::Sort(Sort::new(spec, context, parameters)?),
             StateSpec::TopK(spec) => State::TopK(TopK::new(spec, context, parameters)?),
             StateSpec::Limit { skip, fetch } => State::Limit(Limit::new(*skip, *fetch, context)),
+            StateSpec::Exchange(edge) => State::Exchange(self.exchange(*edge)?),
             StateSpec::Collect => State::Collect(Collect::new(context)),
             StateSpec::Scalar { number } => State::Scalar(Scalar::new(*number, parameters, context)),
             StateSpec::Write { target, schema } => State::Write(Writing::begin(target, schema, self.io, context)?),
         })
     }
 
+    fn exchange(&self, number: EdgeId) -> Result<Arc<dyn Sink>> {
+        let edge =
+            self.plan.edges.get(number.0).ok_or_else(|| bug("schedule", "an edge that the plan does not have"))?;
+        let outlet = self.ends()?.outlet(number, edge)?;
+        let keys = match &edge.kind {
+            EdgeKind::Groups { keys, .. } => &keys[..],
+            EdgeKind::Broadcast | EdgeKind::Gather => &[],
+        };
+        ExchangeSink::new(keys, edge.kind.group_count(), &edge.schema, outlet, self.context, &self.parameters)
+    }
+
+    fn ends(&self) -> Result<&dyn Ends> {
+        self.work.ends.ok_or_else(|| bug("schedule", "an edge on one node"))
+    }
+
     fn source(&self, spec: &SourceSpec, states: &[State]) -> Result<Arc<dyn Source>> {
         match spec {
-            SourceSpec::Scan(scan) => ScanSource::open(scan, self.io, self.context),
+            SourceSpec::Scan(scan) => {
+                let splits = self.work.splits.clone().filter(|_| self.stage.distribution == Distribution::Splits);
+                ScanSource::open(scan, splits, self.io, self.context)
+            }
+            SourceSpec::Exchange(schema, edges) => {
+                Ok(ExchangeSource::new(self.ends()?.inlet(edges, schema)?, schema, self.context))
+            }
             SourceSpec::Values(_, batches) => Ok(Values::new(batches, self.context)),
             SourceSpec::State(state) => states[state.0].source(),
         }
@@ -148,6 +214,7 @@ impl State {
             (State::Collect(collect), Role::Fill) => Arc::new(CollectSink(Arc::clone(collect))),
             (State::Scalar(scalar), Role::Fill) => Arc::clone(scalar) as Arc<dyn Sink>,
             (State::Write(writing), Role::Fill) => Arc::clone(writing).sink(),
+            (State::Exchange(sink), Role::Fill) => Arc::clone(sink),
             (_, Role::Mark) => return Err(bug("schedule", "only a join can be marked")),
         })
     }
@@ -160,7 +227,7 @@ impl State {
             State::Sort(sort) => sort.source(),
             State::TopK(top_k) => top_k.source(),
             State::Limit(limit) => Arc::new(LimitSource(Arc::clone(limit))),
-            State::Collect(_) | State::Scalar(_) | State::Write(_) => {
+            State::Collect(_) | State::Scalar(_) | State::Write(_) | State::Exchange(_) => {
                 return Err(bug("schedule", "an answer is no source"));
             }
         })

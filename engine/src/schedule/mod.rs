@@ -12,6 +12,6 @@ mod queue; // Queue: injector, deques, sleep
 mod tests;
 mod thread; // Threads, spread: the node's loops on one rayon pool
 
-pub use build::{Running, build};
+pub use build::{Ends, Running, Work, build, build_stage};
 pub use job::{JobGraph, Runnable, run};
 pub use thread::{Threads, spread};

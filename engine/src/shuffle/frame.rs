@@ -55,7 +55,6 @@
 //! used values of a dictionary that has more values than rows. The decoder takes nothing else: each length must be
 //! exactly what layout and rows say. Unions, run-end encoding and list views are not carried (`Kind::Unsupported`).
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::batch::ArrowError;
@@ -68,6 +67,7 @@ use crate::batch::compute::take;
 use crate::batch::datatypes::{ByteViewType, DataType, SchemaRef};
 use xxhash_rust::xxh3::xxh3_64;
 
+pub use super::numbers::{AttemptId, Epoch, GroupId, JobId, Round, Sequence, StageId, TaskId};
 use crate::error::{Cause, Kind};
 
 mod decode; // decode_header, decode_frame, frame_bytes
@@ -120,54 +120,6 @@ const _: () = assert!(HEAD_BYTES_MAX <= FRAME_BYTES_MAX / 64);
 const fn head_bytes(array_count: usize, buffer_count: usize) -> usize {
     let tables = ARRAY_ENTRY_BYTES * array_count + BUFFER_ENTRY_BYTES * buffer_count;
     (FIXED_BYTES + tables + CHECKSUM_BYTES).next_multiple_of(ALIGNMENT_BYTES)
-}
-
-/// A number with a name of its own, so that two cannot be swapped.
-macro_rules! number {
-    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(pub $inner);
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(&self.0, f)
-            }
-        }
-    };
-}
-
-number! {
-    /// Which job.
-    JobId(u64)
-}
-number! {
-    /// Which life of the worker or coordinator that wrote: what an older life wrote is fenced off.
-    Epoch(u32)
-}
-number! {
-    /// Which stage of the job's plan.
-    StageId(u32)
-}
-number! {
-    /// Which turn of a loop; 0 outside of loops.
-    Round(u32)
-}
-number! {
-    /// Which task of the stage.
-    TaskId(u32)
-}
-number! {
-    /// Which try at the task, from 0.
-    AttemptId(u32)
-}
-number! {
-    /// Which group of the exchange, from 0.
-    GroupId(u16)
-}
-number! {
-    /// Which frame of an attempt's group, from 0.
-    Sequence(u64)
 }
 
 /// Whose rows a frame holds.

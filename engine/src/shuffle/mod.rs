@@ -7,14 +7,19 @@
 
 /// A batch of one group as bytes, drawn byte by byte.
 pub mod frame;
-pub use frame::{
-    AttemptId, Epoch, FrameError, FrameHeader, FrameLimits, GroupId, JobId, Round, Sequence, StageId, TaskId,
-    decode_frame, decode_header, encode_frame,
-};
+pub use frame::{FrameError, FrameHeader, FrameLimits, decode_frame, decode_header, encode_frame};
+
+/// The numbers that name a job's parts.
+pub mod numbers;
+pub use numbers::{AttemptId, AttemptKey, Epoch, GroupId, GroupTotal, JobId, Round, Sequence, StageId, TaskId};
 
 /// Rows without their order: what two attempts of a task must agree on.
 pub mod digest;
 pub use digest::Digest;
 
-/// The index of a spool, drawn; its code comes with the cluster.
+/// The index of a spool's file, drawn byte by byte.
 pub mod index;
+
+/// The spool: frames kept by their producer.
+pub mod spool;
+pub use spool::{Spool, SpoolOptions, SpoolWriter};

@@ -134,6 +134,37 @@ struct Far {
 }
 
 impl Far {
+    /// As bytes: the three flags, the weight of the first digit, how many digits, the digits.
+    fn write(&self, out: &mut Vec<u8>) {
+        let flags = [self.has_nan, self.has_plus_infinity, self.has_minus_infinity];
+        out.push(flags.iter().enumerate().map(|(bit, flag)| u8::from(*flag) << bit).sum());
+        out.extend_from_slice(&self.digits.first.to_le_bytes());
+        out.extend_from_slice(&(self.digits.digits.len() as u32).to_le_bytes());
+        self.digits.digits.iter().for_each(|digit| out.extend_from_slice(&digit.to_le_bytes()));
+    }
+
+    /// What `write` wrote, and the bytes behind it.
+    fn read(bytes: &[u8]) -> Option<(Far, &[u8])> {
+        let ([flags], bytes) = bytes.split_first_chunk()?;
+        let (first, bytes) = bytes.split_first_chunk()?;
+        let (count, bytes) = bytes.split_first_chunk()?;
+        let (digits, rest) = bytes.split_at_checked((u32::from_le_bytes(*count) as usize).checked_mul(8)?)?;
+        let first = i32::from_le_bytes(*first);
+        // Digits far from any float's would only make the sum's number long.
+        if !(-128..128).contains(&first) || digits.len() > 128 * 8 {
+            return None;
+        }
+        let digits = digits.as_chunks::<8>().0.iter().map(|digit| i64::from_le_bytes(*digit)).collect();
+        let digits = Digits { first, digits, additions: 1 << 27 };
+        let far = Far {
+            digits,
+            has_nan: flags & 1 != 0,
+            has_plus_infinity: flags & 2 != 0,
+            has_minus_infinity: flags & 4 != 0,
+        };
+        Some((far, rest))
+    }
+
     fn merge(&mut self, other: &Far) {
         self.digits.add_digits(&other.digits);
         self.has_nan |= other.has_nan;
@@ -178,6 +209,25 @@ impl FarParts {
 
     fn get(&self, group: usize) -> Option<&Far> {
         self.parts.get(group)?.as_deref()
+    }
+
+    fn write(&self, group: usize, out: &mut Vec<u8>) {
+        let far = self.get(group);
+        out.push(u8::from(far.is_some()));
+        if let Some(far) = far {
+            far.write(out);
+        }
+    }
+
+    /// Adds what `write` has written; gives the bytes behind it.
+    fn read<'a>(&mut self, group: usize, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let ([has_far], bytes) = bytes.split_first_chunk()?;
+        if *has_far == 0 {
+            return Some(bytes);
+        }
+        let (far, rest) = Far::read(bytes)?;
+        self.of(group).merge(&far);
+        Some(rest)
     }
 
     fn bytes(&self) -> u64 {
@@ -261,6 +311,19 @@ impl ExactSums {
         }
     }
 
+    /// Appends the sum of `group` as bytes: the window, whether there is more, and that.
+    pub(super) fn write(&self, group: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.windows[group].to_le_bytes());
+        self.far.write(group, out);
+    }
+
+    /// Adds a sum that `write` has written to that of `group`; gives the bytes behind it, or `None` if they say no sum.
+    pub(super) fn read<'a>(&mut self, group: usize, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let (window, bytes) = bytes.split_first_chunk()?;
+        self.add_near(group, i128::from_le_bytes(*window));
+        self.far.read(group, bytes)
+    }
+
     /// The sum divided by `divisor`, rounded once.
     pub(super) fn quotient(&self, group: usize, divisor: u64) -> f64 {
         let Some(far) = self.far.get(group) else {
@@ -341,6 +404,22 @@ impl ExactSquares {
         if let Some(far) = other.far.get(from) {
             self.far.of(group).merge(far);
         }
+    }
+
+    /// As [`ExactSums::write`].
+    pub(super) fn write(&self, group: usize, out: &mut Vec<u8>) {
+        let (low, high) = self.windows[group];
+        out.extend_from_slice(&low.to_le_bytes());
+        out.extend_from_slice(&high.to_le_bytes());
+        self.far.write(group, out);
+    }
+
+    /// As [`ExactSums::read`].
+    pub(super) fn read<'a>(&mut self, group: usize, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let (low, bytes) = bytes.split_first_chunk()?;
+        let (high, bytes) = bytes.split_first_chunk()?;
+        self.add_near(group, (u128::from_le_bytes(*low), i128::from_le_bytes(*high)));
+        self.far.read(group, bytes)
     }
 
     fn whole(&self, group: usize) -> (Big, i32) {

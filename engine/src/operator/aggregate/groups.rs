@@ -11,16 +11,16 @@ use super::{
     distinct::Distinct,
     index::Index,
     keys::{RowKeys, Visit},
-    spec::{Input, Plan},
+    spec::{AggregatePhase, Input, Plan},
     states::{self, Rows, State},
 };
 use crate::{
     batch::{
         Batch,
-        array::{Array, ArrayRef, Int64Array, RecordBatchOptions, new_null_array},
+        array::{Array, ArrayRef, AsArray, Int64Array, RecordBatchOptions, UInt64Array, new_null_array},
         buffer::{BooleanBuffer, NullBuffer},
         canonical_floats, compute,
-        datatypes::DataType,
+        datatypes::{DataType, UInt64Type},
     },
     error::{Result, bug},
     expression::{AggregateFunction, Evaluator},
@@ -131,27 +131,20 @@ impl Groups {
         self.account()
     }
 
-    /// Takes the rows of a batch in.
+    /// Takes a batch in: rows, or what other tables know of their groups.
     pub(super) fn push(&mut self, batch: &Batch, scratch: &mut Scratch) -> Result<()> {
-        let plan = Arc::clone(&self.plan);
-        let Scratch { hashes, keys, groups } = scratch;
-        if self.is_single() {
-            groups.clear();
-            groups.resize(batch.num_rows(), 0);
-        } else {
-            let columns: Vec<ArrayRef> = plan
-                .keys
-                .iter()
-                .zip(plan.key_types.iter())
-                .map(|(key, data_type)| Ok(canonical_floats(&column_of(key, data_type, batch)?)))
-                .collect::<Result<_>>()?;
-            kernel::hash_columns(&columns, hashes)?;
-            let (per_group, far) = (self.bytes_per_group(), self.far_bytes());
-            let reservation = &mut self.reservation;
-            let grow = &mut |groups: usize| reservation.resize(groups as u64 * per_group + far);
-            self.index.assign(&columns, keys, Visit { hashes, groups, grow })?;
+        if self.plan.phase == AggregatePhase::Final {
+            return self.push_partial(batch, scratch);
         }
-        self.resize();
+        let plan = Arc::clone(&self.plan);
+        let columns: Vec<ArrayRef> = plan
+            .keys
+            .iter()
+            .zip(plan.key_types.iter())
+            .map(|(key, data_type)| Ok(canonical_floats(&column_of(key, data_type, batch)?)))
+            .collect::<Result<_>>()?;
+        self.assign(&columns, batch.num_rows(), scratch)?;
+        let groups = &scratch.groups;
         if plan.counts_rows() {
             count_rows(groups, &mut self.rows);
         }
@@ -159,6 +152,51 @@ impl Groups {
             self.push_input(number, input, groups, batch)?;
         }
         self.account()
+    }
+
+    /// Takes in what another table knows of its groups, in the columns of [`Plan::partial_schema`].
+    fn push_partial(&mut self, batch: &Batch, scratch: &mut Scratch) -> Result<()> {
+        let plan = Arc::clone(&self.plan);
+        let mut columns = batch.columns().iter();
+        let mut next = || columns.next().ok_or_else(|| bug("aggregate", "a part of a grouping lacks a column"));
+        let keys = plan.key_types.iter().map(|_| next().cloned()).collect::<Result<Vec<_>>>()?;
+        self.assign(&keys, batch.num_rows(), scratch)?;
+        let groups = &scratch.groups;
+        let add = |counts: &mut [u64], more: &ArrayRef| {
+            let more = more.as_primitive::<UInt64Type>().values();
+            groups.iter().zip(more).for_each(|(group, more)| counts[*group as usize] += more);
+        };
+        if plan.counts_rows() {
+            add(&mut self.rows, next()?);
+        }
+        let group_count = self.index.len();
+        for (seen, _) in self.seen.iter_mut().zip(&plan.inputs).filter(|(_, input)| input.may_miss()) {
+            seen.missing.resize(group_count, 0);
+            add(&mut seen.missing, next()?);
+        }
+        for state in &mut self.states {
+            let partials = next()?;
+            let valid = partials.nulls().map(|nulls| nulls.inner());
+            state.absorb(&Rows { groups, valid, group_count }, partials)?;
+        }
+        self.account()
+    }
+
+    /// The group of each row, in `scratch.groups`; new keys become groups.
+    fn assign(&mut self, columns: &[ArrayRef], rows: usize, scratch: &mut Scratch) -> Result<()> {
+        let Scratch { hashes, keys, groups } = scratch;
+        if self.is_single() {
+            groups.clear();
+            groups.resize(rows, 0);
+        } else {
+            kernel::hash_columns(columns, hashes)?;
+            let (per_group, far) = (self.bytes_per_group(), self.far_bytes());
+            let reservation = &mut self.reservation;
+            let grow = &mut |groups: usize| reservation.resize(groups as u64 * per_group + far);
+            self.index.assign(columns, keys, Visit { hashes, groups, grow })?;
+        }
+        self.resize();
+        Ok(())
     }
 
     fn push_input(&mut self, number: usize, input: &Input, groups: &[u32], batch: &Batch) -> Result<()> {
@@ -261,8 +299,42 @@ impl Groups {
         self.account()
     }
 
-    /// These groups' keys and results. Only after [`Groups::seal`].
-    pub(super) fn columns(&self, groups: Range<usize>) -> Result<Batch> {
+    /// What is given of these groups. Only after [`Groups::seal`].
+    pub(super) fn output(&self, groups: Range<usize>) -> Result<Batch> {
+        match self.plan.phase {
+            AggregatePhase::Partial => self.partial_columns(groups),
+            AggregatePhase::Whole | AggregatePhase::Final => self.columns(groups),
+        }
+    }
+
+    /// What is known of these groups, in the columns of [`Plan::partial_schema`].
+    fn partial_columns(&self, groups: Range<usize>) -> Result<Batch> {
+        let ids: Vec<u32> = (groups.start as u32..groups.end as u32).collect();
+        let mut columns = self.index.columns(&ids)?;
+        if self.plan.counts_rows() {
+            columns.push(Arc::new(UInt64Array::from(self.rows[groups.clone()].to_vec())));
+        }
+        for (seen, _) in self.seen.iter().zip(&self.plan.inputs).filter(|(_, input)| input.may_miss()) {
+            let missing = groups.clone().map(|group| seen.missing.get(group).copied().unwrap_or(0));
+            columns.push(Arc::new(UInt64Array::from_iter_values(missing)));
+        }
+        for (spec, state) in self.plan.states.iter().zip(&self.states) {
+            let counts = self.counts(spec.input, groups.clone());
+            let argument = &self.plan.inputs[spec.input].types[0];
+            columns.push(state.partial(groups.clone(), &counts, argument)?);
+        }
+        let schema = self.plan.partial_schema();
+        for (column, field) in columns.iter_mut().zip(schema.fields()) {
+            if column.data_type() != field.data_type() {
+                *column = compute::cast(column, field.data_type())?;
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(groups.len()));
+        Ok(Batch::try_new_with_options(schema, columns, &options)?)
+    }
+
+    /// These groups' keys and results.
+    fn columns(&self, groups: Range<usize>) -> Result<Batch> {
         let ids: Vec<u32> = (groups.start as u32..groups.end as u32).collect();
         let mut columns = self.index.columns(&ids)?;
         for call in &self.plan.calls {

@@ -8,6 +8,8 @@
 //!   finalize       the tables of all threads, cut in 64 by the top bits of the hash, merged   merge.rs
 //!   source         ranges of the merged groups, made columns                                  groups.rs
 //! ```
+//! Over several nodes the first part gives what it knows of its groups as columns, and the last part takes those in (`AggregatePhase`).
+//!
 //! A batch goes through in columns: the group of every row is found before the first state sees a row, and each state then runs in a
 //! loop of its own type. Sums are exact (integers and decimals beyond their width, floats as real numbers), so merging is associative
 //! to the bit.
@@ -28,4 +30,4 @@ mod table; // Table: from row hashes to the numbers of groups
 mod tests;
 
 pub use shared::Aggregate;
-pub use spec::{AggregateError, AggregateSpec};
+pub use spec::{AggregateError, AggregatePhase, AggregateSpec};

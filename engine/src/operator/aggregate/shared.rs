@@ -170,7 +170,7 @@ struct AggregateSourceThread(Arc<Aggregate>);
 impl SourceThread for AggregateSourceThread {
     fn pull(&mut self) -> Result<(Option<Morsel>, Outcome)> {
         match self.0.next_range() {
-            Some((groups, range)) => Ok((Some(groups.columns(range)?.into()), Outcome::More)),
+            Some((groups, range)) => Ok((Some(groups.output(range)?.into()), Outcome::More)),
             None => Ok((None, Outcome::Enough)),
         }
     }

@@ -12,7 +12,7 @@ use super::states::{self, StateKind};
 use crate::{
     batch::{
         array::new_empty_array,
-        datatypes::{DataType, SchemaRef},
+        datatypes::{DataType, Field, Schema, SchemaRef},
     },
     error::{Cause, Kind, Result, bug},
     expression::{AggregateCall, AggregateFunction, Evaluator, Expression, Parameters},
@@ -30,6 +30,27 @@ pub struct AggregateSpec {
     pub input: SchemaRef,
     /// The keys' columns, then one a call.
     pub output: SchemaRef,
+    /// Whether all of it is done here.
+    pub phase: AggregatePhase,
+}
+
+/// Which part of the grouping is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AggregatePhase {
+    /// From rows to results.
+    Whole,
+    /// From rows to what is known of each group so far, in columns of [`AggregateSpec::partial_schema`].
+    Partial,
+    /// From such columns of several tables to results.
+    Final,
+}
+
+impl AggregateSpec {
+    /// The columns in which a partial grouping tells what it knows: the keys, the number of rows, of each input the rows that did not
+    /// count, one a state.
+    pub fn partial_schema(&self) -> Result<SchemaRef> {
+        Plan::new(self, &Arc::new(Parameters::default())).map(|plan| plan.partial_schema())
+    }
 }
 
 /// Why an aggregate cannot be computed.
@@ -92,6 +113,7 @@ pub(super) struct Plan {
     pub(super) states: Vec<StateSpec>,
     pub(super) calls: Vec<Call>,
     pub(super) output: SchemaRef,
+    pub(super) phase: AggregatePhase,
 }
 
 /// Values that calls are over.
@@ -146,11 +168,33 @@ impl Plan {
             return Err(bug("aggregate", "the output has not one column for each key and call"));
         }
         let output = Arc::clone(&spec.output);
-        let mut plan = Plan { keys, key_types, inputs: Vec::new(), states: Vec::new(), calls: Vec::new(), output };
+        let (inputs, states, calls) = (Vec::new(), Vec::new(), Vec::new());
+        let mut plan = Plan { keys, key_types, inputs, states, calls, output, phase: spec.phase };
         for call in &spec.calls {
             plan.add_call(call, &spec.input, parameters)?;
         }
+        if plan.phase != AggregatePhase::Whole && plan.inputs.iter().any(|input| input.is_distinct) {
+            return Err(bug("aggregate", "distinct values cannot be counted in parts"));
+        }
         Ok(plan)
+    }
+
+    /// The columns of [`AggregateSpec::partial_schema`].
+    pub(super) fn partial_schema(&self) -> SchemaRef {
+        let key =
+            |(number, data_type): (usize, &DataType)| Field::new(format!("key {number}"), data_type.clone(), true);
+        let mut fields: Vec<Field> = self.key_types.iter().enumerate().map(key).collect();
+        if self.counts_rows() {
+            fields.push(Field::new("rows", DataType::UInt64, false));
+        }
+        for (number, _) in self.inputs.iter().enumerate().filter(|(_, input)| input.may_miss()) {
+            fields.push(Field::new(format!("missing {number}"), DataType::UInt64, false));
+        }
+        for (number, state) in self.states.iter().enumerate() {
+            let data_type = states::partial_type(state.kind, &self.inputs[state.input].types[0]);
+            fields.push(Field::new(format!("state {number}"), data_type, true));
+        }
+        Arc::new(Schema::new(fields))
     }
 
     /// Some call needs the number of rows of each group.
@@ -220,6 +264,11 @@ impl Plan {
 }
 
 impl Input {
+    /// Some rows may not count.
+    pub(super) fn may_miss(&self) -> bool {
+        !self.arguments.is_empty() || self.filter.is_some()
+    }
+
     fn new(expressions: InputExpressions, input: &SchemaRef, parameters: &Arc<Parameters>) -> Result<Input> {
         let prepare = |expression: &Expression| Evaluator::new(expression, input, parameters);
         let arguments = expressions.arguments.iter().map(prepare).collect::<Result<Vec<_>>>()?;

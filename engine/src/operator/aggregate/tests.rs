@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Aggregate, AggregateError, AggregateSpec,
+    Aggregate, AggregateError, AggregatePhase, AggregateSpec,
     exact_sum::{ExactSquares, ExactSums, variance},
     merge::GROUPS_MIN,
 };
@@ -91,6 +91,7 @@ fn spec(keys: &[usize], calls: Vec<AggregateCall>, input: &SchemaRef) -> Aggrega
         calls,
         input: Arc::clone(input),
         output: Arc::new(Schema::new(fields)),
+        phase: AggregatePhase::Whole,
     }
 }
 

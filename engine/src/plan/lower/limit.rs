@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Flow, Lowering, sort};
+use super::{Flow, Lowering, Spread, sort};
 use crate::{
     error::Result,
     plan::{
@@ -15,15 +15,18 @@ pub(super) fn lower(lowering: &mut Lowering, input: &Logical, skip: usize, fetch
     if !keeps_positions(input) {
         return sort::lower(lowering, input, &[], skip, fetch);
     }
-    let mut flow = lowering.node(input)?;
-    for open in &mut flow.open {
+    let outer = std::mem::replace(&mut lowering.reads_in_order, true);
+    let flow = lowering.node(input);
+    lowering.reads_in_order = outer;
+    let mut flow = flow?;
+    for open in flow.fragments.iter_mut().flat_map(|fragment| &mut fragment.open) {
         if let SourceSpec::Scan(scan) = &mut open.source {
             scan.tells_ends = true;
         }
     }
     let schema = Arc::clone(&flow.schema);
     let state = StateSpec::Limit { skip, fetch: fetch.unwrap_or(usize::MAX) };
-    lowering.break_at(flow, state, schema)
+    lowering.break_at(flow, &state, schema, Spread::Not)
 }
 
 /// Do the rows of this node come with positions that give their order?

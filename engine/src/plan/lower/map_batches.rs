@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Flow, Lowering};
+use super::{Flow, Lowering, Spread};
 use crate::{
     error::Result,
     plan::{closures::Closure, logical::Logical, physical::TransformSpec},
@@ -12,5 +12,8 @@ pub(super) fn lower(lowering: &mut Lowering, input: &Logical, closure: &Closure)
     let mut flow = lowering.node(input)?;
     flow.transform(&TransformSpec::MapBatches(closure.clone()));
     flow.schema = Arc::clone(&closure.output);
+    if flow.spread != Spread::Not {
+        flow.spread = Spread::Anyhow;
+    }
     Ok(flow)
 }

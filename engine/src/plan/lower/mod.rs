@@ -5,8 +5,21 @@
 //!
 //! Lowering a node gives a `Flow`: open pipelines that together carry its rows. A transform is appended to each of them. A breaker
 //! closes them into its state and opens a new one with the state as its source. A union is just more open pipelines.
+//!
+//! # On several nodes
+//!
+//! A flow's pipelines stand in *fragments*, one a stage. How its rows are spread over the tasks of those stages is known ([`Spread`]); where
+//! an operator needs them otherwise, an exchange closes the fragments into edges and opens one pipeline in the stage that reads them:
+//!
+//! ```text
+//!   grouping    each task groups what it has ─► edge by key ─► the groups' parts are merged            aggregate.rs
+//!   join        both sides ─► edges by key ─► join; or the small side ─► broadcast edge ─► join        join.rs
+//!   order       each task keeps its first rows ─► gather edge ─► order                                 sort.rs
+//! ```
+//! On one node everything is in one stage with one task, no flow is spread, and no exchange is needed: the same code plans both.
 
 mod aggregate;
+mod exchange; // gather, shuffle, broadcast: the edges between stages
 mod filter;
 mod join;
 mod limit;
@@ -19,10 +32,12 @@ mod union;
 mod values;
 mod write;
 
+use std::collections::BTreeSet;
+
 use super::{
     logical::{Logical, Node},
-    physical::{PhysicalPlan, Pipeline, PipelineId, Role, SourceSpec, StateId, StateSpec, TransformSpec},
-    stage,
+    physical::{Edge, PhysicalPlan, Pipeline, PipelineId, Role, SourceSpec, StateId, StateSpec, TransformSpec},
+    stage::{Distribution, Stage},
 };
 use crate::{
     batch::datatypes::{DataType, SchemaRef},
@@ -30,25 +45,53 @@ use crate::{
     expression::Expression,
 };
 
-/// The physical plan whose answer is `logical`'s rows, collected in memory.
-pub fn lower(logical: &Logical) -> Result<PhysicalPlan> {
-    let mut lowering = Lowering::default();
+/// The physical plan whose answer is `logical`'s rows, collected in memory, for so many nodes. Stages differ with them, results never.
+pub fn lower(logical: &Logical, node_count: usize) -> Result<PhysicalPlan> {
+    let mut lowering = Lowering {
+        is_spread: node_count > 1,
+        group_count: exchange::group_count(logical),
+        node_count,
+        stages: Vec::new(),
+        edges: Vec::new(),
+        parameters: Vec::new(),
+        around: Vec::new(),
+        reads_in_order: false,
+    };
     let mut flow = lowering.node(logical)?;
     flow.named_as(&logical.schema);
     if !matches!(logical.node, Node::Write { .. }) {
-        let collect = lowering.state(StateSpec::Collect);
-        lowering.close(flow.open, collect, Role::Fill)?;
+        for fragment in flow.fragments {
+            let collect = lowering.state(fragment.stage, StateSpec::Collect)?;
+            lowering.close(fragment, collect, Role::Fill)?;
+        }
     }
-    let pipelines = lowering.pipelines.into_iter().collect::<Option<Vec<_>>>();
-    let pipelines = pipelines.ok_or_else(|| bug("plan", "a pipeline was left open"))?;
-    let stages = stage::cut(pipelines, lowering.states);
-    Ok(PhysicalPlan { stages, parameters: lowering.parameters, output: flow.schema })
+    let stages = lowering.stages.into_iter().map(Draft::finish).collect::<Result<_>>()?;
+    Ok(PhysicalPlan { stages, edges: lowering.edges, parameters: lowering.parameters, output: flow.schema })
 }
 
 /// The rows of a node: open pipelines that together carry them.
 struct Flow {
-    open: Vec<Open>,
+    /// One a stage; a flow that is not spread has one.
+    fragments: Vec<Fragment>,
     schema: SchemaRef,
+    spread: Spread,
+}
+
+/// The pipelines of a flow that stand in one stage.
+struct Fragment {
+    stage: StageNumber,
+    open: Vec<Open>,
+}
+
+/// Over which tasks a flow's rows are spread.
+#[derive(Clone, Debug, PartialEq)]
+enum Spread {
+    /// One task has all of them.
+    Not,
+    /// Nothing is known.
+    Anyhow,
+    /// Rows for which these expressions, over the flow's columns, are equal are in one task: they came over an edge by these keys.
+    By(Vec<Expression>),
 }
 
 /// A pipeline without an end yet.
@@ -59,14 +102,39 @@ struct Open {
     waits_for: Vec<PipelineId>,
 }
 
-#[derive(Default)]
-struct Lowering {
+/// A stage's place in the plan.
+type StageNumber = usize;
+
+/// A stage on its way.
+struct Draft {
     /// By number; `None` while it is open.
     pipelines: Vec<Option<Pipeline>>,
     states: Vec<StateSpec>,
+    distribution: Distribution,
+    needs: BTreeSet<usize>,
+}
+
+struct Lowering {
+    /// There are several nodes.
+    is_spread: bool,
+    /// Groups of every edge that has groups: equal, so that what one edge has brought together stays together.
+    group_count: usize,
+    node_count: usize,
+    stages: Vec<Draft>,
+    edges: Vec<Edge>,
     parameters: Vec<DataType>,
-    /// The pipelines that every pipeline opened from now on waits for: those of the parameters around it.
-    before: Vec<PipelineId>,
+    /// The parameters around what is lowered: every pipeline opened from now on comes after them.
+    around: Vec<Parameter>,
+    /// A limit goes by the order of what is read: one task reads it.
+    reads_in_order: bool,
+}
+
+/// A parameter, and what gives it.
+#[derive(Clone)]
+struct Parameter {
+    number: usize,
+    stage: StageNumber,
+    pipelines: Vec<PipelineId>,
 }
 
 impl Lowering {
@@ -88,58 +156,119 @@ impl Lowering {
         }
     }
 
-    /// A new pipeline that starts with `source`, after the pipelines in `waits_for`.
-    fn open(&mut self, source: SourceSpec, mut waits_for: Vec<PipelineId>) -> Open {
-        let id = PipelineId(self.pipelines.len());
-        self.pipelines.push(None);
-        waits_for.extend(&self.before);
-        Open { id, source, transforms: Vec::new(), waits_for }
+    /// A node whose rows are put in order afterwards, or need none.
+    fn in_any_order(&mut self, logical: &Logical) -> Result<Flow> {
+        let outer = std::mem::replace(&mut self.reads_in_order, false);
+        let flow = self.node(logical);
+        self.reads_in_order = outer;
+        flow
     }
 
-    fn state(&mut self, spec: StateSpec) -> StateId {
-        self.states.push(spec);
-        StateId(self.states.len() - 1)
+    /// A stage for new pipelines: on one node always the same.
+    fn stage(&mut self, distribution: Distribution) -> StageNumber {
+        if self.is_spread || self.stages.is_empty() {
+            let distribution = if self.is_spread { distribution } else { Distribution::Single };
+            let draft = Draft { pipelines: Vec::new(), states: Vec::new(), distribution, needs: BTreeSet::new() };
+            self.stages.push(draft);
+        }
+        self.stages.len() - 1
+    }
+
+    fn draft(&mut self, stage: StageNumber) -> Result<&mut Draft> {
+        self.stages.get_mut(stage).ok_or_else(|| bug("plan", "a stage without a place"))
+    }
+
+    /// A new pipeline in `stage` that starts with `source`, after the pipelines in `waits_for`.
+    fn open(&mut self, stage: StageNumber, source: SourceSpec, mut waits_for: Vec<PipelineId>) -> Result<Open> {
+        let around = self.around.clone();
+        let draft = self.draft(stage)?;
+        for parameter in around {
+            if parameter.stage == stage {
+                waits_for.extend(parameter.pipelines);
+            } else {
+                draft.needs.insert(parameter.number);
+            }
+        }
+        let id = PipelineId(draft.pipelines.len());
+        draft.pipelines.push(None);
+        Ok(Open { id, source, transforms: Vec::new(), waits_for })
+    }
+
+    /// The flow of one new pipeline that starts with `source`.
+    fn flow(&mut self, distribution: Distribution, source: SourceSpec, schema: SchemaRef) -> Result<Flow> {
+        let stage = self.stage(distribution);
+        let open = vec![self.open(stage, source, Vec::new())?];
+        let is_spread = self.is_spread && distribution != Distribution::Single;
+        let spread = if is_spread { Spread::Anyhow } else { Spread::Not };
+        Ok(Flow { fragments: vec![Fragment { stage, open }], schema, spread })
+    }
+
+    fn state(&mut self, stage: StageNumber, spec: StateSpec) -> Result<StateId> {
+        let states = &mut self.draft(stage)?.states;
+        states.push(spec);
+        Ok(StateId(states.len() - 1))
     }
 
     /// Ends the pipelines in the state; their numbers.
-    fn close(&mut self, open: Vec<Open>, state: StateId, role: Role) -> Result<Vec<PipelineId>> {
-        let mut closed = Vec::with_capacity(open.len());
-        for Open { id, source, transforms, mut waits_for } in open {
+    fn close(&mut self, fragment: Fragment, state: StateId, role: Role) -> Result<Vec<PipelineId>> {
+        let draft = self.draft(fragment.stage)?;
+        let mut closed = Vec::with_capacity(fragment.open.len());
+        for Open { id, source, transforms, mut waits_for } in fragment.open {
             waits_for.sort_unstable();
             waits_for.dedup();
-            let slot = self.pipelines.get_mut(id.0).ok_or_else(|| bug("plan", "a pipeline without a place"))?;
+            let slot = draft.pipelines.get_mut(id.0).ok_or_else(|| bug("plan", "a pipeline without a place"))?;
             *slot = Some(Pipeline { source, transforms, sink: (state, role), waits_for });
             closed.push(id);
         }
         Ok(closed)
     }
 
-    /// A breaker: the flow ends in a new state, and a new one starts from it.
-    fn break_at(&mut self, flow: Flow, spec: StateSpec, schema: SchemaRef) -> Result<Flow> {
-        let state = self.state(spec);
-        let closed = self.close(flow.open, state, Role::Fill)?;
-        let open = vec![self.open(SourceSpec::State(state), closed)];
-        Ok(Flow { open, schema })
+    /// A breaker: each fragment ends in a new state, and a new pipeline starts from it.
+    fn break_at(&mut self, flow: Flow, spec: &StateSpec, schema: SchemaRef, spread: Spread) -> Result<Flow> {
+        let mut fragments = Vec::with_capacity(flow.fragments.len());
+        for fragment in flow.fragments {
+            let stage = fragment.stage;
+            let state = self.state(stage, spec.clone())?;
+            let closed = self.close(fragment, state, Role::Fill)?;
+            let open = vec![self.open(stage, SourceSpec::State(state), closed)?];
+            fragments.push(Fragment { stage, open });
+        }
+        Ok(Flow { fragments, schema, spread })
+    }
+}
+
+impl Draft {
+    fn finish(self) -> Result<Stage> {
+        let pipelines = self.pipelines.into_iter().collect::<Option<Vec<_>>>();
+        Ok(Stage {
+            pipelines: pipelines.ok_or_else(|| bug("plan", "a pipeline was left open"))?,
+            states: self.states,
+            distribution: self.distribution,
+            needs: self.needs.into_iter().collect(),
+        })
     }
 }
 
 impl Flow {
     /// Appends a transform to every pipeline.
     fn transform(&mut self, transform: &TransformSpec) {
-        for open in &mut self.open {
+        for open in self.fragments.iter_mut().flat_map(|fragment| &mut fragment.open) {
             open.transforms.push(transform.clone());
         }
+    }
+
+    /// Appends a projection.
+    fn project(&mut self, expressions: Vec<Expression>, output: &SchemaRef) {
+        self.spread = std::mem::replace(&mut self.spread, Spread::Anyhow).projected(&expressions);
+        let (input, output) = (SchemaRef::clone(&self.schema), SchemaRef::clone(output));
+        self.transform(&TransformSpec::Project { expressions, input, output: SchemaRef::clone(&output) });
+        self.schema = output;
     }
 
     /// Gives the columns the names of `schema`, which has as many, where they have others.
     fn named_as(&mut self, schema: &SchemaRef) {
         if self.schema != *schema {
-            self.transform(&TransformSpec::Project {
-                expressions: (0..schema.fields().len()).map(Expression::Column).collect(),
-                input: SchemaRef::clone(&self.schema),
-                output: SchemaRef::clone(schema),
-            });
-            self.schema = SchemaRef::clone(schema);
+            self.project((0..schema.fields().len()).map(Expression::Column).collect(), schema);
         }
     }
 
@@ -148,6 +277,17 @@ impl Flow {
         if !conjuncts.is_empty() {
             let input = SchemaRef::clone(&self.schema);
             self.transform(&TransformSpec::Filter { conjuncts, input });
+        }
+    }
+}
+
+impl Spread {
+    /// What is known of the rows when `expressions` have become the columns.
+    fn projected(self, expressions: &[Expression]) -> Spread {
+        let place = |key: &Expression| expressions.iter().position(|e| e == key).map(Expression::Column);
+        match self {
+            Spread::By(keys) => keys.iter().map(place).collect::<Option<_>>().map_or(Spread::Anyhow, Spread::By),
+            other => other,
         }
     }
 }

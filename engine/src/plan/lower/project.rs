@@ -1,16 +1,11 @@
 //! Project: a transform; over a join, only a choice of the columns that the join gives.
 
-use std::sync::Arc;
-
 use super::{Flow, Lowering, join};
 use crate::{
     batch::datatypes::SchemaRef,
     error::Result,
     expression::Expression,
-    plan::{
-        logical::{Logical, Node},
-        physical::TransformSpec,
-    },
+    plan::logical::{Logical, Node},
 };
 
 pub(super) fn lower(
@@ -24,11 +19,6 @@ pub(super) fn lower(
         return join::lower(lowering, inner, schema, Some(columns));
     }
     let mut flow = lowering.node(input)?;
-    flow.transform(&TransformSpec::Project {
-        expressions: expressions.to_vec(),
-        input: Arc::clone(&flow.schema),
-        output: Arc::clone(schema),
-    });
-    flow.schema = Arc::clone(schema);
+    flow.project(expressions.to_vec(), schema);
     Ok(flow)
 }

@@ -6,7 +6,7 @@ use super::{Flow, Lowering};
 use crate::{
     batch::datatypes::SchemaRef,
     error::Result,
-    plan::{logical::Scan, physical::SourceSpec},
+    plan::{logical::Scan, physical::SourceSpec, stage::Distribution},
     scan::ScanSpec,
 };
 
@@ -17,8 +17,9 @@ pub(super) fn lower(lowering: &mut Lowering, scan: &Scan, schema: &SchemaRef) ->
         filters: scan.filters.clone(),
         tells_ends: false,
     };
-    let open = vec![lowering.open(SourceSpec::Scan(spec), Vec::new())];
-    let mut flow = Flow { open, schema: Arc::clone(schema) };
+    let is_one_split = lowering.reads_in_order || spec.splits()?.len() <= 1;
+    let distribution = if is_one_split { Distribution::Single } else { Distribution::Splits };
+    let mut flow = lowering.flow(distribution, SourceSpec::Scan(spec), Arc::clone(schema))?;
     flow.filter(scan.filters.clone());
     Ok(flow)
 }

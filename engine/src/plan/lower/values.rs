@@ -6,10 +6,10 @@ use super::{Flow, Lowering};
 use crate::{
     batch::{Batch, datatypes::SchemaRef},
     error::Result,
-    plan::physical::SourceSpec,
+    plan::{physical::SourceSpec, stage::Distribution},
 };
 
 pub(super) fn lower(lowering: &mut Lowering, batches: &[Batch], schema: &SchemaRef) -> Result<Flow> {
-    let open = vec![lowering.open(SourceSpec::Values(Arc::clone(schema), batches.to_vec()), Vec::new())];
-    Ok(Flow { open, schema: Arc::clone(schema) })
+    let source = SourceSpec::Values(Arc::clone(schema), batches.to_vec());
+    lowering.flow(Distribution::Single, source, Arc::clone(schema))
 }

@@ -15,7 +15,10 @@ use crate::{
 
 pub(super) fn lower(lowering: &mut Lowering, input: &Logical, target: &Target, schema: &SchemaRef) -> Result<Flow> {
     let flow = lowering.node(input)?;
-    let state = lowering.state(StateSpec::Write { target: target.clone(), schema: Arc::clone(&flow.schema) });
-    lowering.close(flow.open, state, Role::Fill)?;
-    Ok(Flow { open: Vec::new(), schema: Arc::clone(schema) })
+    for fragment in flow.fragments {
+        let spec = StateSpec::Write { target: target.clone(), schema: Arc::clone(&flow.schema) };
+        let state = lowering.state(fragment.stage, spec)?;
+        lowering.close(fragment, state, Role::Fill)?;
+    }
+    Ok(Flow { fragments: Vec::new(), schema: Arc::clone(schema), spread: flow.spread })
 }

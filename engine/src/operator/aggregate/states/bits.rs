@@ -83,8 +83,17 @@ impl<T: Bits> State for BitState<T> {
     }
 
     fn finish(&self, groups: Range<usize>, counts: &[u64], call: &Call) -> Result<ArrayRef> {
+        self.partial(groups, counts, &call.argument)
+    }
+
+    fn partial(&self, groups: Range<usize>, counts: &[u64], argument: &DataType) -> Result<ArrayRef> {
         let values = Buffer::from_vec(self.values[groups].to_vec());
-        Ok(column_of_natives(&call.argument, counts.len(), values, nulls_of(counts, 1))?)
+        Ok(column_of_natives(argument, counts.len(), values, nulls_of(counts, 1))?)
+    }
+
+    fn absorb(&mut self, rows: &Rows<'_>, partials: &ArrayRef) -> Result<()> {
+        self.update(rows, partials);
+        Ok(())
     }
 
     fn bytes_per_group(&self) -> u64 {

@@ -135,8 +135,17 @@ impl<T: Ordered, const GREATEST: bool> State for Extreme<T, GREATEST> {
     }
 
     fn finish(&self, groups: Range<usize>, counts: &[u64], call: &Call) -> Result<ArrayRef> {
+        self.partial(groups, counts, &call.argument)
+    }
+
+    fn partial(&self, groups: Range<usize>, counts: &[u64], argument: &DataType) -> Result<ArrayRef> {
         let values: Vec<T> = self.keys[groups].iter().map(|key| T::of_key(*key)).collect();
-        Ok(column_of_natives(&call.argument, counts.len(), Buffer::from_vec(values), nulls_of(counts, 1))?)
+        Ok(column_of_natives(argument, counts.len(), Buffer::from_vec(values), nulls_of(counts, 1))?)
+    }
+
+    fn absorb(&mut self, rows: &Rows<'_>, partials: &ArrayRef) -> Result<()> {
+        self.update(rows, partials);
+        Ok(())
     }
 
     fn bytes_per_group(&self) -> u64 {
@@ -177,9 +186,18 @@ impl<const GREATEST: bool> State for BooleanExtreme<GREATEST> {
         Ok(())
     }
 
-    fn finish(&self, groups: Range<usize>, counts: &[u64], _call: &Call) -> Result<ArrayRef> {
+    fn finish(&self, groups: Range<usize>, counts: &[u64], call: &Call) -> Result<ArrayRef> {
+        self.partial(groups, counts, &call.argument)
+    }
+
+    fn partial(&self, groups: Range<usize>, counts: &[u64], _argument: &DataType) -> Result<ArrayRef> {
         let values = self.values[groups].iter().copied().collect();
         Ok(Arc::new(BooleanArray::new(values, nulls_of(counts, 1))))
+    }
+
+    fn absorb(&mut self, rows: &Rows<'_>, partials: &ArrayRef) -> Result<()> {
+        self.update(rows, partials);
+        Ok(())
     }
 
     fn bytes_per_group(&self) -> u64 {
@@ -247,10 +265,19 @@ impl<const GREATEST: bool> State for BytesExtreme<GREATEST> {
         Ok(())
     }
 
-    fn finish(&self, groups: Range<usize>, _counts: &[u64], call: &Call) -> Result<ArrayRef> {
+    fn finish(&self, groups: Range<usize>, counts: &[u64], call: &Call) -> Result<ArrayRef> {
+        self.partial(groups, counts, &call.argument)
+    }
+
+    fn partial(&self, groups: Range<usize>, _counts: &[u64], argument: &DataType) -> Result<ArrayRef> {
         let mut store = ByteStore::default();
         self.values[groups].iter().for_each(|value| store.push_bytes(value.as_deref()));
-        Ok(store.into_column(&call.argument)?)
+        Ok(store.into_column(argument)?)
+    }
+
+    fn absorb(&mut self, rows: &Rows<'_>, partials: &ArrayRef) -> Result<()> {
+        self.update(rows, partials);
+        Ok(())
     }
 
     fn bytes_per_group(&self) -> u64 {

@@ -9,10 +9,10 @@ use std::{marker::PhantomData, ops::Range, sync::Arc};
 use super::{Native, Rows, State, nulls_of, same};
 use crate::{
     batch::{
-        array::{ArrayRef, Float64Array},
+        array::{ArrayRef, AsArray, BinaryArray, Float64Array},
         datatypes::{ArrowNativeType, DataType},
     },
-    error::Result,
+    error::{Result, bug},
     expression::AggregateFunction,
     operator::aggregate::{
         exact_sum::{ExactSquares, ExactSums, variance},
@@ -65,6 +65,14 @@ impl<T: ArrowNativeType + Into<f64>> State for FloatSum<T> {
         let divisor = |count: u64| if is_average { count.max(1) } else { 1 };
         let results = groups.zip(counts).map(|(group, count)| self.sums.quotient(group, divisor(*count)));
         Ok(Arc::new(Float64Array::new(results.collect::<Vec<_>>().into(), nulls_of(counts, 1))))
+    }
+
+    fn partial(&self, groups: Range<usize>, counts: &[u64], _argument: &DataType) -> Result<ArrayRef> {
+        Ok(column_of_parts(groups, counts, |group, out| self.sums.write(group, out)))
+    }
+
+    fn absorb(&mut self, rows: &Rows<'_>, partials: &ArrayRef) -> Result<()> {
+        each_part(rows, partials, |group, part| self.sums.read(group, part).filter(|rest| rest.is_empty()).is_some())
     }
 
     fn bytes_per_group(&self) -> u64 {
@@ -121,6 +129,20 @@ impl<T: ArrowNativeType + Into<f64>> State for Moments<T> {
         Ok(Arc::new(Float64Array::new(results.collect::<Vec<_>>().into(), nulls_of(counts, count_min))))
     }
 
+    fn partial(&self, groups: Range<usize>, counts: &[u64], _argument: &DataType) -> Result<ArrayRef> {
+        Ok(column_of_parts(groups, counts, |group, out| {
+            self.sums.write(group, out);
+            self.squares.write(group, out);
+        }))
+    }
+
+    fn absorb(&mut self, rows: &Rows<'_>, partials: &ArrayRef) -> Result<()> {
+        each_part(rows, partials, |group, part| {
+            let rest = self.sums.read(group, part);
+            rest.and_then(|rest| self.squares.read(group, rest)).filter(|rest| rest.is_empty()).is_some()
+        })
+    }
+
     fn bytes_per_group(&self) -> u64 {
         ExactSums::BYTES_PER_GROUP + ExactSquares::BYTES_PER_GROUP
     }
@@ -128,4 +150,23 @@ impl<T: ArrowNativeType + Into<f64>> State for Moments<T> {
     fn far_bytes(&self) -> u64 {
         self.sums.far_bytes() + self.squares.far_bytes()
     }
+}
+
+/// The bytes that `write` gives for each of the groups; NULL where nothing was seen.
+fn column_of_parts(groups: Range<usize>, counts: &[u64], write: impl Fn(usize, &mut Vec<u8>)) -> ArrayRef {
+    let mut bytes = Vec::new();
+    let parts = groups.zip(counts).map(|(group, count)| {
+        bytes.clear();
+        write(group, &mut bytes);
+        (*count > 0).then(|| bytes.clone())
+    });
+    Arc::new(parts.collect::<BinaryArray>())
+}
+
+/// Gives each group and what another state wrote of it to `read`, which says whether it could be read.
+fn each_part(rows: &Rows<'_>, partials: &ArrayRef, mut read: impl FnMut(usize, &[u8]) -> bool) -> Result<()> {
+    let partials = partials.as_binary::<i32>();
+    let mut is_whole = true;
+    rows.each_row(|group, row| is_whole &= read(group, partials.value(row)));
+    if is_whole { Ok(()) } else { Err(bug("aggregate", "a part of an exact sum cannot be read")) }
 }

@@ -51,6 +51,11 @@ pub(super) trait State: Any + Send + Sync {
     fn merge(&mut self, other: &dyn State, from: &[u32], into: &[u32]) -> Result<()>;
     /// The results of these groups, which have seen `counts` values, as `call` wants them; NULL where that is too few.
     fn finish(&self, groups: Range<usize>, counts: &[u64], call: &Call) -> Result<ArrayRef>;
+    /// What is known of these groups, which have seen `counts` values of type `argument`: a column of [`partial_type`], NULL where nothing
+    /// was seen.
+    fn partial(&self, groups: Range<usize>, counts: &[u64], argument: &DataType) -> Result<ArrayRef>;
+    /// Takes in what `partial` gave elsewhere.
+    fn absorb(&mut self, rows: &Rows<'_>, partials: &ArrayRef) -> Result<()>;
     /// Bytes of one group.
     fn bytes_per_group(&self) -> u64;
     /// Bytes held beside those.
@@ -97,6 +102,15 @@ pub(super) fn new_state(kind: StateKind, data_type: &DataType) -> Option<Box<dyn
         StateKind::Least => extreme::new::<false>(data_type),
         StateKind::Greatest => extreme::new::<true>(data_type),
         StateKind::BitAnd | StateKind::BitOr | StateKind::BitXor => bits::new(kind, data_type),
+    }
+}
+
+/// The type of the column in which a state tells what it knows of its groups.
+pub(super) fn partial_type(kind: StateKind, data_type: &DataType) -> DataType {
+    match kind {
+        StateKind::Sum => sums::partial_type(data_type).unwrap_or(DataType::Binary),
+        StateKind::Moments => DataType::Binary,
+        _ => data_type.clone(),
     }
 }
 

@@ -57,6 +57,22 @@ pub(super) trait Low: Copy + Default + Send + Sync + 'static {
     fn whole(self, turns: i64) -> Option<i128>;
     /// `self + turns · 2^width`, if 256 bits hold it.
     fn wide(self, turns: i64) -> Option<i256>;
+    /// A number that holds a sum with its turns.
+    type Packed: ArrowNativeType;
+    /// `self + turns · 2^width`; only the widest sum can be too large for it.
+    fn packed(self, turns: i64) -> Option<Self::Packed>;
+    /// The sum and the turns that `packed` was made of.
+    fn of_packed(packed: Self::Packed) -> (Self, i64);
+}
+
+/// The type of the column that holds the packed sums of `data_type`, if they are whole numbers.
+pub(super) fn partial_type(data_type: &DataType) -> Option<DataType> {
+    new(data_type)?;
+    // Only the widths matter: no number is read as a decimal.
+    Some(match Native::of(data_type)? {
+        Native::I128 | Native::I256 => DataType::Decimal256(76, 0),
+        _ => DataType::Decimal128(38, 0),
+    })
 }
 
 impl Low for i64 {
@@ -70,6 +86,14 @@ impl Low for i64 {
     }
     fn wide(self, turns: i64) -> Option<i256> {
         self.whole(turns).map(i256::from_i128)
+    }
+    type Packed = i128;
+    fn packed(self, turns: i64) -> Option<i128> {
+        self.whole(turns)
+    }
+    fn of_packed(packed: i128) -> (i64, i64) {
+        let low = packed as i64;
+        (low, ((packed - i128::from(low)) >> 64) as i64)
     }
 }
 
@@ -85,6 +109,13 @@ impl Low for u64 {
     fn wide(self, turns: i64) -> Option<i256> {
         self.whole(turns).map(i256::from_i128)
     }
+    type Packed = i128;
+    fn packed(self, turns: i64) -> Option<i128> {
+        self.whole(turns)
+    }
+    fn of_packed(packed: i128) -> (u64, i64) {
+        (packed as u64, (packed >> 64) as i64)
+    }
 }
 
 impl Low for i128 {
@@ -99,6 +130,15 @@ impl Low for i128 {
     fn wide(self, turns: i64) -> Option<i256> {
         i256::from_i128(self).checked_add(i256::from_parts(0, i128::from(turns)))
     }
+    type Packed = i256;
+    fn packed(self, turns: i64) -> Option<i256> {
+        self.wide(turns)
+    }
+    fn of_packed(packed: i256) -> (i128, i64) {
+        let (low, high) = packed.to_parts();
+        let low = low as i128;
+        (low, (high + i128::from(low < 0)) as i64)
+    }
 }
 
 impl Low for i256 {
@@ -112,6 +152,13 @@ impl Low for i256 {
     }
     fn wide(self, turns: i64) -> Option<i256> {
         (turns == 0).then_some(self)
+    }
+    type Packed = i256;
+    fn packed(self, turns: i64) -> Option<i256> {
+        self.wide(turns)
+    }
+    fn of_packed(packed: i256) -> (i256, i64) {
+        (packed, 0)
     }
 }
 
@@ -267,6 +314,25 @@ impl<T: Widen<L>, L: Low> State for WholeSum<T, L> {
         Ok(column_of_natives(&call.returns, counts.len(), values, nulls_of(counts, 1))?)
     }
 
+    fn partial(&self, groups: Range<usize>, counts: &[u64], argument: &DataType) -> Result<ArrayRef> {
+        let packed = |group: usize| self.sums[group].packed(self.turns(group));
+        let packed = groups.map(packed).collect::<Option<Vec<L::Packed>>>();
+        let packed = packed.ok_or_else(|| too_wide(argument))?;
+        let data_type = partial_type(argument).ok_or_else(|| bug("aggregate", "a sum of what has none"))?;
+        Ok(column_of_natives(&data_type, counts.len(), Buffer::from_vec(packed), nulls_of(counts, 1))?)
+    }
+
+    fn absorb(&mut self, rows: &Rows<'_>, partials: &ArrayRef) -> Result<()> {
+        rows.each(&natives_of::<L::Packed>(partials), |group, packed| {
+            let (sum, turns) = L::of_packed(packed);
+            self.add(group, sum);
+            if turns != 0 {
+                self.turn(group, turns);
+            }
+        });
+        Ok(())
+    }
+
     fn bytes_per_group(&self) -> u64 {
         size_of::<L>() as u64
     }
@@ -274,6 +340,11 @@ impl<T: Widen<L>, L: Low> State for WholeSum<T, L> {
     fn far_bytes(&self) -> u64 {
         self.turns.capacity() as u64 * 8
     }
+}
+
+/// A sum in 256 bits has left them.
+fn too_wide(argument: &DataType) -> AggregateError {
+    AggregateError::Overflow { call: format!("the sum of values of type {argument}"), data_type: argument.clone() }
 }
 
 /// Numbers of the width of a type, and whether all of them are values of it.
