@@ -32,6 +32,10 @@ pub enum Kind {
     Limit,
     /// Somebody asked it to stop.
     Cancelled,
+    /// Whom it needed could not be reached: a coordinator, the workers.
+    Unreachable,
+    /// Who asked may not: a certificate, a name that is not theirs.
+    Denied,
     /// A bug of ours.
     Internal,
 }

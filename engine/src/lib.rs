@@ -52,8 +52,11 @@ pub mod memory; // Governor, Reservation: memory is asked for
 pub mod schedule; // Threads, Job: pipelines on work-stealing loops
 
 // ── between the machines ───────────────────────────────────────────────────────────────────────────────────────────────
-pub mod checkpoint; // the journal's record, drawn; recovery comes with the cluster
-pub mod shuffle; // frame, digest; spool and pull come with the cluster
+pub mod shuffle; // frame, digest, spool: rows of a group as bytes, kept by their producer
+
+// ── kept, led ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+pub mod checkpoint; // the journal's record: what is synced before it is acted upon
+pub mod cluster; // coordinator, worker, driver: values; drive: where they meet the world
 
 // ── watched ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 pub mod observe; // Counters, Report
@@ -62,7 +65,7 @@ pub mod error; // Error, Kind: one error from where it happened to where it is s
 pub mod limits; // every bound, with its unit and derivation
 pub mod settings; // Settings: threads, memory, morsels
 
-pub use dataset::{Answer, Dataset, Emitter, Max, Mean, Min, Record, Session, Sum, launch};
+pub use dataset::{Answer, Dataset, Emitter, Max, Mean, Min, Record, Session, Sum, launch, run_worker};
 pub use error::{Error, Kind, Result};
 pub use expression::{col, lit};
 pub use settings::Settings;

@@ -234,7 +234,8 @@ impl Cluster {
                 };
                 let needs = &physical.stages[stage].needs;
                 let known = parameters.iter().filter(|(number, _)| needs.contains(number)).cloned().collect();
-                let work = Work { splits: part.splits.clone(), parameters: known, ends: Some(&ends) };
+                let work =
+                    Work { splits: part.splits.clone(), attempt: Some(key), parameters: known, ends: Some(&ends) };
                 let running = build_stage(physical, stage, work, &self.io, &context)?;
                 schedule::run(&self.threads, &context, running.graph)?;
                 let writer = ends.outlet.lock().unwrap().take();

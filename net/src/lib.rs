@@ -1,15 +1,40 @@
-//! Bytes between peers: for now the envelope in which every message of the control plane travels.
+//! Bytes between peers over QUIC: identity, mutual TLS, links, messages, bulk streams.
 //!
-//! In: a kind (a number) and a payload (bytes) on one side, chunks of bytes in any cut on the other. Out: the same kind
-//! and payload, or a typed error. Never: it knows no batch and no plan, opens no socket, reads no clock; QUIC comes as
-//! a skin over these values.
+//! In: messages (a kind and a payload) and answers (pieces of bytes) on one side. Out: the same on the other side, in
+//! order and whole, or a typed error within a deadline. Never: it knows no batch and no plan; a peer without a certificate
+//! of the cluster's authority gets past the handshake; `async` outside of `quic/`.
+//!
+//! ```text
+//!   Network ──► quic/ ──► endpoint.rs   one link: gates, hello, messages, deadlines     ┐
+//!   (calls,     (quinn,   stream.rs     one answer: request, head, pieces, end          ├ values: no socket,
+//!    events)     tokio)   message.rs    one message: its envelope                       ┘ no clock, no thread
+//! ```
+//!
+//! `README.md` beside the crate shows how it is used.
 
 #![forbid(unsafe_code)]
 
-mod error; // MessageError
-mod limits; // HEADER_BYTES, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX
+mod answer; // Answer: what a peer's request waits for
+mod endpoint; // one end of a link as a value
+mod error; // NetError and its parts, MessageError
+mod limits; // Limits, HEADER_BYTES, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, …
+pub mod measure; // how fast all of this is, between two processes
 mod message; // encode, Decoder, Message, MessageKind, MESSAGE_VERSION
+mod network; // Network, Options, Event, LinkId, Counters
+mod peer; // Peer, Role
+mod pull; // Pull, PullRead: an answer as it comes
+mod quic; // the skin over quinn
+pub mod simulated; // a network that is imagined, with a seed
+mod stream; // a bulk stream as a value
+mod tls; // Authority, Identity
 
-pub use error::MessageError;
-pub use limits::{HEADER_BYTES, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX};
+pub use answer::Answer;
+pub use error::{CertificateFlaw, MessageError, NetError, Refusal, Wait};
+pub use limits::{
+    HEADER_BYTES, Limits, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, PIECE_BYTES_MAX, REASON_BYTES_MAX, REFUSAL_BYTES_MAX,
+};
 pub use message::{Decoder, MESSAGE_VERSION, Message, MessageKind, encode};
+pub use network::{Counters, Event, LinkId, Network, Options, RefusedCounters};
+pub use peer::{Peer, Role};
+pub use pull::{Pull, PullRead};
+pub use tls::{Authority, Identity};

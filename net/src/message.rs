@@ -71,6 +71,14 @@ pub fn encode(kind: MessageKind, payload: &[u8], out: &mut Vec<u8>) -> Result<()
     Ok(())
 }
 
+/// The header alone of a message of `kind` with `payload`, for who sends the two without joining them.
+///
+/// # Errors
+/// As [`encode`].
+pub(crate) fn header_of(kind: MessageKind, payload: &[u8]) -> Result<[u8; HEADER_BYTES], MessageError> {
+    Ok(Header::of(kind, payload)?.to_bytes())
+}
+
 /// Makes the chunks of one stream into messages again, holding at most one message.
 ///
 /// The caller's loop, for each chunk that arrives:

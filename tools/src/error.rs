@@ -26,12 +26,16 @@ use windrow::{
 };
 use windrow_datasets::DatasetError;
 
-use crate::terminal;
+use crate::{command::ClusterError, terminal};
 
 /// Exit code: the SQL or the job failed.
 pub const FAILED: u8 = 1;
 /// Exit code: the command line is wrong.
 pub const USAGE: u8 = 2;
+/// Exit code: no cluster, or nobody of it, could be reached.
+pub const UNREACHABLE: u8 = 3;
+/// Exit code: the cluster does not let us in.
+pub const DENIED: u8 = 4;
 /// Exit code: memory, disk or another limit was reached.
 pub const LIMIT: u8 = 5;
 /// Exit code: bytes are not what they must be.
@@ -136,6 +140,8 @@ impl Failure {
             Failure::Usage(_) => USAGE,
             Failure::Told(code) => *code,
             Failure::Failed { error, .. } => match error.kind() {
+                Kind::Unreachable => UNREACHABLE,
+                Kind::Denied => DENIED,
                 Kind::Limit => LIMIT,
                 Kind::Corrupt => CORRUPT,
                 Kind::Internal => INTERNAL,
@@ -169,6 +175,12 @@ impl From<Error> for Failure {
 
 impl From<CommandError> for Failure {
     fn from(error: CommandError) -> Failure {
+        Error::from(error).into()
+    }
+}
+
+impl From<ClusterError> for Failure {
+    fn from(error: ClusterError) -> Failure {
         Error::from(error).into()
     }
 }

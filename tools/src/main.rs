@@ -1,13 +1,19 @@
-//! The command `windrow`: a SQL prompt, generators, benches and a demo over one engine.
+//! The command `windrow`: a SQL prompt, generators, benches and a demo over one engine, and the processes of a cluster.
 //!
 //! In: arguments, standard input, files. Out: data on standard output; errors and timings on standard error; an exit code that says
 //! who has to act (`error.rs`). Never: holds engine logic, or shows a panic as one.
 
 #![forbid(unsafe_code)]
 
+mod address; // "HOST:PORT" -> address
+mod columns; // rows of texts below their heads
 mod command; // one file a subcommand
 mod error; // Failure, its sentence and its exit code
+mod log; // LogFlags: what the cluster's processes write about themselves
+mod output; // texts and JSON on standard output
 mod panic; // what a panic looks like to the user
+mod process; // Process: one that is written down, and not another one
+mod progress; // Progress: a line about a job on a cluster
 mod scratch; // Scratch: a folder that is gone when the command is
 mod settings; // EngineFlags: --threads, --memory
 mod signal; // Signals: SIGINT, SIGTERM and SIGHUP cancel, then end
@@ -23,7 +29,7 @@ use crate::{command::Command, signal::Signals};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Batch jobs over columns: SQL and word counts over your files, on all cores.
+/// Batch jobs over columns: SQL and word counts over your files, on all cores or on a cluster.
 #[derive(Parser)]
 #[command(name = "windrow", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Arguments {
@@ -37,9 +43,10 @@ Examples:
   windrow sql -c \"select count(*) from 'data/*.parquet'\"
   windrow gen tpch --scale 1 --out tpch
   windrow bench tpch --input tpch
+  windrow cluster start --local 2
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 5 a limit was reached, 6 corrupt data,
-7 a bug of windrow, 130 and 143 interrupted.";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no cluster reached, 4 not let in,
+5 a limit was reached, 6 corrupt data, 7 a bug of windrow, 130 and 143 interrupted.";
 
 fn main() -> ExitCode {
     panic::be_quiet();

@@ -5,6 +5,7 @@
 //!
 //! `quiet → asked → gone`. A watcher thread takes the signals. Without a job that could be cancelled the process ends at once.
 //! With one it has [`GRACE`] to unwind by itself, which is the clean way; planning and long kernels do not look at the flag.
+//! A service has [`SERVICE_GRACE`], and one that unwinds has ended well: to be stopped is how it ends.
 
 use std::{
     collections::BTreeMap,
@@ -25,6 +26,8 @@ use crate::error::{CommandError, Failure};
 
 /// What a cancelled job has to end by itself. The user was promised a second.
 const GRACE: Duration = Duration::from_millis(900);
+/// What a service has: it tells others that it goes. Who stops a service waits longer or kills it.
+const SERVICE_GRACE: Duration = Duration::from_secs(20);
 
 /// The watcher's handle.
 #[derive(Clone)]
@@ -32,10 +35,20 @@ pub struct Signals(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    job: Option<Cancel>,
+    job: Option<Job>,
     signal: Option<i32>,
+    /// The signal was the end that a service waited for.
+    ends_well: bool,
     next_number: u64,
     on_exit: BTreeMap<u64, Box<dyn Fn() + Send>>,
+}
+
+/// What a signal cancels.
+#[derive(Clone)]
+struct Job {
+    cancel: Cancel,
+    grace: Duration,
+    is_service: bool,
 }
 
 impl Signals {
@@ -55,7 +68,13 @@ impl Signals {
 
     /// While the guard lives, a signal cancels this job.
     pub fn job(&self, cancel: Cancel) -> JobGuard<'_> {
-        self.lock().job = Some(cancel);
+        self.lock().job = Some(Job { cancel, grace: GRACE, is_service: false });
+        JobGuard(self)
+    }
+
+    /// While the guard lives, a signal stops this service; its exit code is its own then.
+    pub fn service(&self, cancel: Cancel) -> JobGuard<'_> {
+        self.lock().job = Some(Job { cancel, grace: SERVICE_GRACE, is_service: true });
         JobGuard(self)
     }
 
@@ -68,9 +87,10 @@ impl Signals {
         OnExit { signals: self.clone(), number }
     }
 
-    /// The exit code, if a signal came.
+    /// The exit code, if a signal came and was not what a service waits for.
     pub fn exit_code(&self) -> Option<ExitCode> {
-        self.lock().signal.map(|signal| ExitCode::from(code(signal)))
+        let state = self.lock();
+        state.signal.filter(|_| !state.ends_well).map(|signal| ExitCode::from(code(signal)))
     }
 
     fn handle(&self, signal: i32) {
@@ -84,10 +104,11 @@ impl Signals {
             drop(state);
             self.exit(signal);
         };
+        state.ends_well = job.is_service;
         drop(state);
-        job.cancel();
+        job.cancel.cancel();
         let signals = self.clone();
-        let deadline = Instant::now() + GRACE;
+        let deadline = Instant::now() + job.grace;
         let wait = move || {
             // The process ends under this thread when the command unwinds in time.
             while let Some(left) = deadline.checked_duration_since(Instant::now()) {

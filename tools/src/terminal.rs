@@ -7,15 +7,20 @@ use std::{
     io::{self, IsTerminal},
 };
 
+/// Of a terminal that does not know its width, as some do over serial lines.
+const WIDTH_UNKNOWN: usize = 80;
+
 /// Columns of the terminal that standard output is; none when it is something else.
 pub fn width() -> Option<usize> {
     if !io::stdout().is_terminal() {
         return None;
     }
-    // A terminal that does not know its width, as some do over serial lines.
-    const WIDTH_UNKNOWN: usize = 80;
-    let size = terminal_size::terminal_size_of(io::stdout());
-    Some(size.map_or(WIDTH_UNKNOWN, |(width, _)| usize::from(width.0)))
+    Some(terminal_size::terminal_size_of(io::stdout()).map_or(WIDTH_UNKNOWN, |(width, _)| usize::from(width.0)))
+}
+
+/// Columns of the terminal that standard error is, where there is one.
+pub fn watched_width() -> usize {
+    terminal_size::terminal_size_of(io::stderr()).map_or(WIDTH_UNKNOWN, |(width, _)| usize::from(width.0))
 }
 
 /// Whether a person reads standard error: progress and timings go there then.

@@ -2,11 +2,11 @@
 //!
 //! In: ledgers, decisions, commits. Out: what recovery reads. Never: something half written that looks whole.
 //!
-//! Today this folder holds a drawing, `journal`, because decisions already have the form in which it will carry them
-//! (`plan/decision.rs`). With the cluster come `manifest` (which edges are durable, where, at which level, with
-//! digests), `write`, `recover` and `lineage`.
+//! Today this folder holds the journal. With durable edges come `manifest` (which edges are durable, where, at which
+//! level, with digests) and `lineage`.
 
 #![deny(clippy::disallowed_types)]
 
-/// The journal's record, drawn; its code comes with the cluster.
+/// The journal's record, drawn byte by byte: written before it is acted upon, read after a crash.
 pub mod journal;
+pub use journal::{Entry, JournalError, JournalFile, JournalWriter, Position, RecordKind, Recovered, recover};

@@ -37,6 +37,7 @@ impl<T> Dataset<T> {
         let function = Arc::new(Guarded { call_site, body });
         let closure =
             Closure { number: self.session().next_closure(), call_site, function, output: Arc::clone(&output) };
+        self.session().name_closure(&closure);
         self.then(|input| Logical { node: Node::MapBatches { input: Box::new(input), closure }, schema: output })
     }
 }
@@ -79,7 +80,7 @@ impl<F: Fn(&Batch, Emit<'_>) -> Result<()> + Send + Sync> BatchFunction for Guar
     }
 }
 
-fn message_of(panic: &(dyn Any + Send)) -> String {
+pub(super) fn message_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }

@@ -26,6 +26,10 @@ pub(super) enum DatasetError {
     ExplainInFlow,
     #[error("the closure at {call_site} panicked: {message}")]
     ClosurePanicked { call_site: &'static str, message: String },
+    #[error("running a flow of Rust code on a cluster from this program")]
+    FlowOnCluster,
+    #[error("the program's entry panicked: {message}")]
+    EntryPanicked { message: String },
     #[error("the job's own code failed")]
     User { source: Box<dyn StdError + Send + Sync> },
 }
@@ -33,9 +37,10 @@ pub(super) enum DatasetError {
 impl Cause for DatasetError {
     fn kind(&self) -> Kind {
         match self {
-            DatasetError::NullValue { .. } | DatasetError::ClosurePanicked { .. } | DatasetError::User { .. } => {
-                Kind::Job
-            }
+            DatasetError::NullValue { .. }
+            | DatasetError::ClosurePanicked { .. }
+            | DatasetError::EntryPanicked { .. }
+            | DatasetError::User { .. } => Kind::Job,
             _ => Kind::Request,
         }
     }
@@ -48,6 +53,10 @@ impl Cause for DatasetError {
             DatasetError::NullValue { record, .. } => {
                 Some(format!("read it as Option<{record}>, or filter the NULLs out before"))
             }
+            DatasetError::FlowOnCluster => Some(
+                "start the program by windrow::launch with --cluster NAME: then its closures are where the rows are"
+                    .to_owned(),
+            ),
             DatasetError::ExplainInFlow => Some("use .explain() for the plan of a flow".to_owned()),
             _ => None,
         }

@@ -4,36 +4,86 @@
 //! know from the job.
 //!
 //! ```text
-//!   0 done · 1 the job failed · 2 wrong flags · 5 a limit was reached · 6 bytes are broken · 7 a bug of ours
+//!   0 done · 1 the job failed · 2 wrong flags · 3 no cluster · 4 not allowed · 5 a limit was reached · 6 bytes are broken · 7 a bug of ours
 //! ```
 
-use std::{error::Error as StdError, ffi::OsString, process::ExitCode};
+use std::{
+    error::Error as StdError,
+    ffi::OsString,
+    io::Write,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+};
 
-use super::session::Session;
+use super::{closure::message_of, error::DatasetError, named, remote, session::Session};
 use crate::{
+    cluster::drive::{
+        ClusterAddress,
+        child::{CHILD_VARIABLE, Program, ProgramSpec, sha256_of},
+    },
     error::{Cause, Error, Kind, Result},
     settings::Settings,
 };
 
 /// Runs `job` as the program: `fn main() -> ExitCode { windrow::launch(|session, arguments| …) }`.
 ///
-/// Takes `--threads N` and `--memory SIZE` (as `512MiB`, `4G`) from the program's arguments, up to a `--`; the job gets the others,
-/// without the program's name.
+/// Takes `--threads N`, `--memory SIZE` (as `512MiB`, `4G`) and `--cluster NAME` from the program's arguments, up to a `--`; the job gets the
+/// others, without the program's name. With `--cluster` the program is handed in to that cluster: workers run it, what it prints there is
+/// printed here, and this process only waits.
 pub fn launch(job: impl FnOnce(&Session, &[String]) -> Result<()>) -> ExitCode {
-    let (settings, arguments) = match read_flags(std::env::args_os().skip(1)) {
+    let flags = match read_flags(std::env::args_os().skip(1)) {
         Ok(read) => read,
         Err(error) => return tell(&error, 2),
     };
-    let ran = Session::new(settings).and_then(|session| job(&session, &arguments));
+    let ran = if let Some(socket) = std::env::var_os(CHILD_VARIABLE) {
+        run_under_worker(Path::new(&socket), |session| job(session, &flags.arguments))
+    } else if let Some(cluster) = &flags.cluster {
+        named::address(cluster).and_then(|address| submit(&address, &flags.arguments))
+    } else {
+        Session::new(flags.settings).and_then(|session| job(&session, &flags.arguments))
+    };
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => tell(&error, exit_code(error.kind())),
     }
 }
 
+/// Runs a program's entry in the process that a worker has started for it.
+fn run_under_worker(socket: &Path, job: impl FnOnce(&Session) -> Result<()>) -> Result<()> {
+    let (program, settings) = Program::connect(socket)?;
+    let session = Session::under_worker(Arc::clone(&program), settings)?;
+    let ran = catch_unwind(AssertUnwindSafe(|| job(&session)));
+    let ran = ran.unwrap_or_else(|panic| Err(DatasetError::EntryPanicked { message: message_of(&*panic) }.into()));
+    // What it has printed goes before the word that it is done.
+    let _ = std::io::stdout().flush();
+    program.ended(ran.as_ref().err());
+    Ok(())
+}
+
+/// Hands this program in to a cluster, waits for its end, and prints what it printed there.
+pub fn submit(address: &ClusterAddress, arguments: &[String]) -> Result<()> {
+    let path = std::env::current_exe().map_err(|source| FlagError::Own { source })?;
+    let folder = std::env::current_dir().map_err(|source| FlagError::Own { source })?;
+    let spec = ProgramSpec {
+        sha256: sha256_of(&path)?,
+        path: path.to_string_lossy().into_owned(),
+        arguments: arguments.to_vec(),
+        folder: folder.to_string_lossy().into_owned(),
+    };
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let label = std::iter::once(name).chain(arguments.iter().cloned()).collect::<Vec<_>>().join(" ");
+    let value = remote::submit_program(address, &spec, &label)?;
+    std::io::stdout().write_all(&value).map_err(|source| FlagError::Own { source })?;
+    Ok(())
+}
+
 fn exit_code(kind: Kind) -> u8 {
     match kind {
         Kind::Request | Kind::Job | Kind::Unsupported | Kind::Io | Kind::Cancelled => 1,
+        Kind::Unreachable => 3,
+        Kind::Denied => 4,
         Kind::Limit => 5,
         Kind::Corrupt => 6,
         Kind::Internal => 7,
@@ -53,9 +103,16 @@ fn tell(error: &Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// What the flags say.
+struct Flags {
+    settings: Settings,
+    cluster: Option<String>,
+    arguments: Vec<String>,
+}
+
 /// The settings by the flags, and the arguments that are no flags of ours.
-fn read_flags(arguments: impl IntoIterator<Item = OsString>) -> Result<(Settings, Vec<String>)> {
-    let (mut settings, mut others) = (Settings::default(), Vec::new());
+fn read_flags(arguments: impl IntoIterator<Item = OsString>) -> Result<Flags> {
+    let (mut settings, mut cluster, mut others) = (Settings::default(), None, Vec::new());
     let mut arguments = arguments
         .into_iter()
         .map(|argument| argument.into_string().map_err(|argument| Error::from(FlagError::NotUtf8 { argument })));
@@ -69,7 +126,7 @@ fn read_flags(arguments: impl IntoIterator<Item = OsString>) -> Result<(Settings
             Some((flag, value)) => (flag, Some(value.to_owned())),
             None => (argument.as_str(), None),
         };
-        if !matches!(flag, "--threads" | "--memory") {
+        if !matches!(flag, "--threads" | "--memory" | "--cluster") {
             others.push(argument);
             continue;
         }
@@ -77,13 +134,13 @@ fn read_flags(arguments: impl IntoIterator<Item = OsString>) -> Result<(Settings
             Some(value) => value,
             None => arguments.next().ok_or_else(|| FlagError::NoValue { flag: flag.to_owned() })??,
         };
-        if flag == "--threads" {
-            settings.threads = value.parse().map_err(|_| FlagError::Threads { value })?;
-        } else {
-            settings.memory_bytes = bytes_of(&value).ok_or(FlagError::Memory { value })?;
+        match flag {
+            "--threads" => settings.threads = value.parse().map_err(|_| FlagError::Threads { value })?,
+            "--cluster" => cluster = Some(value),
+            _ => settings.memory_bytes = bytes_of(&value).ok_or(FlagError::Memory { value })?,
         }
     }
-    Ok((settings.checked()?, others))
+    Ok(Flags { settings: settings.checked()?, cluster, arguments: others })
 }
 
 /// `512MiB`, `512M` (powers of 1024), `512MB` (powers of 1000), `536870912`.
@@ -111,6 +168,8 @@ fn bytes_of(text: &str) -> Option<u64> {
 
 #[derive(Debug, thiserror::Error)]
 enum FlagError {
+    #[error("finding out what this program is")]
+    Own { source: std::io::Error },
     #[error("reading the argument {argument:?}: it is not valid UTF-8")]
     NotUtf8 { argument: OsString },
     #[error("reading the flag {flag}: its value is missing")]
@@ -126,7 +185,7 @@ impl Cause for FlagError {
         Kind::Request
     }
     fn hint(&self) -> Option<String> {
-        Some("the flags are --threads N and --memory SIZE, as 512MiB or 4GiB".to_owned())
+        Some("the flags are --threads N, --memory SIZE as 512MiB or 4GiB, and --cluster NAME".to_owned())
     }
 }
 
@@ -136,7 +195,8 @@ mod tests {
     use super::*;
 
     fn read(arguments: &[&str]) -> Result<(Settings, Vec<String>)> {
-        read_flags(arguments.iter().map(OsString::from))
+        let Flags { settings, arguments, .. } = read_flags(arguments.iter().map(OsString::from))?;
+        Ok((settings, arguments))
     }
 
     #[test]

@@ -11,10 +11,12 @@ mod flow; // Dataset: a flow that has not run
 mod launch; // launch: a program's main
 mod map; // map, map_view, flat_map, filter over typed rows; Emitter
 mod monoid; // Monoid: Sum, Mean, Min, Max, Count and tuples of them
+mod named; // clusters of this machine by name, for launch
 mod parameters; // numbers of subquery values, kept apart when plans are put together
 #[doc(hidden)]
 pub mod record; // Record: Rust types as columns
 mod reduce; // reduce_by_key, count_by_value, distinct
+mod remote; // statements that run on a cluster: the client's side, and the driver's in a worker
 mod session; // Session: threads, memory, tables
 mod sort; // sort_by, limit; asc, desc
 mod source; // read_text, read_parquet, read_csv, from_vec, sql
@@ -23,9 +25,10 @@ mod statement; // Dataset::sql: a statement over a flow
 pub use answer::Answer;
 pub use error::failure;
 pub use flow::Dataset;
-pub use launch::launch;
+pub use launch::{launch, submit};
 pub use map::{Emitter, RowFunction};
 pub use monoid::{Count, Max, Mean, Min, Monoid, Sum, Summable};
 pub use record::Record;
+pub use remote::{Statements, run_worker};
 pub use session::Session;
 pub use sort::{SortBy, asc, desc};

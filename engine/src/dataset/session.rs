@@ -10,16 +10,32 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use super::answer::Answer;
+use super::{answer::Answer, error::DatasetError, remote::Remote};
 use crate::{
+    batch::datatypes::SchemaRef,
+    cluster::{
+        drive::{
+            ClusterAddress,
+            child::{ActionResult, Program, Want, batches_of},
+        },
+        protocol::JobUpdate,
+    },
     error::{Result, bug},
     memory::Governor,
-    observe::Counters,
+    observe::{Counters, Report},
     operator::{Cancel, JobContext},
-    plan::{explain::explain, logical::Logical, lower::lower, rewrite::rewrite},
+    plan::{
+        closures::{Closure, Closures},
+        encode,
+        explain::explain,
+        logical::{Logical, Node},
+        lower::lower,
+        rewrite::rewrite,
+    },
     scan::Table,
     schedule::{self, Threads},
     settings::Settings,
+    shuffle::Digest,
     sink::Written,
     sql::{Catalog, Planned, plan},
     store::Io,
@@ -38,6 +54,18 @@ struct Inner {
     catalog: Mutex<Catalog>,
     cancel: Cancel,
     closures: AtomicU32,
+    /// Where it runs, when not here.
+    away: Option<Away>,
+    /// The closures that the program has named so far.
+    named: Mutex<Closures>,
+}
+
+/// Where a session's work is done, when not by its own threads.
+enum Away {
+    /// Statements are handed in to a cluster.
+    Cluster(Remote),
+    /// The program runs under a worker: its actions are the cluster's.
+    Program(Arc<Program>),
 }
 
 /// What a job's run gives.
@@ -49,6 +77,21 @@ pub(super) enum Ran {
 impl Session {
     /// Starts the session's threads.
     pub fn new(settings: Settings) -> Result<Session> {
+        Session::start(settings, None)
+    }
+
+    /// A session whose statements run on a cluster, on the files that its workers see. Its own threads only put answers together.
+    pub fn connect(cluster: &ClusterAddress, settings: Settings) -> Result<Session> {
+        let remote = Remote::new(cluster)?;
+        Session::start(settings, Some(Away::Cluster(remote)))
+    }
+
+    /// The session of a program that runs under a worker of a cluster.
+    pub(super) fn under_worker(program: Arc<Program>, settings: Settings) -> Result<Session> {
+        Session::start(settings, Some(Away::Program(program)))
+    }
+
+    fn start(settings: Settings, away: Option<Away>) -> Result<Session> {
         let settings = settings.checked()?;
         Ok(Session(Arc::new(Inner {
             threads: Threads::start(settings.threads)?,
@@ -57,12 +100,17 @@ impl Session {
             catalog: Mutex::default(),
             cancel: Cancel::default(),
             closures: AtomicU32::new(0),
+            away,
+            named: Mutex::default(),
             settings: Arc::new(settings),
         })))
     }
 
     /// Gives the name `name` to the file, the folder or the pattern `path`. A name that is known gets the new meaning.
     pub fn register(&self, name: &str, path: &str) -> Result<()> {
+        if let Some(Away::Cluster(remote)) = &self.0.away {
+            return remote.register(name, path);
+        }
         let table = Table::open(path)?;
         self.register_table(name, table);
         Ok(())
@@ -76,6 +124,9 @@ impl Session {
     /// Runs one SQL statement and collects its answer.
     pub fn query(&self, text: &str) -> Result<Answer> {
         let started = Instant::now();
+        if let Some(Away::Cluster(remote)) = &self.0.away {
+            return remote.query(text, &self.0.cancel, started);
+        }
         match self.plan_sql(text)? {
             Planned::Query(logical) => self.collect(logical, started),
             Planned::Explain(logical) => Answer::of_lines("plan", &self.explain(logical)?, started),
@@ -111,6 +162,11 @@ impl Session {
     /// Runs a plan.
     pub(super) fn run(&self, logical: Logical, started: Instant) -> Result<Ran> {
         let inner = &*self.0;
+        match &inner.away {
+            Some(Away::Cluster(_)) => return Err(DatasetError::FlowOnCluster.into()),
+            Some(Away::Program(program)) => return self.run_under_worker(program, logical, started),
+            None => {}
+        }
         let counters = Arc::new(Counters::default());
         let context = JobContext {
             settings: Arc::clone(&inner.settings),
@@ -129,9 +185,49 @@ impl Session {
         Ok(Ran::Collected(Answer { schema: physical.output, batches, report: counters.report(), seconds }))
     }
 
+    /// Runs a plan as an action of the program under its worker.
+    fn run_under_worker(&self, program: &Arc<Program>, logical: Logical, started: Instant) -> Result<Ran> {
+        let closures = self.0.named.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let target = match &logical.node {
+            Node::Write { target, .. } => Some(target.clone().absolute()?),
+            _ => None,
+        };
+        let schema = SchemaRef::clone(&logical.schema);
+        let want = target.as_ref().map_or(Want::Rows(&schema), Want::Files);
+        let plan = |nodes: usize| lower(&rewrite(logical.clone())?, nodes);
+        match program.act(&want, closures, &plan)? {
+            ActionResult::Failed(error) => Err(error.into()),
+            ActionResult::Written { path, files, rows, bytes, digest: (digest_rows, sum, xor) } => {
+                let digest = Digest { rows: digest_rows, sum, xor };
+                Ok(Ran::Written(Written { path: path.into(), files: files as usize, rows, bytes, digest }))
+            }
+            ActionResult::Rows { schema, frames } => {
+                let schema = encode::schema_from_bytes(&schema)?;
+                let batches = batches_of(&schema, &frames)?;
+                let rows_out = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+                let report = Report { rows_out, ..Report::default() };
+                Ok(Ran::Collected(Answer { schema, batches, report, seconds: started.elapsed().as_secs_f64() }))
+            }
+        }
+    }
+
     /// How a plan would run, as text.
     pub(super) fn explain(&self, logical: Logical) -> Result<String> {
         Ok(explain(&lower(&rewrite(logical)?, 1)?))
+    }
+
+    /// Tells `seen` how each statement goes on the cluster, whenever that changes.
+    pub fn watch(&self, seen: impl Fn(&JobUpdate) + Send + Sync + 'static) {
+        if let Some(Away::Cluster(remote)) = &self.0.away {
+            remote.watch(Box::new(seen));
+        }
+    }
+
+    /// What a task of a statement on the cluster should read, in bytes.
+    pub fn set_task_bytes(&self, bytes: u64) {
+        if let Some(Away::Cluster(remote)) = &self.0.away {
+            remote.set_task_bytes(bytes);
+        }
     }
 
     /// Stops what runs, at the next morsel; what is asked of this session later fails too.
@@ -152,5 +248,12 @@ impl Session {
     /// The number of the next closure that the program names.
     pub(super) fn next_closure(&self) -> u32 {
         self.0.closures.fetch_add(1, Relaxed)
+    }
+
+    /// Keeps a closure that the program has named: under a worker, plans refer to it by its number.
+    pub(super) fn name_closure(&self, closure: &Closure) {
+        if self.0.away.is_some() {
+            self.0.named.lock().unwrap_or_else(PoisonError::into_inner).insert(closure.clone());
+        }
     }
 }

@@ -8,8 +8,9 @@
 
 #![deny(clippy::disallowed_types)]
 
-pub mod closures; // Closure, ClosureTable: the user's code in a plan, by number
+pub mod closures; // Closure, Closures: the user's code in a plan, by number
 pub mod decision; // DecisionRecord: choices made while running, drawn byte by byte
+pub mod encode; // encode, decode: the physical plan as bytes
 pub mod explain; // explain: the plan drawn
 pub mod logical; // Logical: what
 pub mod lower; // lower: logical -> physical, one file per operator

@@ -6,6 +6,10 @@
 use std::collections::BTreeSet;
 
 use super::physical::{EdgeId, Pipeline, SourceSpec, StateSpec};
+use crate::{
+    error::{Result, bug},
+    scan::ScanSpec,
+};
 
 /// What a task runs: pipelines over their own states.
 #[derive(Clone, Debug)]
@@ -46,4 +50,41 @@ impl Stage {
         let edge = |state: &StateSpec| if let StateSpec::Exchange(edge) = state { Some(*edge) } else { None };
         self.states.iter().filter_map(edge).collect()
     }
+
+    /// The parameter that it gives, if it gives one.
+    pub fn gives(&self) -> Vec<usize> {
+        let number = |state: &StateSpec| if let StateSpec::Scalar { number } = state { Some(*number) } else { None };
+        self.states.iter().filter_map(number).collect()
+    }
+
+    /// The scans that its pipelines begin with.
+    pub fn scans(&self) -> impl Iterator<Item = &ScanSpec> {
+        self.pipelines.iter().filter_map(|pipeline| match &pipeline.source {
+            SourceSpec::Scan(scan) => Some(scan),
+            _ => None,
+        })
+    }
+}
+
+/// The stages, each after those whose edges it reads and whose parameters it needs; else in their order.
+pub(super) fn in_order(stages: Vec<Stage>, edge_count: usize) -> Result<Vec<Stage>> {
+    let (mut written, mut known) = (vec![false; edge_count], BTreeSet::new());
+    let writes = stages.iter().flat_map(Stage::outputs).collect::<BTreeSet<_>>();
+    if writes.len() != edge_count {
+        return Err(bug("plan", "an edge that no stage writes"));
+    }
+    let gives: BTreeSet<usize> = stages.iter().flat_map(Stage::gives).collect();
+    let (mut waiting, mut ordered) = (stages, Vec::new());
+    while !waiting.is_empty() {
+        let can_run = |stage: &Stage| {
+            stage.inputs().iter().all(|edge| written.get(edge.0).copied().unwrap_or(false))
+                && stage.needs.iter().all(|number| known.contains(number) || !gives.contains(number))
+        };
+        let next = waiting.iter().position(can_run).ok_or_else(|| bug("plan", "stages that wait for each other"))?;
+        let stage = waiting.remove(next);
+        stage.outputs().iter().for_each(|edge| written[edge.0] = true);
+        known.extend(stage.gives());
+        ordered.push(stage);
+    }
+    Ok(ordered)
 }

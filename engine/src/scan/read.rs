@@ -49,6 +49,13 @@ impl ScanSpec {
     }
 }
 
+impl ScanSpec {
+    /// Bytes that each of [`ScanSpec::splits`] reads, about.
+    pub fn split_bytes(&self) -> Result<Vec<u64>> {
+        Ok(self.splits()?.iter().map(|split| self.table.split_bytes(split, &self.columns)).collect())
+    }
+}
+
 /// A table's rows as a source.
 pub struct ScanSource {
     shared: Arc<Shared>,

@@ -56,23 +56,22 @@ impl Table {
             _ => return Err(TableError::UnknownShape { path: first.path.clone() }.into()),
         };
         let name = Path::new(path).file_stem().and_then(|stem| stem.to_str()).unwrap_or(path).to_owned();
-        Ok(Arc::new(Table { name, schema, shape, statistics: OnceLock::new() }))
+        Ok(Table::of_shape(name, schema, shape))
     }
 
     /// The lines of the text file or files at `path`, whatever their endings.
     pub fn open_text(path: &str) -> Result<Arc<Table>> {
         let files = expand(path)?.iter().map(|file| LocalFile::stat(file)).collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(Table {
-            name: path.to_owned(),
-            schema: text::schema(),
-            shape: Shape::Text(files),
-            statistics: OnceLock::new(),
-        }))
+        Ok(Table::of_shape(path.to_owned(), text::schema(), Shape::Text(files)))
     }
 
     /// A table of rows in memory.
     pub fn of_batches(name: &str, schema: SchemaRef, batches: Vec<Batch>) -> Arc<Table> {
-        Arc::new(Table { name: name.to_owned(), schema, shape: Shape::Memory(batches), statistics: OnceLock::new() })
+        Table::of_shape(name.to_owned(), schema, Shape::Memory(batches))
+    }
+
+    pub(super) fn of_shape(name: String, schema: SchemaRef, shape: Shape) -> Arc<Table> {
+        Arc::new(Table { name, schema, shape, statistics: OnceLock::new() })
     }
 
     /// A table without rows.
@@ -130,6 +129,17 @@ impl Table {
         }
     }
 
+    /// Bytes of these columns in a split.
+    pub(super) fn split_bytes(&self, split: &Split, columns: &[usize]) -> u64 {
+        match (&self.shape, split) {
+            (Shape::Parquet(files), Split::RowGroup { file, row_group }) => {
+                files.get(*file).map_or(0, |(_, footer)| footer.bytes(*row_group, columns))
+            }
+            (_, Split::Bytes { range, .. }) => range.end - range.start,
+            _ => 0,
+        }
+    }
+
     /// A decoder for the `columns` of `split`, in that order. `None` for rows in memory.
     pub(super) fn decoder(&self, split: &Split, columns: &[usize], rows: usize) -> Result<Option<Box<dyn Decode>>> {
         Ok(match (&self.shape, split) {
@@ -183,7 +193,8 @@ fn starts_as_parquet(file: &LocalFile) -> Result<bool> {
     Ok(file.bytes >= 4 && &file.open()?.read(0..4)?[..] == b"PAR1")
 }
 
-fn check_same(first: &Path, first_schema: &SchemaRef, other: &Path, other_schema: &SchemaRef) -> Result<()> {
+/// The files' columns have the same names and types.
+pub(super) fn check_same(first: &Path, first_schema: &SchemaRef, other: &Path, other_schema: &SchemaRef) -> Result<()> {
     let shape = |schema: &SchemaRef| {
         schema.fields().iter().map(|f| (f.name().clone(), f.data_type().clone())).collect::<Vec<_>>()
     };

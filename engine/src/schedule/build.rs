@@ -28,6 +28,7 @@ use crate::{
         stage::{Distribution, Stage},
     },
     scan::ScanSource,
+    shuffle::AttemptKey,
     sink::Writing,
     store::Io,
 };
@@ -49,6 +50,8 @@ pub struct Running {
 pub struct Work<'a> {
     /// Of a stage whose tasks read splits: which of them, by their places in [`ScanSpec::splits`](crate::scan::ScanSpec::splits).
     pub splits: Option<Range<usize>>,
+    /// On a cluster: which try at which task it is.
+    pub attempt: Option<AttemptKey>,
     /// The values of parameters that other stages gave.
     pub parameters: Vec<(usize, Literal)>,
     /// The ends of its edges; on one node there are none.
@@ -148,7 +151,9 @@ impl Builder<'_> {
             StateSpec::Exchange(edge) => State::Exchange(self.exchange(*edge)?),
             StateSpec::Collect => State::Collect(Collect::new(context)),
             StateSpec::Scalar { number } => State::Scalar(Scalar::new(*number, parameters, context)),
-            StateSpec::Write { target, schema } => State::Write(Writing::begin(target, schema, self.io, context)?),
+            StateSpec::Write { target, schema } => {
+                State::Write(Writing::begin(target, self.work.attempt, schema, self.io, context)?)
+            }
         })
     }
 

@@ -13,5 +13,5 @@ mod tests;
 mod thread; // Threads, spread: the node's loops on one rayon pool
 
 pub use build::{Ends, Running, Work, build, build_stage};
-pub use job::{JobGraph, Runnable, run};
+pub use job::{JobGraph, Panicked, Runnable, run};
 pub use thread::{Threads, spread};

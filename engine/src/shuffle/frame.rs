@@ -92,6 +92,8 @@ const ALIGNMENT_BYTES: usize = 64;
 const PAYLOAD_CHECKSUM_AT: usize = 72;
 /// The head up to its tables.
 const FIXED_BYTES: usize = 80;
+/// So many bytes of a frame tell how long it is.
+pub const FRAME_PREFIX_BYTES: usize = FIXED_BYTES;
 const ARRAY_ENTRY_BYTES: usize = 8;
 const BUFFER_ENTRY_BYTES: usize = 4;
 const CHECKSUM_BYTES: usize = 8;

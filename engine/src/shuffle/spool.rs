@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     batch::Batch,
-    error::{Cause, Error, Kind, Result},
+    error::{Cause, Error, Kind, Result, bug},
     memory::map_file,
     store::{Io, remove_all},
 };
@@ -63,7 +63,7 @@ struct Held {
     spool: Arc<Spool>,
     job_bytes: Arc<AtomicU64>,
     /// Frames in memory, by group.
-    memory: Vec<Vec<Bytes>>,
+    memory: Vec<Vec<Frame>>,
     files: Vec<SpoolFile>,
     totals: Vec<GroupTotal>,
 }
@@ -112,11 +112,12 @@ impl Spool {
     }
 
     /// The frames of these groups of an attempt, each whole, in no particular order. `None` if the attempt is not held.
-    pub fn frames(&self, key: &AttemptKey, groups: &[GroupId]) -> Option<impl Iterator<Item = Bytes> + Send + 'static> {
+    pub fn frames(&self, key: &AttemptKey, groups: &[GroupId]) -> Option<impl Iterator<Item = Bytes> + Send + use<>> {
         let held = Arc::clone(lock(&self.held).get(key)?);
         let groups: Vec<usize> = groups.iter().map(|group| usize::from(group.0)).collect();
         Some(groups.into_iter().flat_map(move |group| {
-            let memory = held.memory.get(group).cloned().unwrap_or_default();
+            let memory = held.memory.get(group).into_iter().flatten().map(|frame| frame.bytes.clone());
+            let memory: Vec<Bytes> = memory.collect();
             let of_file = |file: &SpoolFile| {
                 let place = file.index.groups.get(group)?;
                 Some(file.bytes.slice(place.offset as usize..(place.offset + place.bytes) as usize))
@@ -129,6 +130,51 @@ impl Spool {
     /// The attempts that are held.
     pub fn held(&self) -> Vec<AttemptKey> {
         lock(&self.held).keys().copied().collect()
+    }
+
+    /// Gives an ended attempt away: its frames in files, which are the caller's from now on, and what they hold.
+    pub fn release(&self, key: &AttemptKey) -> Result<Vec<PathBuf>> {
+        let Some(held) = lock(&self.held).remove(key) else { return Ok(Vec::new()) };
+        let Some(mut held) = Arc::into_inner(held) else {
+            return Err(bug("shuffle", "an attempt given away while it is read"));
+        };
+        let mut paths: Vec<PathBuf> = std::mem::take(&mut held.files).into_iter().map(|file| file.path).collect();
+        if held.memory.iter().any(|frames| !frames.is_empty()) {
+            paths.push(self.write_file(key, paths.len() as u32, &held.memory)?.path);
+        }
+        Ok(paths)
+    }
+
+    /// Takes an ended attempt that another process of this node has written in these files; what they hold must be `totals`.
+    pub fn adopt(self: &Arc<Spool>, key: AttemptKey, paths: Vec<PathBuf>, totals: &[GroupTotal]) -> Result<()> {
+        let files = paths.into_iter().map(SpoolFile::open).collect::<Result<Vec<_>>>()?;
+        let mut found = vec![GroupTotal::default(); totals.len()];
+        for file in &files {
+            let index = &file.index;
+            let is_its =
+                (index.job, index.stage, index.task, index.attempt) == (key.job, key.stage, key.task, key.attempt);
+            if !is_its || index.groups.len() != totals.len() {
+                return Err(SpoolError::Other { path: file.path.clone(), key }.into());
+            }
+            for (total, group) in found.iter_mut().zip(&index.groups) {
+                let GroupIndex { rows, bytes, frames, hash_sum, .. } = *group;
+                total.add(&GroupTotal { rows, bytes, frames, hash_sum });
+            }
+        }
+        if found != totals {
+            return Err(SpoolError::Differ { key }.into());
+        }
+        let bytes: u64 = totals.iter().map(|total| total.bytes).sum();
+        let job_bytes = Arc::clone(lock(&self.jobs).entry(key.job).or_default());
+        let used = job_bytes.fetch_add(bytes, Relaxed) + bytes;
+        let memory = totals.iter().map(|_| Vec::new()).collect();
+        let held = Held { spool: Arc::clone(self), job_bytes, memory, files, totals: totals.to_vec() };
+        if used > self.options.job_bytes {
+            return Err(SpoolError::Quota { job: key.job, bytes: used, max: self.options.job_bytes }.into());
+        }
+        let replaced = lock(&self.held).insert(key, Arc::new(held));
+        drop(replaced);
+        Ok(())
     }
 
     /// Forgets an attempt.
@@ -289,7 +335,7 @@ impl SpoolWriter {
         let (mut memory, mut totals) = (Vec::new(), Vec::new());
         for group in &self.groups {
             let mut group = lock(group);
-            memory.push(std::mem::take(&mut group.frames).into_iter().map(|frame| frame.bytes).collect());
+            memory.push(std::mem::take(&mut group.frames));
             totals.push(group.total);
         }
         // What is in memory is the held attempt's now.
@@ -313,7 +359,7 @@ impl Drop for SpoolWriter {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let memory: u64 = self.memory.iter().flatten().map(|bytes| bytes.len() as u64).sum();
+        let memory: u64 = self.memory.iter().flatten().map(|frame| frame.bytes.len() as u64).sum();
         self.spool.memory_bytes.fetch_sub(memory, Relaxed);
         self.job_bytes.fetch_sub(self.totals.iter().map(|total| total.bytes).sum(), Relaxed);
         for file in &self.files {
@@ -407,6 +453,10 @@ enum SpoolError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("reading frames from {}", path.display())]
     Index { path: PathBuf, source: IndexError },
+    #[error("taking the frames of attempt {key}: {} holds those of another", path.display())]
+    Other { path: PathBuf, key: AttemptKey },
+    #[error("taking the frames of attempt {key}: its files do not hold what it reported")]
+    Differ { key: AttemptKey },
     #[error("writing frames: the spool has no folder")]
     NoFolder,
     #[error("spooling rows of job {:016x}: {bytes} bytes are more than its quota of {max}", job.0)]
@@ -419,6 +469,7 @@ impl Cause for SpoolError {
             SpoolError::Write { source, .. } | SpoolError::Folder { source, .. } if is_full(source) => Kind::Limit,
             SpoolError::Folder { .. } | SpoolError::Write { .. } | SpoolError::Read { .. } => Kind::Io,
             SpoolError::Index { source, .. } => source.kind(),
+            SpoolError::Other { .. } | SpoolError::Differ { .. } => Kind::Corrupt,
             SpoolError::Quota { .. } | SpoolError::NoFolder => Kind::Limit,
         }
     }

@@ -13,10 +13,13 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::Target;
+use super::{
+    Target,
+    manifest::{self, Manifest},
+};
 use crate::{
-    error::{Cause, Kind, Result},
-    shuffle::digest::Digest,
+    error::{Cause, Kind, Result, bug},
+    shuffle::{AttemptKey, digest::Digest},
     store::{StoreError, create_dir, publish, remove_all},
 };
 
@@ -41,6 +44,8 @@ pub(super) struct Commit {
     target: Target,
     aside: PathBuf,
     is_committed: bool,
+    /// The output is a job's of a cluster: this is one attempt's share of it.
+    attempt: Option<AttemptKey>,
 }
 
 impl Commit {
@@ -55,12 +60,30 @@ impl Commit {
         let moment = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let aside = parent.join(format!(".{name}.windrow-{}-{moment:x}", std::process::id()));
         create_dir(&aside)?;
-        Ok(Commit { target: target.clone(), aside, is_committed: false })
+        Ok(Commit { target: target.clone(), aside, is_committed: false, attempt: None })
+    }
+
+    /// The share of one attempt at a task of a cluster's job: its parts stand beside those of the other tasks.
+    pub(super) fn begin_attempt(target: &Target, key: AttemptKey) -> Result<Commit> {
+        let aside = manifest::aside(target, key.job)?;
+        fs::create_dir_all(&aside).map_err(|source| StoreError::Create { path: aside.clone(), source })?;
+        Ok(Commit { target: target.clone(), aside, is_committed: false, attempt: Some(key) })
+    }
+
+    /// What an attempt has written; it stays until the job is committed.
+    pub(super) fn manifest(mut self, files: usize, bytes: u64, digest: Digest) -> Result<Vec<u8>> {
+        let key = self.attempt.ok_or_else(|| bug("sink", "the manifest of an output that is no cluster's"))?;
+        let files = (0..files).map(|number| manifest::part_name(&key, number)).collect();
+        self.is_committed = true;
+        Manifest { files, bytes, digest: (digest.rows, digest.sum, digest.xor) }.to_bytes()
     }
 
     /// The place of part `number`.
     pub(super) fn part(&self, number: usize) -> PathBuf {
-        self.aside.join(format!("part-{number:05}.parquet"))
+        match &self.attempt {
+            Some(key) => self.aside.join(manifest::part_name(key, number)),
+            None => self.aside.join(format!("part-{number:05}.parquet")),
+        }
     }
 
     /// Makes the output visible. All parts are closed and synced.
@@ -82,7 +105,8 @@ impl Commit {
 
 impl Drop for Commit {
     fn drop(&mut self) {
-        if !self.is_committed {
+        // What an attempt leaves is removed by the job's commit.
+        if !self.is_committed && self.attempt.is_none() {
             // Nobody is left to be told; the folder's hidden name keeps it out of every table.
             let _ = remove_all(&self.aside);
         }
@@ -91,8 +115,8 @@ impl Drop for Commit {
 
 #[derive(Debug, thiserror::Error)]
 #[error("writing to {}: something is there already", path.display())]
-struct OutputExists {
-    path: PathBuf,
+pub(super) struct OutputExists {
+    pub(super) path: PathBuf,
 }
 
 impl Cause for OutputExists {
@@ -106,8 +130,8 @@ impl Cause for OutputExists {
 
 #[derive(Debug, thiserror::Error)]
 #[error("writing to {}: the path has no name for a folder", path.display())]
-struct NoName {
-    path: PathBuf,
+pub(super) struct NoName {
+    pub(super) path: PathBuf,
 }
 
 impl Cause for NoName {

@@ -15,7 +15,7 @@ use crate::{
     format::parquet::ParquetEncoder,
     memory::Reservation,
     operator::{JobContext, Outcome, Sink, SinkThread, Wake},
-    shuffle::digest::Digest,
+    shuffle::{AttemptKey, digest::Digest},
     store::{Appender, Io},
 };
 
@@ -36,9 +36,19 @@ struct State {
 }
 
 impl Writing {
-    /// Makes the temporary place; fails when the output is there already.
-    pub fn begin(target: &Target, schema: &SchemaRef, io: &Arc<Io>, context: &JobContext) -> Result<Arc<Writing>> {
-        let state = State { commit: Some(Commit::begin(target)?), parts: Vec::new(), digest: Digest::default() };
+    /// Makes the temporary place; fails when the output is there already. With an attempt it is that attempt's share of its job's output.
+    pub fn begin(
+        target: &Target,
+        attempt: Option<AttemptKey>,
+        schema: &SchemaRef,
+        io: &Arc<Io>,
+        context: &JobContext,
+    ) -> Result<Arc<Writing>> {
+        let commit = match attempt {
+            Some(key) => Commit::begin_attempt(target, key)?,
+            None => Commit::begin(target)?,
+        };
+        let state = State { commit: Some(commit), parts: Vec::new(), digest: Digest::default() };
         Ok(Arc::new(Writing {
             schema: Arc::clone(schema),
             io: Arc::clone(io),
@@ -55,6 +65,17 @@ impl Writing {
 
     /// Waits for the disk and makes the output visible. After the job has run, from outside of the compute threads.
     pub fn commit(&self) -> Result<Written> {
+        let (commit, files, bytes, digest) = self.close()?;
+        commit.commit(files, bytes, digest)
+    }
+
+    /// Waits for the disk; what the attempt has written, for the job's commit.
+    pub fn manifest(&self) -> Result<Vec<u8>> {
+        let (commit, files, bytes, digest) = self.close()?;
+        commit.manifest(files, bytes, digest)
+    }
+
+    fn close(&self) -> Result<(Commit, usize, u64, Digest)> {
         let (commit, parts, digest) = {
             let mut state = self.lock();
             let commit = state.commit.take().ok_or_else(|| bug("sink", "an output committed twice"))?;
@@ -62,7 +83,7 @@ impl Writing {
         };
         let files = parts.len();
         let bytes = parts.into_iter().map(Appender::close).sum::<Result<u64>>()?;
-        commit.commit(files, bytes, digest)
+        Ok((commit, files, bytes, digest))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -3,7 +3,7 @@
 //! In: names and tables. Out: the table of a name, whatever its case. Never: opens a file; a path in the place of a name is opened
 //! where names are resolved.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use crate::scan::Table;
 
@@ -12,12 +12,24 @@ use crate::scan::Table;
 pub struct Catalog {
     /// By name in lower case.
     tables: BTreeMap<String, Arc<Table>>,
+    /// What relative paths are relative to, if not to the process's own folder.
+    folder: Option<PathBuf>,
 }
 
 impl Catalog {
     /// A catalog without tables.
     pub fn new() -> Catalog {
         Catalog::default()
+    }
+
+    /// From now on relative paths in the place of a name start in `folder`: that of whoever wrote the statement.
+    pub fn set_folder(&mut self, folder: impl Into<PathBuf>) {
+        self.folder = Some(folder.into());
+    }
+
+    /// A path in the place of a name, as it is opened.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.as_ref().map_or_else(|| PathBuf::from(name), |folder| folder.join(name))
     }
 
     /// Makes `table` known as `name`; a table of that name before is forgotten and given back.

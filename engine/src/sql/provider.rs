@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -56,7 +55,8 @@ impl<'a> Provider<'a> {
         if let Some(table) = self.catalog.table(name) {
             return Ok(Arc::clone(table));
         }
-        let is_path = name.contains(['/', '*']) || is_bare && name.contains('.') || Path::new(name).exists();
+        let path = self.catalog.path(name);
+        let is_path = name.contains(['/', '*']) || is_bare && name.contains('.') || path.exists();
         if !is_path {
             let known: Vec<String> = self.catalog.names().map(str::to_owned).collect();
             let candidates = suggest::near(name, self.catalog.names());
@@ -67,7 +67,8 @@ impl<'a> Provider<'a> {
         if let Some(table) = opened.get(name) {
             return Ok(Arc::clone(table));
         }
-        let table = Table::open(name)
+        // A path in a folder of UTF-8 is UTF-8; of another one the process's own folder is tried.
+        let table = Table::open(path.to_str().unwrap_or(name))
             .map_err(|source| Box::new(SqlError::CannotOpen { path: name.to_owned(), place: None, source }))?;
         opened.insert(name.to_owned(), Arc::clone(&table));
         Ok(table)

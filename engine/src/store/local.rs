@@ -8,7 +8,7 @@ use std::{
     ops::Range,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A file as it was when its table was opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LocalFile {
     /// Where.
     pub path: PathBuf,
@@ -40,6 +40,19 @@ impl LocalFile {
     pub fn stat(path: &Path) -> Result<LocalFile> {
         let metadata = fs::metadata(path).map_err(|source| StoreError::Look { path: path.to_owned(), source })?;
         Ok(LocalFile { path: path.to_owned(), bytes: metadata.len(), modified: metadata.modified().ok() })
+    }
+
+    /// When it was last written to, in whole seconds since 1970: finer than that, file systems that show the same file differ.
+    pub fn modified_seconds(&self) -> Option<i64> {
+        let seconds = |time: SystemTime| match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_secs()).ok(),
+            Err(before) => {
+                let before = before.duration();
+                let seconds = before.as_secs() + u64::from(before.subsec_nanos() > 0);
+                i64::try_from(seconds).ok().map(|seconds| -seconds)
+            }
+        };
+        self.modified.and_then(seconds)
     }
 
     /// Opens it, if it is still the file that was looked at.

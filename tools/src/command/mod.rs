@@ -3,9 +3,15 @@
 //! In: parsed arguments. Out: what the command does. Never: an exit code; that is the failure's.
 
 mod bench; // bench tpch, bench wordcount
+mod cluster; // cluster start, cluster status, cluster stop
+mod coordinator; // coordinator
 mod demo; // demo
 mod generate; // gen tpch, gen text
+mod jobs; // jobs list, jobs show, jobs cancel
 mod sql; // sql
+mod worker; // worker
+
+pub use cluster::ClusterError;
 
 use crate::{error::Failure, signal::Signals};
 
@@ -16,6 +22,10 @@ pub enum Command {
     Gen(generate::Generate),
     Bench(bench::Bench),
     Demo(demo::Demo),
+    Cluster(cluster::Cluster),
+    Jobs(jobs::Jobs),
+    Coordinator(coordinator::Coordinator),
+    Worker(worker::Worker),
 }
 
 impl Command {
@@ -26,6 +36,10 @@ impl Command {
             Command::Gen(command) => command.run(signals),
             Command::Bench(command) => command.run(signals),
             Command::Demo(command) => command.run(signals),
+            Command::Cluster(command) => command.run(signals),
+            Command::Jobs(command) => command.run(),
+            Command::Coordinator(command) => command.run(signals),
+            Command::Worker(command) => command.run(signals),
         }
     }
 }

@@ -90,6 +90,14 @@ impl Footer {
         self.metadata.metadata().row_group(row_group).num_rows().max(0) as u64
     }
 
+    /// Bytes of these columns in one row group, as they stand in the file.
+    pub fn bytes(&self, row_group: usize, columns: &[usize]) -> u64 {
+        let descriptor = self.metadata.parquet_schema();
+        let chunks = self.metadata.metadata().row_group(row_group).columns().iter().enumerate();
+        let asked = chunks.filter(|(leaf, _)| columns.contains(&descriptor.get_column_root_idx(*leaf)));
+        asked.map(|(_, chunk)| chunk.compressed_size().max(0) as u64).sum()
+    }
+
     /// The smallest values of column `column` in each row group; NULL where unknown. `None` for types without statistics.
     pub fn minima(&self, column: usize) -> Option<ArrayRef> {
         let groups = self.metadata.metadata().row_groups().iter();

@@ -37,7 +37,7 @@ use std::collections::BTreeSet;
 use super::{
     logical::{Logical, Node},
     physical::{Edge, PhysicalPlan, Pipeline, PipelineId, Role, SourceSpec, StateId, StateSpec, TransformSpec},
-    stage::{Distribution, Stage},
+    stage::{self, Distribution, Stage},
 };
 use crate::{
     batch::datatypes::{DataType, SchemaRef},
@@ -66,6 +66,7 @@ pub fn lower(logical: &Logical, node_count: usize) -> Result<PhysicalPlan> {
         }
     }
     let stages = lowering.stages.into_iter().map(Draft::finish).collect::<Result<_>>()?;
+    let stages = stage::in_order(stages, lowering.edges.len())?;
     Ok(PhysicalPlan { stages, edges: lowering.edges, parameters: lowering.parameters, output: flow.schema })
 }
 

@@ -13,8 +13,10 @@ use std::io::{self, Write};
 use windrow::{Answer, Session, sql::statements};
 
 use self::script::{Script, Scripts};
+use super::cluster::{ClusterName, Contact};
 use crate::{
     error::{Failure, Origin},
+    progress::{Progress, Totals},
     settings::EngineFlags,
     signal::Signals,
     size, terminal,
@@ -34,6 +36,12 @@ pub struct Sql {
     /// How answers are written [default: table on a terminal, csv elsewhere]
     #[arg(long, value_enum, value_name = "FORMAT")]
     format: Option<Format>,
+    /// Run on this cluster, whose workers must see the same files
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<ClusterName>,
+    /// What a task on the cluster should read, as 128MiB; results do not depend on it
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, hide = true, requires = "cluster")]
+    task_size: Option<u64>,
     #[command(flatten)]
     engine: EngineFlags,
 }
@@ -47,6 +55,7 @@ Examples:
   windrow sql --table words=words.txt -c \"select count(*) from words\"
   windrow sql -f report.sql --format csv > report.csv
   windrow sql -c \"explain select l_shipmode, count(*) from 'lineitem.parquet' group by 1\"
+  windrow sql --cluster local -c \"select count(*) from 'data/*.parquet'\"
   echo \"select 1 + 1\" | windrow sql --format json";
 
 /// Splits `NAME=PATH`.
@@ -59,13 +68,20 @@ fn named_path(text: &str) -> Result<(String, String), &'static str> {
 
 impl Sql {
     pub fn run(&self, signals: &Signals) -> Result<(), Failure> {
-        let session = Session::new(self.engine.settings()?)?;
+        let (settings, progress) = (self.engine.settings()?, Progress::default());
+        let session = match &self.cluster {
+            Some(name) => Contact::of(name)?.session(settings, &progress)?,
+            None => Session::new(settings)?,
+        };
+        if let Some(bytes) = self.task_size {
+            session.set_task_bytes(bytes);
+        }
         for (name, path) in &self.tables {
             session.register(name, path)?;
         }
         let on_terminal = if terminal::width().is_some() { Format::Table } else { Format::Csv };
-        let runner =
-            Runner { session, format: self.format.unwrap_or(on_terminal), draws_plans: self.format.is_none(), signals };
+        let format = self.format.unwrap_or(on_terminal);
+        let runner = Runner { session, progress, format, draws_plans: self.format.is_none(), signals };
         match self.scripts.read()? {
             Some(scripts) => scripts.iter().try_for_each(|script| runner.run(script)),
             None if terminal::is_typed() => prompt::run(&runner),
@@ -77,6 +93,8 @@ impl Sql {
 /// Runs scripts in a session.
 struct Runner<'a> {
     session: Session,
+    /// Of jobs on a cluster.
+    progress: Progress,
     format: Format,
     /// No format was asked for, so a plan is written as the drawing it is.
     draws_plans: bool,
@@ -91,6 +109,7 @@ impl Runner<'_> {
         for (number, statement) in statements.iter().enumerate() {
             let answer = {
                 let _job = self.signals.job(self.session.cancel());
+                let _shown = self.progress.begin();
                 self.session
                     .query(&statement.text)
                     .map_err(|error| Failure::in_script(error, origin(statement.place.start)))?
@@ -122,7 +141,13 @@ impl Runner<'_> {
         if answer.report.spilled_bytes > 0 {
             line.push_str(&format!(", {} spilled", size::show(answer.report.spilled_bytes)));
         }
-        line.push_str(&format!(", {} at most in operators", size::show(self.session.peak_bytes())));
+        match self.progress.totals() {
+            Some(Totals { shuffled_bytes, workers, .. }) => {
+                let bytes = size::show(shuffled_bytes);
+                line.push_str(&format!(", {bytes} shuffled, {workers} worker{}", if workers == 1 { "" } else { "s" }));
+            }
+            None => line.push_str(&format!(", {} at most in operators", size::show(self.session.peak_bytes()))),
+        }
         let _ = writeln!(io::stderr(), "{line}");
     }
 }

@@ -1,0 +1,1 @@
+//! The coordinator's edges that a simulation meets too seldom.

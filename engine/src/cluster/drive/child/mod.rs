@@ -1,0 +1,24 @@
+//! The process of a user's program on a worker: where its closures run, and its driver.
+//!
+//! In: a program, by path and digest; orders. Out: attempts, as files that the worker takes into its spool; plans. Never: a network socket or
+//! a key in the user's process; a panic, an abort or an endless loop that reaches the worker.
+//!
+//! ```text
+//!   worker ──starts──► the user's binary, with WINDROW_CHILD=<socket>
+//!          ◄─control─►   one Unix connection: orders, plans, outcomes / ends, plans, results          wire.rs
+//!          ◄──pull───►   one more for each node that it pulls from: the worker asks, and passes frames on
+//! ```
+//! The process runs the program's entry from the start. At each action it has named all closures that the action's plan can hold; there it
+//! waits for the action's result, and runs the tasks that it is ordered. A plan carries the results of the actions before it, so a process
+//! that was started later catches up by itself; only in the driver's process an action is planned.
+
+mod host; // Child: the worker's side
+mod program; // Program: the process's side
+mod wire; // messages over the Unix connection
+
+pub use host::{Child, ProgramSpec, sha256_of};
+pub use program::{Program, Want, batches_of};
+pub use wire::{ActionResult, PlanEnvelope};
+
+/// The variable that tells a program which socket its worker listens at.
+pub const CHILD_VARIABLE: &str = "WINDROW_CHILD";

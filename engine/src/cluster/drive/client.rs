@@ -1,0 +1,297 @@
+//! A client of a cluster: asks its coordinator, pulls rows from its workers.
+//!
+//! In: where the coordinator is, a certificate, requests. Out: answers, updates, rows. Never: waits for ever: each request is asked again
+//! until its deadline, over new connections when the old one is gone.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
+use windrow_net::{Event as NetEvent, Identity, LinkId, MessageKind, NetError, Network, Role};
+
+use super::{
+    driver::{lost_of, pull_rows},
+    network_options,
+    node::{Links, Node, NodeParts},
+    pull::Fetch,
+};
+use crate::{
+    batch::{Batch, datatypes::SchemaRef},
+    cluster::protocol::{
+        Answer, FromClient, Incarnation, JobState, JobUpdate, Message, Request, Submission, ToClient, WorkerName,
+    },
+    error::{Cause, Kind, Result},
+    operator::Cancel,
+    settings::Settings,
+    shuffle::{Epoch, JobId, Spool, SpoolOptions},
+    store::Io,
+};
+
+/// Where a cluster is, and who we are there.
+#[derive(Clone, Debug)]
+pub struct ClusterAddress {
+    /// Its coordinator.
+    pub coordinator: SocketAddr,
+    /// The folder of our certificate and key.
+    pub identity: PathBuf,
+}
+
+/// A request is given up after this: a coordinator that is started again has answered by then.
+const ANSWER: Duration = Duration::from_secs(20);
+/// A connection that was never there is given up sooner: nobody waits twenty seconds to learn that no cluster runs.
+const FIRST_LINK: Duration = Duration::from_secs(6);
+/// A request is asked again after this.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// A coordinator that is gone is waited for as long as a job runs, up to this.
+const COORDINATOR_GONE: Duration = Duration::from_secs(60);
+
+/// A client. One thread at a time asks.
+pub struct Client {
+    node: Arc<Node>,
+    network: Network,
+    links: Arc<Links>,
+    events: Receiver<NetEvent>,
+    coordinator: SocketAddr,
+    link: std::cell::Cell<Option<LinkId>>,
+    is_up: std::cell::Cell<bool>,
+    /// Was the coordinator ever reached?
+    was_up: std::cell::Cell<bool>,
+    refusal: std::cell::RefCell<Option<NetError>>,
+    next_request: AtomicU64,
+    /// The last update that came while something else was waited for.
+    update: std::cell::RefCell<Option<JobUpdate>>,
+}
+
+impl Client {
+    /// A client of the cluster at `address`. Nothing is asked yet.
+    pub fn connect(address: &ClusterAddress) -> Result<Client> {
+        let (tell, events) = unbounded();
+        let bind: SocketAddr = if address.coordinator.is_ipv4() {
+            ([0, 0, 0, 0], 0).into()
+        } else {
+            (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
+        };
+        let bind = if address.coordinator.ip().is_loopback() { (address.coordinator.ip(), 0).into() } else { bind };
+        let options = network_options(Identity::load(&address.identity)?, bind, &[]);
+        let network = Network::start(options, move |event| {
+            // Whoever is gone needs no event.
+            let _ = tell.send(event);
+        })?;
+        let io = Io::start()?;
+        let spool = SpoolOptions { folders: Vec::new(), memory_bytes: 0, job_bytes: 0, epoch: Epoch(0) };
+        let spool = Spool::open(spool, &io)?;
+        let settings = Settings { threads: 1, ..Settings::default() };
+        let links = Links::new(&network);
+        let fetch = Arc::clone(&links) as Arc<dyn Fetch>;
+        let name = WorkerName::default();
+        let node = Node::start(NodeParts { name, incarnation: Incarnation(0), settings, io, spool, fetch })?;
+        Ok(Client {
+            node,
+            network,
+            links,
+            events,
+            coordinator: address.coordinator,
+            link: std::cell::Cell::new(None),
+            is_up: std::cell::Cell::new(false),
+            was_up: std::cell::Cell::new(false),
+            refusal: std::cell::RefCell::new(None),
+            next_request: AtomicU64::new(super::worker::random()),
+            update: std::cell::RefCell::new(None),
+        })
+    }
+
+    /// Asks until it is answered, or nobody answers.
+    pub fn ask(&self, request: &Request) -> Result<Answer> {
+        let number = self.next_request.fetch_add(1, Relaxed);
+        let started = Instant::now();
+        let mut asked_at: Option<Instant> = None;
+        loop {
+            let patience = if self.was_up.get() { ANSWER } else { FIRST_LINK };
+            if started.elapsed() > patience {
+                return Err(self.unreachable(started.elapsed()));
+            }
+            if self.is_up.get() && asked_at.is_none_or(|at| at.elapsed() > ASK_AGAIN) {
+                self.send(number, request)?;
+                asked_at = Some(Instant::now());
+            }
+            match self.hear(Duration::from_millis(50))? {
+                Some(ToClient { request: of, body: Answer::Failed(error), .. }) if of == number => {
+                    return Err(error.into());
+                }
+                Some(ToClient { request: of, body, .. }) if of == number && !matches!(body, Answer::Update(_)) => {
+                    return Ok(body);
+                }
+                Some(ToClient { body: Answer::Update(update), .. }) => self.keep(*update),
+                _ => {}
+            }
+        }
+    }
+
+    /// Hands a job in.
+    pub fn submit(&self, submission: Submission) -> Result<()> {
+        self.ask(&Request::Submit(Box::new(submission))).map(drop)
+    }
+
+    /// Watches a job until it is over and its rows, if it has any, can be pulled; `seen` gets each update. Cancels the job when `cancel` says so.
+    pub fn watch(&self, job: JobId, cancel: &Cancel, seen: &dyn Fn(&JobUpdate)) -> Result<JobUpdate> {
+        let number = self.next_request.fetch_add(1, Relaxed);
+        let mut asked_at: Option<Instant> = None;
+        let mut heard_at = Instant::now();
+        let mut newest: Option<(Epoch, u64)> = None;
+        loop {
+            if cancel.is_cancelled() {
+                self.ask(&Request::Cancel { job })?;
+                cancel.check()?;
+            }
+            if heard_at.elapsed() > COORDINATOR_GONE {
+                return Err(self.unreachable(heard_at.elapsed()));
+            }
+            if self.is_up.get() && asked_at.is_none_or(|at| at.elapsed() > ASK_AGAIN) {
+                self.send(number, &Request::Watch { job })?;
+                asked_at = Some(Instant::now());
+            }
+            let heard = self.hear(Duration::from_millis(50))?;
+            let update = match heard {
+                Some(ToClient { request, body: Answer::Failed(error), .. }) if request == number => {
+                    return Err(error.into());
+                }
+                Some(ToClient { body: Answer::Update(update), epoch, .. }) if update.job == job => {
+                    heard_at = Instant::now();
+                    let revision = (epoch, update.revision);
+                    if newest.is_some_and(|newest| newest > revision) {
+                        continue;
+                    }
+                    newest = Some(revision);
+                    *update
+                }
+                _ => continue,
+            };
+            seen(&update);
+            match &update.state {
+                JobState::Queued | JobState::Running => {}
+                JobState::Failed(error) => return Err(error.clone().into()),
+                JobState::Cancelled => return Err(crate::operator::Cancelled.into()),
+                // Rows that are made again come with a later update.
+                JobState::Done if update.value.is_some() => return Ok(update),
+                JobState::Done => {}
+            }
+        }
+    }
+
+    /// The rows of a job that is done, in order of (stage, task, frame). What cannot be pulled is made again and asked for again.
+    pub fn rows(
+        &self,
+        mut done: JobUpdate,
+        schema: &SchemaRef,
+        cancel: &Cancel,
+        seen: &dyn Fn(&JobUpdate),
+    ) -> Result<Vec<Batch>> {
+        let job = done.job;
+        loop {
+            if let Some(sources) = done.result.take() {
+                match pull_rows(&self.node, sources, schema) {
+                    Ok(batches) => {
+                        self.taken(job)?;
+                        return Ok(batches);
+                    }
+                    Err(error) => {
+                        let Some(lost) = lost_of(&error) else { return Err(error) };
+                        let number = self.next_request.fetch_add(1, Relaxed);
+                        self.send(number, &Request::Lost { job, lost })?;
+                    }
+                }
+            }
+            done = self.watch(job, cancel, seen)?;
+        }
+    }
+
+    /// Gives a job's rows up.
+    pub fn taken(&self, job: JobId) -> Result<()> {
+        self.ask(&Request::Taken { job }).map(drop)
+    }
+
+    /// Bytes of frames that were pulled from workers.
+    pub fn pulled_bytes(&self) -> u64 {
+        self.node.counters.pulled_bytes()
+    }
+
+    fn keep(&self, update: JobUpdate) {
+        *self.update.borrow_mut() = Some(update);
+    }
+
+    fn send(&self, number: u64, request: &Request) -> Result<()> {
+        let message = FromClient { request: number, body: request.clone() };
+        let bytes = message.to_bytes()?;
+        if let Some(link) = self.link.get() {
+            // What does not go out is asked again.
+            let _ = self.network.send(link, MessageKind(FromClient::KIND), bytes);
+        }
+        Ok(())
+    }
+
+    /// Waits for the next message of the coordinator; connects again when the connection is gone.
+    fn hear(&self, patience: Duration) -> Result<Option<ToClient>> {
+        if self.link.get().is_none() {
+            self.link.set(Some(self.network.link(self.coordinator, Role::Coordinator)));
+        }
+        match self.events.recv_timeout(patience) {
+            Ok(NetEvent::Up { link, .. }) if Some(link) == self.link.get() => {
+                self.is_up.set(true);
+                self.was_up.set(true);
+            }
+            Ok(NetEvent::Down { link, cause }) if Some(link) == self.link.get() => {
+                self.link.set(None);
+                self.is_up.set(false);
+                if cause.kind() == Kind::Denied {
+                    return Err(cause.into());
+                }
+                *self.refusal.borrow_mut() = Some(cause);
+            }
+            Ok(NetEvent::Down { link, .. }) => self.links.unlinked(link),
+            Ok(NetEvent::Message { message, .. }) if message.kind == MessageKind(ToClient::KIND) => {
+                return Ok(Some(ToClient::from_bytes(&message.payload)?));
+            }
+            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(self.unreachable(Duration::ZERO)),
+        }
+        Ok(None)
+    }
+
+    fn unreachable(&self, waited: Duration) -> crate::error::Error {
+        let source = self.refusal.borrow_mut().take();
+        Unreachable { coordinator: self.coordinator, waited, source }.into()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.network.shutdown();
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("asking the coordinator at {coordinator}: no answer in {:.1} s", waited.as_secs_f64())]
+struct Unreachable {
+    coordinator: SocketAddr,
+    waited: Duration,
+    source: Option<NetError>,
+}
+
+impl Cause for Unreachable {
+    fn kind(&self) -> Kind {
+        Kind::Unreachable
+    }
+    fn hint(&self) -> Option<String> {
+        Some(
+            "is the cluster running? `windrow cluster status` tells, `windrow cluster start --local N` starts one"
+                .to_owned(),
+        )
+    }
+}

@@ -1,0 +1,227 @@
+//! A driver that runs in this process: an entry that plans one action after the other and waits for each.
+//!
+//! In: an order to run a job's driver; the outcomes of its actions. Out: plans, shipped; the job's end. Never: plans an action again that an
+//! earlier start has shipped: its plan is durable, and its outcome comes by itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{
+    child::PlanEnvelope,
+    node::{Node, remote},
+    pull::{PullFailed, PullInlet, Unwritable},
+    skeleton::skeleton,
+};
+use crate::{
+    batch::{Batch, datatypes::SchemaRef},
+    cluster::{
+        protocol::{
+            ActionNumber, ActionOutcome, AttemptSource, Blob, DriverEnd, DriverRun, DriverStart, FailureCause,
+            LostInput, RemoteError, Skeleton,
+        },
+        worker::Event,
+    },
+    error::{Result, bug},
+    operator::{
+        Cancel, Wake,
+        exchange::{Arrival, Inlet},
+    },
+    plan::{encode, physical::PhysicalPlan},
+    shuffle::{FrameLimits, decode_frame},
+};
+
+/// What knows the jobs' texts: it plans, and says what became of the actions.
+pub trait Entry: Send + Sync {
+    /// Runs the entry of a job. Called on a thread of its own; it ends when the job does.
+    fn run(&self, start: &DriverStart, driver: &Driver) -> Result<Done>;
+}
+
+/// A job that is done.
+pub struct Done {
+    /// What the driver gives back to the client.
+    pub value: Vec<u8>,
+    /// The action whose rows the client takes.
+    pub result: Option<ActionNumber>,
+}
+
+/// How an action ended.
+pub enum Acted {
+    /// Its rows are there to be pulled.
+    Rows(Vec<AttemptSource>),
+    /// Part files were written; by task, what each wrote.
+    Written(Vec<Blob>),
+}
+
+/// A driver as its entry sees it.
+pub struct Driver {
+    node: Arc<Node>,
+    run: DriverRun,
+    nodes: u32,
+    shipped: BTreeSet<ActionNumber>,
+    state: Mutex<State>,
+    bell: Condvar,
+    /// The driver is no longer wanted.
+    pub cancel: Cancel,
+    tell: Box<dyn Fn(Event) + Send + Sync>,
+}
+
+#[derive(Default)]
+struct State {
+    next_action: u32,
+    outcomes: BTreeMap<ActionNumber, (u64, ActionOutcome)>,
+}
+
+impl Driver {
+    /// A driver of `start` that tells the worker's machine what it plans.
+    pub fn new(node: &Arc<Node>, start: &DriverStart, tell: impl Fn(Event) + Send + Sync + 'static) -> Arc<Driver> {
+        Arc::new(Driver {
+            node: Arc::clone(node),
+            run: start.driver,
+            nodes: start.nodes,
+            shipped: start.shipped.iter().map(|shipped| shipped.action).collect(),
+            state: Mutex::default(),
+            bell: Condvar::new(),
+            cancel: Cancel::default(),
+            tell: Box::new(tell),
+        })
+    }
+
+    /// Runs the entry to its end and tells it.
+    pub fn drive(self: &Arc<Driver>, entry: &dyn Entry, start: &DriverStart) {
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| entry.run(start, self)));
+        let end = match ran {
+            Ok(Ok(done)) => DriverEnd::Done { value: done.value.into(), result: done.result },
+            Ok(Err(error)) => DriverEnd::Failed { error: remote(&error, &self.node.name), cause: FailureCause::Error },
+            Err(_) => {
+                let error = RemoteError::from_error(&bug("cluster", "the driver panicked"), "driver");
+                DriverEnd::Failed { error, cause: FailureCause::Panic }
+            }
+        };
+        (self.tell)(Event::DriverEnded { driver: self.run, end });
+    }
+
+    /// For how many nodes its actions are planned.
+    pub fn nodes(&self) -> usize {
+        self.nodes.max(1) as usize
+    }
+
+    /// Ships the next action, unless an earlier start has, and waits for its end.
+    pub fn act(&self, plan: impl FnOnce() -> Result<PhysicalPlan>) -> Result<(ActionNumber, Acted)> {
+        let action = {
+            let mut state = self.lock();
+            state.next_action += 1;
+            ActionNumber(state.next_action - 1)
+        };
+        if !self.shipped.contains(&action) {
+            let plan = plan()?;
+            let envelope = PlanEnvelope::Statement(encode::encode(&plan)?.into());
+            let bytes = postcard::to_allocvec(&envelope).map_err(|source| Unwritable { source })?;
+            self.ship(action, skeleton(&plan)?, bytes);
+        }
+        self.wait(action, 0).map(|(_, acted)| (action, acted))
+    }
+
+    /// Tells the coordinator what an action is.
+    fn ship(&self, action: ActionNumber, skeleton: Skeleton, plan: Vec<u8>) {
+        (self.tell)(Event::DriverShipped { driver: self.run, action, skeleton, plan: plan.into() });
+    }
+
+    /// The outcome of an action, of a later revision than the first `seen` ones.
+    pub fn wait(&self, action: ActionNumber, seen: u64) -> Result<(u64, Acted)> {
+        let mut state = self.lock();
+        loop {
+            self.cancel.check()?;
+            if let Some((revision, outcome)) = state.outcomes.get(&action)
+                && *revision >= seen
+            {
+                let revision = *revision + 1;
+                return match outcome {
+                    ActionOutcome::Rows(sources) => Ok((revision, Acted::Rows(sources.clone()))),
+                    ActionOutcome::Written(tasks) => {
+                        Ok((revision, Acted::Written(tasks.iter().map(|task| task.manifest.clone()).collect())))
+                    }
+                    ActionOutcome::Failed(error) => Err(error.clone().into()),
+                };
+            }
+            state = self.bell.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// An action has ended, or its rows lie elsewhere now.
+    pub fn deliver(&self, action: ActionNumber, revision: u64, outcome: ActionOutcome) {
+        let mut state = self.lock();
+        if state.outcomes.get(&action).is_none_or(|(known, _)| *known < revision) {
+            state.outcomes.insert(action, (revision, outcome));
+        }
+        self.bell.notify_all();
+    }
+
+    /// The driver is no longer wanted.
+    pub fn stop(&self) {
+        // Under the lock: a driver that has just looked at the flag is not yet waiting.
+        let _state = self.lock();
+        self.cancel.cancel();
+        self.bell.notify_all();
+    }
+
+    /// The rows of an action, wherever they lie; they are asked for again when they are lost on the way.
+    pub fn rows(&self, action: ActionNumber, schema: &SchemaRef) -> Result<Vec<Batch>> {
+        let mut seen = 0;
+        loop {
+            let (revision, acted) = self.wait(action, seen)?;
+            let Acted::Rows(sources) = acted else { return Err(bug("cluster", "an action that writes has no rows")) };
+            match pull_rows(&self.node, sources, schema) {
+                Ok(batches) => return Ok(batches),
+                Err(error) => {
+                    let Some(lost) = lost_of(&error) else { return Err(error) };
+                    (self.tell)(Event::DriverLost { driver: self.run, lost });
+                    seen = revision;
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What could not be pulled, if that is why it failed.
+pub fn lost_of(error: &crate::error::Error) -> Option<Vec<LostInput>> {
+    let cause: &(dyn std::error::Error + 'static) = error.cause();
+    cause.downcast_ref::<PullFailed>().map(|failed| failed.lost.clone())
+}
+
+/// All rows of these attempts, in order of (stage, task, frame). Waits for them; from outside of the compute threads.
+pub fn pull_rows(node: &Arc<Node>, sources: Vec<AttemptSource>, schema: &SchemaRef) -> Result<Vec<Batch>> {
+    let inlet = PullInlet::new(node, sources);
+    let mut frames = Vec::new();
+    loop {
+        match inlet.pull()? {
+            Arrival::Frame(frame) => {
+                let (header, batch) = decode_frame(frame, schema, &FrameLimits::default())?;
+                frames.push((header.stage, header.task, header.sequence, batch));
+            }
+            Arrival::Nothing(wake) => wait_for(&wake),
+            Arrival::End => break,
+        }
+    }
+    frames.sort_by_key(|(stage, task, sequence, _)| (*stage, *task, *sequence));
+    Ok(frames.into_iter().map(|(.., batch)| batch).collect())
+}
+
+/// Blocks until the wake fires.
+pub fn wait_for(wake: &Wake) {
+    let bell = Arc::new((Mutex::new(false), Condvar::new()));
+    let rung = Arc::clone(&bell);
+    wake.then(move || {
+        *rung.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        rung.1.notify_all();
+    });
+    let mut is_rung = bell.0.lock().unwrap_or_else(PoisonError::into_inner);
+    while !*is_rung {
+        is_rung = bell.1.wait(is_rung).unwrap_or_else(PoisonError::into_inner);
+    }
+}

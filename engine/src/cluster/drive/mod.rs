@@ -1,0 +1,37 @@
+//! Where the machines meet the world: network, disk, threads, clock.
+//!
+//! In: options. Out: processes of a cluster, or a client's answers. Never: a decision about jobs; the machines make them.
+
+pub mod child; // the process of a user's program on a worker
+mod client; // Client: asks the coordinator, pulls rows
+mod coordinator; // run_coordinator: the machine, its journal, its event logs
+mod driver; // Driver, Entry: a driver in this process
+mod journal; // journal files: appended and synced in groups, read at the start
+mod node; // Node: threads, memory, spool, network of one process
+mod pull; // PullInlet: frames from other workers' spools
+mod skeleton; // skeleton: what the coordinator may know of a plan
+mod task; // run: one attempt at a task
+mod worker; // run_worker: the machine, its attempts, its spool
+
+pub use client::{Client, ClusterAddress};
+pub use coordinator::{CoordinatorOptions, run_coordinator};
+pub use driver::{Acted, Done, Driver, Entry};
+pub use node::Node;
+pub use worker::{WorkerOptions, random, run_worker};
+
+use std::net::SocketAddr;
+
+use windrow_net::{Identity, Limits, Options, Role};
+
+use crate::cluster::protocol::PROTOCOL_VERSION;
+
+/// The network of a process of the cluster.
+fn network_options(identity: Identity, bind: SocketAddr, accepts: &[Role]) -> Options {
+    Options {
+        identity,
+        bind,
+        limits: Limits::default(),
+        program_version: u32::from(PROTOCOL_VERSION),
+        accepts: accepts.to_vec(),
+    }
+}

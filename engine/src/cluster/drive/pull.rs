@@ -1,0 +1,463 @@
+//! Pulling: the frames of ended attempts, from the spools of other workers and from our own.
+//!
+//! In: where the attempts are, with the ledger of what must come. Out: frames, whole, counted, each once. Never: a frame of an attempt that
+//! was not asked for, an end while rows are missing, a wait on a compute thread: when nothing has come the caller gets a wake.
+//!
+//! ```text
+//!   node a ──stream──► ┐
+//!   node b ──stream──► ├─► whole frames ─► is it expected, is it the first of its number? ─► decoded by whoever asked
+//!   own spool ───────► ┘
+//! ```
+//! A stream asks one node for everything that is there: frames come one after the other, of any attempt and group. QUIC's flow control
+//! holds the sender when nobody reads; what was read and not taken is bounded by the stream's window.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use windrow_net::{MessageKind, NetError, Pull, PullRead, Refusal};
+
+use super::node::Node;
+use crate::{
+    batch::buffer::{Buffer, MutableBuffer},
+    cluster::protocol::{AttemptSource, Incarnation, LostInput, RemoteError, WorkerName},
+    error::{Cause, Error, Kind, Result},
+    operator::{
+        Wake,
+        exchange::{Arrival, Inlet},
+    },
+    shuffle::{
+        AttemptKey, FrameError, FrameLimits, GroupId, GroupTotal, decode_header,
+        frame::{FRAME_PREFIX_BYTES, frame_bytes},
+    },
+};
+
+/// The kind of a request for frames.
+pub const PULL: MessageKind = MessageKind(0x0201);
+/// A refusal: the attempt is not held here, or this life is another one.
+pub const NOT_HELD: u32 = 1;
+/// Bytes of a stream that are read ahead of who takes them: two frames of the largest usual size.
+pub const WINDOW_BYTES: usize = 4 << 20;
+
+/// Bytes of frames from one node, as they come.
+pub trait Feed: Send {
+    /// What has come.
+    fn try_read(&mut self) -> Fed;
+    /// Calls `action` once [`Feed::try_read`] would no longer say that nothing has.
+    fn when_ready(&self, action: Box<dyn FnOnce() + Send>);
+}
+
+/// What a feed has.
+pub enum Fed {
+    /// Bytes, cut anywhere.
+    Bytes(Bytes),
+    /// Nothing yet.
+    Pending,
+    /// No more, and all came.
+    End,
+    /// It broke; or the node said that it does not hold what was asked for.
+    Failed {
+        /// Why.
+        error: Error,
+        /// The node lives and does not have it.
+        is_denied: bool,
+    },
+}
+
+/// Who asks nodes for frames: the network, or for a program's process its worker.
+pub trait Fetch: Send + Sync {
+    /// Asks the worker at `address`.
+    fn ask(&self, address: &str, request: &PullRequest) -> Result<Box<dyn Feed>>;
+}
+
+impl Feed for Pull {
+    fn try_read(&mut self) -> Fed {
+        match Pull::try_read(self) {
+            PullRead::Chunk(bytes) => Fed::Bytes(bytes),
+            PullRead::Pending => Fed::Pending,
+            PullRead::End => Fed::End,
+            PullRead::Failed(error) => {
+                let is_denied = matches!(&error, NetError::Refused { code, .. } if *code == NOT_HELD);
+                Fed::Failed { error: error.into(), is_denied }
+            }
+        }
+    }
+
+    fn when_ready(&self, action: Box<dyn FnOnce() + Send>) {
+        Pull::when_ready(self, action);
+    }
+}
+
+/// A request for frames, as it stands in the stream.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PullRequest {
+    /// Which life of the worker is asked.
+    pub incarnation: Incarnation,
+    /// Which groups of which attempts.
+    pub wanted: Vec<(AttemptKey, Vec<GroupId>)>,
+}
+
+/// Frames on their way to one task, or to one client.
+pub struct PullInlet {
+    node: Arc<Node>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Asked for when somebody pulls for the first time: a join's probe side is not read while the other side is built.
+    unasked: Vec<AttemptSource>,
+    streams: Vec<Stream>,
+    local: VecDeque<Bytes>,
+    ledger: Ledger,
+}
+
+/// What must come, and what has.
+#[derive(Default)]
+struct Ledger {
+    open: BTreeMap<(AttemptKey, GroupId), Expected>,
+    rows: u64,
+}
+
+struct Expected {
+    total: GroupTotal,
+    came: GroupTotal,
+    /// Sequences that came: frames may overtake each other, never come twice.
+    sequences: BTreeSet<u64>,
+}
+
+/// What one node sends.
+struct Stream {
+    feed: Box<dyn Feed>,
+    /// What is lost when it breaks.
+    sources: Vec<AttemptSource>,
+    frame: Assembly,
+}
+
+impl PullInlet {
+    /// Frames of these attempts, to be pulled by `node`.
+    pub fn new(node: &Arc<Node>, sources: Vec<AttemptSource>) -> Arc<PullInlet> {
+        let mut ledger = Ledger::default();
+        for source in &sources {
+            for (group, total) in source.groups.iter().filter(|(_, total)| total.frames > 0) {
+                let expected = Expected { total: *total, came: GroupTotal::default(), sequences: BTreeSet::new() };
+                ledger.open.insert((source.key, *group), expected);
+            }
+        }
+        let state = State { unasked: sources, streams: Vec::new(), local: VecDeque::new(), ledger };
+        Arc::new(PullInlet { node: Arc::clone(node), state: Mutex::new(state) })
+    }
+
+    /// Rows that have come.
+    pub fn rows(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).ledger.rows
+    }
+}
+
+impl Inlet for PullInlet {
+    fn pull(&self) -> Result<Arrival> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut *state;
+        if !state.unasked.is_empty() {
+            let sources = std::mem::take(&mut state.unasked);
+            self.ask(state, sources)?;
+        }
+        if let Some(frame) = state.next_local()? {
+            return Ok(Arrival::Frame(frame));
+        }
+        let mut number = 0;
+        while number < state.streams.len() {
+            let stream = &mut state.streams[number];
+            match stream.next()? {
+                Read::Frame(frame) => {
+                    self.node.counters.count_pulled(frame.len() as u64);
+                    state.ledger.take(&frame)?;
+                    return Ok(Arrival::Frame(frame));
+                }
+                Read::Pending => number += 1,
+                Read::End => {
+                    state.streams.remove(number);
+                }
+            }
+        }
+        if state.streams.is_empty() {
+            state.ledger.check_end()?;
+            return Ok(Arrival::End);
+        }
+        let wake = Wake::default();
+        for stream in &state.streams {
+            let rung = wake.clone();
+            stream.feed.when_ready(Box::new(move || rung.fire()));
+        }
+        Ok(Arrival::Nothing(wake))
+    }
+}
+
+impl PullInlet {
+    /// Asks each node once for all that it has.
+    fn ask(&self, state: &mut State, sources: Vec<AttemptSource>) -> Result<()> {
+        let mut nodes: BTreeMap<(WorkerName, Incarnation), Vec<AttemptSource>> = BTreeMap::new();
+        for mut source in sources {
+            source.groups.retain(|(_, total)| total.frames > 0);
+            if !source.groups.is_empty() {
+                nodes.entry((source.worker.clone(), source.incarnation)).or_default().push(source);
+            }
+        }
+        for ((_, incarnation), sources) in nodes {
+            if self.node.is_self(incarnation) {
+                for source in &sources {
+                    let groups: Vec<GroupId> = source.groups.iter().map(|(group, _)| *group).collect();
+                    let Some(frames) = self.node.spool.frames(&source.key, &groups) else {
+                        return Err(PullFailed::of(std::slice::from_ref(source), true, NotHeld.into()).into());
+                    };
+                    state.local.extend(frames);
+                }
+                continue;
+            }
+            let groups = |source: &AttemptSource| source.groups.iter().map(|(group, _)| *group).collect();
+            let wanted = sources.iter().map(|source| (source.key, groups(source))).collect();
+            let feed = self.node.fetch.ask(&sources[0].address, &PullRequest { incarnation, wanted })?;
+            state.streams.push(Stream { feed, sources, frame: Assembly::default() });
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn next_local(&mut self) -> Result<Option<Buffer>> {
+        loop {
+            let Some(bytes) = self.local.front_mut() else { return Ok(None) };
+            if bytes.is_empty() {
+                self.local.pop_front();
+                continue;
+            }
+            let length = frame_bytes(bytes, &FrameLimits::default())?;
+            if length > bytes.len() {
+                return Err(FrameError::Length { expected_bytes: length, found_bytes: bytes.len() }.into());
+            }
+            let frame = Buffer::from(bytes.split_to(length));
+            self.ledger.take(&frame)?;
+            return Ok(Some(frame));
+        }
+    }
+}
+
+enum Read {
+    Frame(Buffer),
+    Pending,
+    End,
+}
+
+impl Stream {
+    /// The next whole frame, if its bytes have come.
+    fn next(&mut self) -> Result<Read> {
+        loop {
+            if let Some(frame) = self.frame.next()? {
+                return Ok(Read::Frame(frame));
+            }
+            match self.feed.try_read() {
+                Fed::Bytes(bytes) => self.frame.rest = bytes,
+                Fed::Pending => return Ok(Read::Pending),
+                Fed::End if self.frame.is_empty() => return Ok(Read::End),
+                Fed::End => return Err(CutOff { bytes: self.frame.held_bytes() }.into()),
+                Fed::Failed { error, is_denied } => {
+                    return Err(PullFailed::of(&self.sources, is_denied, error).into());
+                }
+            }
+        }
+    }
+}
+
+/// A frame whose bytes come in pieces, put together where columns may stand.
+#[derive(Default)]
+struct Assembly {
+    /// Bytes of the stream that were not looked at.
+    rest: Bytes,
+    head: Vec<u8>,
+    frame: Option<(MutableBuffer, usize)>,
+}
+
+impl Assembly {
+    fn next(&mut self) -> Result<Option<Buffer>> {
+        loop {
+            if let Some((buffer, length)) = &mut self.frame {
+                let missing = *length - buffer.len();
+                let piece = self.rest.split_to(missing.min(self.rest.len()));
+                buffer.extend_from_slice(&piece);
+                if buffer.len() < *length {
+                    return Ok(None);
+                }
+                return Ok(self.frame.take().map(|(buffer, _)| buffer.into()));
+            }
+            if self.rest.is_empty() {
+                return Ok(None);
+            }
+            let missing = FRAME_PREFIX_BYTES - self.head.len();
+            let piece = self.rest.split_to(missing.min(self.rest.len()));
+            self.head.extend_from_slice(&piece);
+            if self.head.len() < FRAME_PREFIX_BYTES {
+                return Ok(None);
+            }
+            let length = frame_bytes(&self.head, &FrameLimits::default())?;
+            let mut buffer = MutableBuffer::with_capacity(length);
+            buffer.extend_from_slice(&self.head);
+            self.head.clear();
+            self.frame = Some((buffer, length));
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.held_bytes() == 0
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.head.len() + self.frame.as_ref().map_or(0, |(buffer, _)| buffer.len())
+    }
+}
+
+impl Ledger {
+    /// Counts a frame, if it is one that must come.
+    fn take(&mut self, frame: &[u8]) -> Result<()> {
+        let head = decode_header(frame, &FrameLimits::default())?;
+        let header = head.header;
+        let key = AttemptKey { job: header.job, stage: header.stage, task: header.task, attempt: header.attempt };
+        let wrong = |what| LedgerError::Unexpected { key, group: header.group, sequence: header.sequence.0, what };
+        let expected = self.open.get_mut(&(key, header.group)).ok_or_else(|| wrong("was not asked for"))?;
+        if header.sequence.0 >= expected.total.frames {
+            return Err(wrong("is not in the ledger").into());
+        }
+        if !expected.sequences.insert(header.sequence.0) {
+            return Err(wrong("came twice").into());
+        }
+        expected.came.add(&GroupTotal { rows: head.rows as u64, bytes: frame.len() as u64, frames: 1, hash_sum: 0 });
+        self.rows += head.rows as u64;
+        if expected.came.frames == expected.total.frames {
+            let (came, total) = (expected.came, expected.total);
+            if (came.rows, came.bytes) != (total.rows, total.bytes) {
+                return Err(LedgerError::Differs { key, group: header.group, came, total }.into());
+            }
+            self.open.remove(&(key, header.group));
+        }
+        Ok(())
+    }
+
+    fn check_end(&self) -> Result<()> {
+        match self.open.iter().next() {
+            None => Ok(()),
+            Some(((key, group), expected)) => {
+                let (came, total) = (expected.came, expected.total);
+                Err(LedgerError::Differs { key: *key, group: *group, came, total }.into())
+            }
+        }
+    }
+}
+
+/// Frames that could not be pulled.
+#[derive(Debug, thiserror::Error)]
+#[error("pulling {} attempts from worker {worker} at {address}", lost.len())]
+pub struct PullFailed {
+    /// What is missing.
+    pub lost: Vec<LostInput>,
+    worker: WorkerName,
+    address: String,
+    source: Error,
+}
+
+impl PullFailed {
+    fn of(sources: &[AttemptSource], is_denied: bool, source: Error) -> PullFailed {
+        let lost = |source: &AttemptSource| LostInput {
+            key: source.key,
+            worker: source.worker.clone(),
+            incarnation: source.incarnation,
+            is_denied,
+        };
+        PullFailed {
+            lost: sources.iter().map(lost).collect(),
+            worker: sources.first().map(|source| source.worker.clone()).unwrap_or_default(),
+            address: sources.first().map(|source| source.address.clone()).unwrap_or_default(),
+            source,
+        }
+    }
+}
+
+impl Cause for PullFailed {
+    fn kind(&self) -> Kind {
+        Kind::Io
+    }
+}
+
+/// What the frames of a group add up to is not what its producer wrote.
+#[derive(Debug, thiserror::Error)]
+enum LedgerError {
+    #[error("pulling frames: frame {sequence} of group {group} of attempt {key} {what}")]
+    Unexpected { key: AttemptKey, group: GroupId, sequence: u64, what: &'static str },
+    #[error("pulling frames: of group {group} of attempt {key} came {came:?}; its ledger says {total:?}")]
+    Differs { key: AttemptKey, group: GroupId, came: GroupTotal, total: GroupTotal },
+}
+
+impl Cause for LedgerError {
+    fn kind(&self) -> Kind {
+        Kind::Corrupt
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("pulling frames: the stream ended {bytes} bytes into a frame")]
+struct CutOff {
+    bytes: usize,
+}
+
+impl Cause for CutOff {
+    fn kind(&self) -> Kind {
+        Kind::Corrupt
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the attempt is not held here")]
+struct NotHeld;
+
+impl Cause for NotHeld {
+    fn kind(&self) -> Kind {
+        Kind::Io
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("writing a request for frames")]
+pub struct Unwritable {
+    /// The encoder's own.
+    pub source: postcard::Error,
+}
+
+impl Cause for Unwritable {
+    fn kind(&self) -> Kind {
+        Kind::Internal
+    }
+}
+
+impl Cause for NetError {
+    fn kind(&self) -> Kind {
+        match self {
+            NetError::Certificate { .. }
+            | NetError::Cluster { .. }
+            | NetError::Role { .. }
+            | NetError::KeyIsOpen { .. } => Kind::Denied,
+            NetError::RefusedByPeer { refusal, .. } => match refusal {
+                Refusal::Certificate { .. } | Refusal::Role | Refusal::Cluster => Kind::Denied,
+                _ => Kind::Io,
+            },
+            NetError::Version { .. } => Kind::Unsupported,
+            NetError::Limits { .. } | NetError::Encode { .. } => Kind::Internal,
+            NetError::Name { .. } | NetError::File { .. } | NetError::Start { .. } => Kind::Request,
+            _ => Kind::Io,
+        }
+    }
+}
+
+/// The refusal that a node sends for what it does not hold.
+pub fn not_held(key: &AttemptKey, worker: &str) -> RemoteError {
+    RemoteError::new(Kind::Io, format!("giving the frames of attempt {key}: they are not held here")).at(worker)
+}

@@ -1,0 +1,184 @@
+//! One attempt at a task: its stage, built over its part of the input, run on the node's threads.
+//!
+//! In: a plan and an order. Out: what it made, in the spool, and its report; or why it failed. Never: a frame that others can ask for before
+//! the attempt has ended; a panic that leaves the attempt.
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use super::{
+    node::{Node, remote},
+    pull::{PullFailed, PullInlet},
+};
+use crate::{
+    batch::{Batch, datatypes::SchemaRef},
+    cluster::protocol::{
+        self, AttemptCounters, AttemptEnd, AttemptFailure, AttemptReport, Blob, EdgeTaken, FailureCause, Order,
+        stage_place,
+    },
+    error::{Error, Result, bug},
+    observe::Counters,
+    operator::{
+        Cancel, JobContext,
+        exchange::{Inlet, Outlet},
+    },
+    plan::{
+        encode,
+        physical::{Edge, EdgeId, PhysicalPlan, StateSpec},
+        stage::Stage,
+    },
+    schedule::{self, Ends, Work, build_stage},
+    shuffle::{AttemptKey, GroupId, SpoolWriter},
+};
+
+/// An attempt that runs.
+pub struct Attempt {
+    /// Stops it.
+    pub cancel: Cancel,
+    /// How far it is.
+    pub counters: Arc<Counters>,
+}
+
+/// Runs an attempt to its end; from a thread of its own.
+pub fn run(node: &Arc<Node>, plan: &PhysicalPlan, order: &Order, attempt: &Attempt) -> AttemptEnd {
+    let started = Instant::now();
+    match run_stage(node, plan, order, attempt) {
+        Ok(mut report) => {
+            report.counters.micros = started.elapsed().as_micros() as u64;
+            AttemptEnd::Finished(Box::new(report))
+        }
+        Err(error) => AttemptEnd::Failed(Box::new(failure(node, &error))),
+    }
+}
+
+/// The failure that an error is told as.
+pub fn failure(node: &Node, error: &Error) -> AttemptFailure {
+    let cause: &(dyn std::error::Error + 'static) = error.cause();
+    let lost = cause.downcast_ref::<PullFailed>().map(|failed| failed.lost.clone()).unwrap_or_default();
+    let cause = match () {
+        () if !lost.is_empty() => FailureCause::Inputs,
+        () if cause.is::<schedule::Panicked>() => FailureCause::Panic,
+        () => FailureCause::Error,
+    };
+    AttemptFailure { error: remote(error, &node.name), cause, lost }
+}
+
+fn run_stage(node: &Arc<Node>, plan: &PhysicalPlan, order: &Order, attempt: &Attempt) -> Result<AttemptReport> {
+    let (_, place) = stage_place(order.key.stage);
+    let stage =
+        plan.stages.get(place).ok_or_else(|| bug("cluster", "an order for a stage that the plan does not have"))?;
+    let context = JobContext {
+        settings: Arc::clone(&node.settings),
+        governor: Arc::clone(&node.governor),
+        cancel: attempt.cancel.clone(),
+        counters: Arc::clone(&attempt.counters),
+    };
+    let ends = TaskEnds { node, order, inlets: Mutex::default(), outlet: Mutex::default() };
+    let parameters = order.parameters.iter();
+    let parameters = parameters.map(|(number, value)| Ok((number.0 as usize, encode::literal_from_bytes(value)?)));
+    let work = Work {
+        splits: Some(to_range(&order.splits)).filter(|range| !range.is_empty()),
+        parameters: parameters.collect::<Result<_>>()?,
+        attempt: Some(order.key),
+        ends: Some(&ends),
+    };
+    let running = build_stage(plan, place, work, &node.io, &context)?;
+    schedule::run(&node.threads, &context, running.graph)?;
+    let mut report = AttemptReport::default();
+    if let Some(collect) = running.collect {
+        let writer = node.spool.begin(order.key, 1);
+        let batches = collect.take();
+        batches.iter().try_for_each(|batch| put_in_pieces(&writer, batch))?;
+        report.groups = writer.finish()?;
+    }
+    let outlet = ends.outlet.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(writer) = outlet {
+        report.groups = writer.finish()?;
+    }
+    if let Some(writing) = running.writing {
+        report.manifest = Some(writing.manifest()?.into());
+    }
+    report.value = value_of(stage, &running.parameters)?;
+    for (edges, inlet) in ends.inlets.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        // One inlet for several edges counts for the first; the others are part of it.
+        if let Some(edge) = edges.first() {
+            let edge = protocol::EdgeId(edge.0 as u16);
+            report.taken.push(EdgeTaken { edge, rows: inlet.rows(), is_enough: true });
+        }
+    }
+    let counted = attempt.counters.report();
+    report.counters = AttemptCounters {
+        rows_in: counted.rows_in,
+        bytes_in: counted.bytes_in,
+        bytes_pulled: counted.shuffled_bytes,
+        bytes_spilled: counted.spilled_bytes,
+        micros: 0,
+    };
+    Ok(report)
+}
+
+fn to_range(range: &Range<u32>) -> Range<usize> {
+    range.start as usize..range.end as usize
+}
+
+/// Rows of an answer go in frames of a size that travels well, in order.
+fn put_in_pieces(writer: &SpoolWriter, batch: &Batch) -> Result<()> {
+    const ROWS: usize = 16 << 10;
+    for first in (0..batch.num_rows()).step_by(ROWS) {
+        writer.put(GroupId(0), &batch.slice(first, ROWS.min(batch.num_rows() - first)), 0)?;
+    }
+    Ok(())
+}
+
+/// The parameter that the stage gives, as bytes.
+fn value_of(stage: &Stage, parameters: &crate::expression::Parameters) -> Result<Option<Blob>> {
+    let number = stage.states.iter().find_map(|state| match state {
+        StateSpec::Scalar { number } => Some(*number),
+        _ => None,
+    });
+    number.map(|number| Ok(encode::literal_to_bytes(parameters.value(number)?)?.into())).transpose()
+}
+
+/// The ends of an attempt's edges.
+struct TaskEnds<'a> {
+    node: &'a Arc<Node>,
+    order: &'a Order,
+    inlets: Mutex<BTreeMap<Vec<EdgeId>, Arc<PullInlet>>>,
+    outlet: Mutex<Option<Arc<SpoolWriter>>>,
+}
+
+impl Ends for TaskEnds<'_> {
+    fn inlet(&self, edges: &[EdgeId], _schema: &SchemaRef) -> Result<Arc<dyn Inlet>> {
+        let is_meant = |input: &&protocol::OrderInput| edges.iter().any(|edge| edge.0 == usize::from(input.edge.0));
+        let sources = self.order.inputs.iter().filter(is_meant).flat_map(|input| input.attempts.iter().cloned());
+        let inlet = PullInlet::new(self.node, sources.collect());
+        let mut inlets = self.inlets.lock().unwrap_or_else(PoisonError::into_inner);
+        inlets.insert(edges.to_vec(), Arc::clone(&inlet));
+        Ok(inlet)
+    }
+
+    fn outlet(&self, _number: EdgeId, edge: &Edge) -> Result<Arc<dyn Outlet>> {
+        let writer = self.node.spool.begin(self.order.key, edge.kind.group_count());
+        *self.outlet.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&writer));
+        Ok(Arc::new(ToSpool { key: self.order.key, writer }))
+    }
+}
+
+/// Rows that leave the stage stay in the node's spool.
+struct ToSpool {
+    key: AttemptKey,
+    writer: Arc<SpoolWriter>,
+}
+
+impl Outlet for ToSpool {
+    fn put(&self, group: GroupId, batch: &Batch, hash_sum: u64) -> Result<()> {
+        if usize::from(group.0) >= self.writer.group_count() {
+            return Err(bug("cluster", format!("group {group} of attempt {} is not among its groups", self.key)));
+        }
+        self.writer.put(group, batch, hash_sum)
+    }
+}

@@ -1,0 +1,569 @@
+//! The worker's process: its machine between the network, the threads and the spool.
+//!
+//! In: options, and who plans its drivers. Out: runs until it is told to go. Never: a decision; the machine (`cluster/worker`) makes them,
+//! and this carries them out.
+//!
+//! ```text
+//!   net ──events──► ┐                      ┌──► messages ──► net
+//!   attempts ─────► ├─► machine's thread ──┼──► attempts: a thread each, pipelines on the node's threads
+//!   drivers ──────► │                      ├──► drivers: a thread each
+//!   time ─────────► ┘                      └──► plans, spool
+//!   another node's pull ──► answered on the network's thread, from the spool
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use windrow_net::{Answer, Event as NetEvent, Identity, LinkId, Message as Envelope, MessageKind, Network, Role};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{
+    child::{Child, PlanEnvelope, ProgramSpec},
+    driver::{Driver, Entry},
+    network_options,
+    node::{Links, Node, NodeParts, remote},
+    pull::{Fetch, NOT_HELD, PULL, PullRequest, not_held},
+    task::{self, Attempt},
+};
+use crate::{
+    cluster::{
+        limits::SLOTS_MAX,
+        protocol::{
+            ActionNumber, AttemptEnd, AttemptFailure, AttemptKey, AttemptProgress, DriverEnd, DriverRun, DriverStart,
+            FailureCause, FromWorker, Incarnation, JobKind, Link, Message, Order, RemoteError, ToWorker, WorkerName,
+        },
+        worker::{Command, Event, Options, Worker},
+    },
+    error::{Cause, Kind, Result, bug},
+    observe::Counters,
+    operator::Cancel,
+    plan::{closures::Closures, encode, physical::PhysicalPlan},
+    scan::OpenedTables,
+    settings::Settings,
+    shuffle::{Epoch, JobId, Spool, SpoolOptions},
+    store::Io,
+};
+
+/// How a worker is started.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    /// Its name, as in its certificate.
+    pub name: String,
+    /// Where the coordinator is.
+    pub coordinator: SocketAddr,
+    /// Where others reach it; port 0 takes one that is free.
+    pub bind: SocketAddr,
+    /// The folder of its certificate and key.
+    pub identity: PathBuf,
+    /// The folders of its spool; what stands in them is removed.
+    pub spool: Vec<PathBuf>,
+    /// Bytes of frames of one job.
+    pub spool_bytes: u64,
+    /// Threads, memory, morsels.
+    pub settings: Settings,
+}
+
+/// The share of a worker's memory in which frames are kept before they go to files.
+const SPOOL_MEMORY_SHARE: u64 = 4;
+/// How often attempts tell how far they are.
+const PROGRESS: Duration = Duration::from_millis(500);
+
+/// What the machine's thread hears.
+enum Heard {
+    Net(NetEvent),
+    Machine(Event),
+}
+
+/// Runs a worker until it is told to go, or `stop` says so. `ready` is called with its address once it can be reached.
+pub fn run_worker(
+    options: WorkerOptions,
+    entry: Arc<dyn Entry>,
+    stop: Cancel,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<()> {
+    let (tell, heard) = unbounded();
+    let incarnation = Incarnation(random());
+    let name = WorkerName::new(options.name.clone())?;
+    let settings = options.settings.clone().checked()?;
+    let io = Io::start()?;
+    let spool = SpoolOptions {
+        folders: options.spool.clone(),
+        memory_bytes: settings.memory_bytes / SPOOL_MEMORY_SHARE,
+        job_bytes: options.spool_bytes,
+        epoch: Epoch(incarnation.0 as u32),
+    };
+    let spool = Spool::open(spool, &io)?;
+    let to_machine = tell.clone();
+    let serving = Arc::new(Serving { name: name.clone(), incarnation, spool: Arc::clone(&spool) });
+    let network = Network::start(
+        network_options(Identity::load(&options.identity)?, options.bind, &[Role::Worker, Role::Client]),
+        move |event| match event {
+            NetEvent::Asked { request, answer, .. } => serving.answer(&request, answer),
+            event => {
+                // The machine's thread ends last: it closes the network.
+                let _ = to_machine.send(Heard::Net(event));
+            }
+        },
+    )?;
+    let address = network.local_address();
+    let options_of_machine = Options {
+        name: name.clone(),
+        incarnation,
+        address: address.to_string(),
+        build: format!("windrow {}", env!("CARGO_PKG_VERSION")),
+        pid: std::process::id(),
+        threads: settings.threads as u32,
+        memory_bytes: settings.memory_bytes,
+        slots: (SLOTS_MAX as u32).min(2),
+        fencing: true,
+    };
+    let machine = Worker::new(options_of_machine, 0);
+    let links = Links::new(&network);
+    let fetch = Arc::clone(&links) as Arc<dyn Fetch>;
+    let node = Node::start(NodeParts { name, incarnation, settings, io, spool, fetch })?;
+    let children = Arc::new(Children {
+        node: Arc::clone(&node),
+        folder: options.spool.first().map(|folder| folder.join("programs")).unwrap_or_default(),
+        tell: tell.clone(),
+        running: Mutex::default(),
+    });
+    ready(address);
+    let mut process = Process {
+        node,
+        network,
+        links,
+        link_number: 0,
+        entry,
+        machine,
+        tell,
+        started: Instant::now(),
+        coordinator: options.coordinator,
+        link: None,
+        attempts: BTreeMap::new(),
+        drivers: BTreeMap::new(),
+        children,
+        plans: BTreeMap::new(),
+        is_over: false,
+        refused: None,
+    };
+    process.run(&heard, &stop)
+}
+
+struct Process {
+    node: Arc<Node>,
+    network: Network,
+    links: Arc<Links>,
+    entry: Arc<dyn Entry>,
+    machine: Worker,
+    tell: Sender<Heard>,
+    started: Instant,
+    coordinator: SocketAddr,
+    /// The connection to the coordinator: none while it is down, and then tried again.
+    link: Option<LinkId>,
+    /// Connections to the coordinator so far: the machine's name of the last one.
+    link_number: u64,
+    attempts: BTreeMap<AttemptKey, Arc<Attempt>>,
+    drivers: BTreeMap<DriverRun, Arc<Driver>>,
+    /// The processes of programs, by job.
+    children: Arc<Children>,
+    plans: BTreeMap<(JobId, ActionNumber), Arc<StoredPlan>>,
+    is_over: bool,
+    refused: Option<RemoteError>,
+}
+
+/// A plan as it came, decoded by the first attempt that needs it.
+#[derive(Default)]
+struct StoredPlan {
+    bytes: Mutex<Vec<u8>>,
+    decoded: Mutex<Option<Decoded>>,
+}
+
+/// What a plan turned out to be.
+#[derive(Clone)]
+enum Decoded {
+    /// A statement's: its attempts run here.
+    Statement(Arc<PhysicalPlan>),
+    /// A program's: its attempts run in its process, which decodes the plan.
+    Program { spec: Arc<ProgramSpec>, envelope: Arc<Vec<u8>> },
+}
+
+impl Process {
+    fn run(&mut self, heard: &Receiver<Heard>, stop: &Cancel) -> Result<()> {
+        let mut progress_at = Instant::now() + PROGRESS;
+        let mut is_leaving = false;
+        self.connect();
+        while !self.is_over {
+            let due = Duration::from_micros(self.machine.next_tick()).saturating_sub(self.started.elapsed());
+            match heard.recv_timeout(due.min(Duration::from_millis(100))) {
+                Ok(Heard::Net(event)) => self.hear(event),
+                Ok(Heard::Machine(event)) => self.handle(event),
+                Err(RecvTimeoutError::Timeout) => self.handle(Event::Tick),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if self.link.is_none() {
+                self.connect();
+            }
+            if Instant::now() >= progress_at {
+                progress_at = Instant::now() + PROGRESS;
+                self.report_progress();
+            }
+            if stop.is_cancelled() && !is_leaving {
+                is_leaving = true;
+                self.handle(Event::Leave { when_free: false });
+            }
+        }
+        for attempt in self.attempts.values() {
+            attempt.cancel.cancel();
+        }
+        self.drivers.values().for_each(|driver| driver.stop());
+        self.children.end_all();
+        self.network.shutdown();
+        self.refused.take().map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn connect(&mut self) {
+        self.link = Some(self.network.link(self.coordinator, Role::Coordinator));
+        self.link_number += 1;
+    }
+
+    fn hear(&mut self, event: NetEvent) {
+        match event {
+            NetEvent::Up { link, .. } if Some(link) == self.link => {
+                self.handle(Event::LinkUp { link: Link(self.link_number) });
+            }
+            NetEvent::Down { link, .. } if Some(link) == self.link => {
+                self.link = None;
+                self.handle(Event::LinkDown { link: Link(self.link_number) });
+            }
+            NetEvent::Down { link, .. } => self.links.unlinked(link),
+            NetEvent::Message { link, message } if Some(link) == self.link => {
+                match ToWorker::from_bytes(&message.payload) {
+                    Ok(message) => {
+                        self.handle(Event::Message { link: Link(self.link_number), message: Box::new(message) })
+                    }
+                    // What cannot be read is sent again, or never meant us.
+                    Err(error) => tracing::warn!(%error, "a message of the coordinator"),
+                }
+            }
+            NetEvent::Up { .. } | NetEvent::Message { .. } | NetEvent::Asked { .. } | NetEvent::Refused { .. } => {}
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = self.started.elapsed().as_micros() as u64;
+        if let Event::Ended { key, .. } = &event {
+            self.attempts.remove(key);
+        }
+        if let Event::DriverEnded { driver, .. } = &event {
+            self.drivers.remove(driver);
+        }
+        self.machine.handle(now, event);
+        while let Some(command) = self.machine.poll_command() {
+            self.obey(command);
+        }
+    }
+
+    fn report_progress(&mut self) {
+        let progress: Vec<_> = self
+            .attempts
+            .iter()
+            .map(|(key, attempt)| {
+                let report = attempt.counters.report();
+                (*key, AttemptProgress { rows: report.rows_in, bytes: report.bytes_in })
+            })
+            .collect();
+        for (key, progress) in progress {
+            self.handle(Event::Progress { key, progress });
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Send { link, message } => self.send(link, &message),
+            Command::StorePlan { job, action, part, parts, plan_hash, bytes } => {
+                let plan = self.plans.entry((job, action)).or_default();
+                let stored = {
+                    let mut stored = plan.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+                    stored.extend_from_slice(&bytes);
+                    (part + 1 == parts).then(|| xxh3_64(&stored))
+                };
+                match stored {
+                    None => {}
+                    Some(found) if found == plan_hash => self.again(Event::PlanStored { job, action }),
+                    Some(_) => {
+                        self.plans.remove(&(job, action));
+                        let error =
+                            RemoteError::new(Kind::Corrupt, "storing a plan: its parts do not have its checksum");
+                        self.again(Event::PlanFailed { job, action, error });
+                    }
+                }
+            }
+            Command::StartAttempt { order } => self.start_attempt(order),
+            Command::CancelAttempt { key } => {
+                if let Some(attempt) = self.attempts.remove(&key) {
+                    attempt.cancel.cancel();
+                }
+                if let Some(child) = self.children.of(key.job) {
+                    child.cancel(key);
+                }
+                self.node.spool.drop_attempt(&key);
+            }
+            Command::DropAttempt { key } => self.node.spool.drop_attempt(&key),
+            Command::DropJob { job } => self.drop_job(job),
+            Command::StartDriver { start } => self.start_driver(start),
+            Command::DeliverOutcome { driver, action, revision, outcome } => {
+                if let Some(driver) = self.drivers.get(&driver) {
+                    driver.deliver(action, revision, outcome);
+                } else if let Some(child) = self.children.of(driver.job).filter(|child| child.drives(driver)) {
+                    child.deliver(action, revision, outcome);
+                }
+            }
+            Command::StopDriver { driver } => {
+                if let Some(driver) = self.drivers.remove(&driver) {
+                    driver.stop();
+                }
+                if let Some(child) = self.children.of(driver.job).filter(|child| child.drives(driver)) {
+                    child.undrive();
+                }
+            }
+            Command::BeginAgain => {
+                // A new process is the simplest new life: nothing of the old one can be mistaken for it.
+                self.is_over = true;
+                self.refused = Some(
+                    RemoteError::unreachable("working for the cluster: this worker was declared dead")
+                        .hinted("start it again"),
+                );
+            }
+            Command::Exit { error } => {
+                self.is_over = true;
+                self.refused = error;
+            }
+        }
+    }
+
+    /// An event that follows from a command, after the commands before it.
+    fn again(&self, event: Event) {
+        // The receiver is ours.
+        let _ = self.tell.send(Heard::Machine(event));
+    }
+
+    fn send(&mut self, link: Link, message: &FromWorker) {
+        let Some(id) = self.link.filter(|_| link.0 == self.link_number) else { return };
+        match message.to_bytes() {
+            Ok(bytes) => {
+                // What does not go out is said again until it is answered.
+                if let Err(error) = self.network.send(id, MessageKind(FromWorker::KIND), bytes) {
+                    tracing::debug!(%error, "a message to the coordinator");
+                }
+            }
+            Err(error) => tracing::error!(%error, "a message to the coordinator cannot be written"),
+        }
+    }
+
+    fn start_attempt(&mut self, order: Box<Order>) {
+        let (key, tell, node) = (order.key, self.tell.clone(), Arc::clone(&self.node));
+        let attempt = Arc::new(Attempt { cancel: Cancel::default(), counters: Arc::new(Counters::default()) });
+        self.attempts.insert(key, Arc::clone(&attempt));
+        let (action, _) = crate::cluster::protocol::stage_place(key.stage);
+        let plan = self.plans.get(&(key.job, action)).cloned();
+        let children = Arc::clone(&self.children);
+        let work = move || {
+            let span = tracing::info_span!("attempt", job = %format_args!("{:016x}", key.job.0), stage = key.stage.0, task = key.task.0, attempt = key.attempt.0);
+            let _entered = span.enter();
+            let plan = plan.ok_or_else(|| bug("cluster", "an order without its plan")).and_then(|plan| plan.decoded());
+            let end = match plan {
+                Ok(Decoded::Statement(plan)) => task::run(&node, &plan, &order, &attempt),
+                Ok(Decoded::Program { spec, envelope }) => match children.get(key.job, &spec) {
+                    // Its process tells the end.
+                    Ok(child) => return child.run(order, action, &envelope),
+                    Err(error) => AttemptEnd::Failed(Box::new(task::failure(&node, &error))),
+                },
+                Err(error) => AttemptEnd::Failed(Box::new(task::failure(&node, &error))),
+            };
+            match &end {
+                AttemptEnd::Finished(report) => {
+                    tracing::debug!(rows = report.counters.rows_in, micros = report.counters.micros, "finished")
+                }
+                AttemptEnd::Failed(failure) => tracing::warn!(error = %failure.error, "failed"),
+            }
+            let _ = tell.send(Heard::Machine(Event::Ended { key, end }));
+        };
+        if let Err(source) = std::thread::Builder::new().name("windrow-task".to_owned()).spawn(work) {
+            let error = RemoteError::new(Kind::Limit, "starting a thread for an attempt").because(source.to_string());
+            let failure = AttemptFailure { error, cause: FailureCause::Error, lost: Vec::new() };
+            self.again(Event::Ended { key, end: AttemptEnd::Failed(Box::new(failure)) });
+        }
+    }
+
+    fn start_driver(&mut self, start: Box<DriverStart>) {
+        if start.kind == JobKind::Program {
+            return self.start_program(&start);
+        }
+        let tell = self.tell.clone();
+        let driver = Driver::new(&self.node, &start, move |event| {
+            let _ = tell.send(Heard::Machine(event));
+        });
+        let run = start.driver;
+        self.drivers.insert(run, Arc::clone(&driver));
+        let entry = Arc::clone(&self.entry);
+        let work = move || driver.drive(&*entry, &start);
+        if let Err(source) = std::thread::Builder::new().name("windrow-driver".to_owned()).spawn(work) {
+            let error = RemoteError::new(Kind::Limit, "starting a thread for a driver").because(source.to_string());
+            self.again(Event::DriverEnded {
+                driver: run,
+                end: DriverEnd::Failed { error, cause: FailureCause::Error },
+            });
+        }
+    }
+
+    /// The driver of a program is its process.
+    fn start_program(&self, start: &DriverStart) {
+        let spec = postcard::from_bytes(&start.spec).map_err(|source| Unreadable { source }.into());
+        match spec.and_then(|spec: ProgramSpec| self.children.get(start.driver.job, &spec)) {
+            Ok(child) => child.drive(start),
+            Err(error) => {
+                let end = DriverEnd::Failed { error: remote(&error, &self.node.name), cause: FailureCause::Error };
+                self.again(Event::DriverEnded { driver: start.driver, end });
+            }
+        }
+    }
+
+    fn drop_job(&mut self, job: JobId) {
+        self.children.end(job);
+        for (_, attempt) in self.attempts.iter().filter(|(key, _)| key.job == job) {
+            attempt.cancel.cancel();
+        }
+        self.attempts.retain(|key, _| key.job != job);
+        self.plans.retain(|(of, _), _| *of != job);
+        self.node.spool.drop_job(job);
+    }
+}
+
+impl StoredPlan {
+    /// The plan; decoded once, as opening its tables costs. What fails is tried again by the next attempt, which may find the file that
+    /// this one missed.
+    fn decoded(&self) -> Result<Decoded> {
+        let mut decoded = self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = &*decoded {
+            return Ok(plan.clone());
+        }
+        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let plan = match postcard::from_bytes(&bytes).map_err(|source| Unreadable { source })? {
+            PlanEnvelope::Statement(plan) => {
+                let plan = encode::decode(&plan, &Closures::default(), &OpenedTables::on_this_host())?;
+                Decoded::Statement(Arc::new(plan))
+            }
+            PlanEnvelope::Program { spec, .. } => {
+                let spec = postcard::from_bytes(&spec).map_err(|source| Unreadable { source })?;
+                Decoded::Program { spec: Arc::new(spec), envelope: Arc::new(bytes) }
+            }
+        };
+        *self.bytes.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
+        Ok(decoded.insert(plan).clone())
+    }
+}
+
+/// The processes of programs that run here.
+struct Children {
+    node: Arc<Node>,
+    folder: PathBuf,
+    tell: Sender<Heard>,
+    running: Mutex<BTreeMap<JobId, Arc<Child>>>,
+}
+
+impl Children {
+    /// The process of a job, started if there is none.
+    fn get(&self, job: JobId, spec: &ProgramSpec) -> Result<Arc<Child>> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(child) = running.get(&job).filter(|child| !child.is_over()) {
+            return Ok(Arc::clone(child));
+        }
+        let tell = self.tell.clone();
+        let folder = self.folder.join(format!("{:016x}.{:08x}", job.0, random() as u32));
+        let child = Child::start(&self.node, job, spec, folder, move |event| {
+            let _ = tell.send(Heard::Machine(event));
+        })?;
+        running.insert(job, Arc::clone(&child));
+        Ok(child)
+    }
+
+    fn of(&self, job: JobId) -> Option<Arc<Child>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).get(&job).cloned()
+    }
+
+    fn end(&self, job: JobId) {
+        let ended = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&job);
+        if let Some(child) = ended {
+            child.kill();
+        }
+    }
+
+    fn end_all(&self) {
+        let ended = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        ended.values().for_each(|child| child.kill());
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("reading a plan or a program that was sent here")]
+struct Unreadable {
+    source: postcard::Error,
+}
+
+impl Cause for Unreadable {
+    fn kind(&self) -> Kind {
+        Kind::Corrupt
+    }
+}
+
+/// Answers pulls, from the spool.
+struct Serving {
+    name: WorkerName,
+    incarnation: Incarnation,
+    spool: Arc<Spool>,
+}
+
+impl Serving {
+    fn answer(&self, request: &Envelope, answer: Answer) {
+        match self.frames(request) {
+            Ok(frames) => answer.give(frames.map(Ok)),
+            Err(error) => answer.refuse(NOT_HELD, postcard::to_allocvec(&error).unwrap_or_default()),
+        }
+    }
+
+    fn frames(
+        &self,
+        request: &Envelope,
+    ) -> std::result::Result<impl Iterator<Item = Bytes> + Send + 'static, RemoteError> {
+        let refused = |sentence: &str| RemoteError::new(Kind::Io, sentence).at(self.name.as_str());
+        if request.kind != PULL {
+            return Err(refused("answering a request: it asks for nothing that a worker has"));
+        }
+        let request: PullRequest =
+            postcard::from_bytes(&request.payload).map_err(|_| refused("answering a request: it cannot be read"))?;
+        if request.incarnation != self.incarnation {
+            return Err(refused("giving frames: this worker began again and holds none of its earlier life"));
+        }
+        let mut all = Vec::with_capacity(request.wanted.len());
+        for (key, groups) in request.wanted {
+            all.push(self.spool.frames(&key, &groups).ok_or_else(|| not_held(&key, self.name.as_str()))?);
+        }
+        Ok(all.into_iter().flatten())
+    }
+}
+
+/// A number that no other life has.
+pub fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library's hasher is seeded by the system's randomness for each process and counter.
+    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.finish().max(1)
+}

@@ -1,0 +1,134 @@
+//! The driver: plans one action after the other, replays those that ended.
+//!
+//! In: how it was started, plans as they are made, outcomes as they come. Out: for each action whether to plan it, what to
+//! ship, how it ended. Never: an action planned twice in a job's life; two accounts of an outcome mixed.
+//!
+//! ```text
+//!   asked ─► was it shipped by an earlier run? ──no──► plan ─► shipped ─► outcome
+//!                          └──yes────────────────────────────────────────►┘
+//! ```
+//! A driver's program asks for actions in an order that depends on nothing but the outcomes of earlier ones, so the
+//! k-th action of each run is the same action.
+
+use std::collections::BTreeMap;
+
+use crate::cluster::protocol::{ActionNumber, ActionOutcome, DriverRun, DriverStart};
+
+/// The machine of one run.
+#[derive(Debug)]
+pub struct Driver {
+    driver: DriverRun,
+    nodes: u32,
+    next: u32,
+    actions: BTreeMap<ActionNumber, Action>,
+}
+
+#[derive(Debug, Default)]
+struct Action {
+    /// Its plan is durable, or on its way there.
+    is_shipped: bool,
+    /// The hash of the plan, when an earlier run shipped it.
+    plan_hash: Option<u64>,
+    /// The latest account of its end.
+    outcome: Option<(u64, ActionOutcome)>,
+}
+
+/// What to do with an action that the program asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Begin {
+    /// Plan it, and ship the plan.
+    Plan(ActionNumber),
+    /// An earlier run has shipped it: wait for its outcome.
+    Wait(ActionNumber),
+}
+
+impl Driver {
+    /// A run as it was started.
+    pub fn new(start: &DriverStart) -> Driver {
+        let shipped = start.shipped.iter().map(|shipped| {
+            (shipped.action, Action { is_shipped: true, plan_hash: Some(shipped.plan_hash), outcome: None })
+        });
+        Driver { driver: start.driver, nodes: start.nodes, next: 0, actions: shipped.collect() }
+    }
+
+    /// Which run of which job.
+    pub fn run(&self) -> DriverRun {
+        self.driver
+    }
+
+    /// How many workers to plan for.
+    pub fn nodes(&self) -> u32 {
+        self.nodes
+    }
+
+    /// The program asks for its next action.
+    pub fn begin(&mut self) -> Begin {
+        let number = ActionNumber(self.next);
+        self.next += 1;
+        if self.actions.entry(number).or_default().is_shipped { Begin::Wait(number) } else { Begin::Plan(number) }
+    }
+
+    /// The action was planned: its plan goes to the worker's machine as `Event::DriverShipped`.
+    pub fn shipped(&mut self, action: ActionNumber) {
+        self.actions.entry(action).or_default().is_shipped = true;
+    }
+
+    /// The hash of a plan that an earlier run shipped: what a program that plans in order to check itself must meet.
+    pub fn shipped_hash(&self, action: ActionNumber) -> Option<u64> {
+        self.actions.get(&action)?.plan_hash
+    }
+
+    /// An outcome has come; true when it is news: the first, or rows that lie elsewhere than before.
+    pub fn handle_outcome(&mut self, action: ActionNumber, revision: u64, outcome: ActionOutcome) -> bool {
+        let known = &mut self.actions.entry(action).or_default().outcome;
+        let is_news = known.as_ref().is_none_or(|(at, known)| *at < revision && *known != outcome);
+        if known.as_ref().is_none_or(|(at, _)| *at < revision) {
+            *known = Some((revision, outcome));
+        }
+        is_news
+    }
+
+    /// The latest account of an action's end, with its revision.
+    pub fn outcome(&self, action: ActionNumber) -> Option<(u64, &ActionOutcome)> {
+        self.actions.get(&action)?.outcome.as_ref().map(|(revision, outcome)| (*revision, outcome))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::cluster::protocol::{JobKind, JobOptions, ShippedAction};
+    use crate::shuffle::JobId;
+
+    fn start(shipped: &[u32]) -> DriverStart {
+        let shipped = shipped.iter().map(|number| ShippedAction { action: ActionNumber(*number), plan_hash: 9 });
+        DriverStart {
+            driver: DriverRun { job: JobId(1), run: 2 },
+            kind: JobKind::Program,
+            spec: Vec::new().into(),
+            options: JobOptions::default(),
+            nodes: 3,
+            shipped: shipped.collect(),
+        }
+    }
+
+    #[test]
+    fn what_was_shipped_is_not_planned_again() {
+        let mut driver = Driver::new(&start(&[0]));
+        assert_eq!(driver.begin(), Begin::Wait(ActionNumber(0)));
+        assert_eq!(driver.begin(), Begin::Plan(ActionNumber(1)));
+        assert_eq!(driver.shipped_hash(ActionNumber(0)), Some(9));
+        assert_eq!(driver.shipped_hash(ActionNumber(1)), None);
+    }
+
+    #[test]
+    fn an_old_account_never_replaces_a_newer() {
+        let mut driver = Driver::new(&start(&[]));
+        let action = ActionNumber(0);
+        assert!(driver.handle_outcome(action, 1, ActionOutcome::Rows(vec![])));
+        assert!(!driver.handle_outcome(action, 0, ActionOutcome::Written(vec![])));
+        assert!(!driver.handle_outcome(action, 1, ActionOutcome::Written(vec![])));
+        assert_eq!(driver.outcome(action), Some((1, &ActionOutcome::Rows(vec![]))));
+    }
+}

@@ -1,0 +1,221 @@
+//! The attempts of a worker, and the plans that they need.
+//!
+//! In: orders, parts of plans, ends. Out: what to start, stop, drop, ask for and tell. Never: an attempt started twice, or
+//! after it was cancelled; an end told before it happened.
+//!
+//! ```text
+//!   order ─► waiting for its plan ─► running ─► ended ─(end taken, keep)─► held
+//!                  │                    │          └──(end taken)──┐         │
+//!                  └────────── cancel ──┴──────────────────────────┴─► gone ◄┘
+//! ```
+//! A gone attempt stays known until its job is forgotten: an order that comes late begins nothing.
+
+use std::collections::BTreeMap;
+
+use super::{Command, Out, Said};
+use crate::cluster::protocol::{
+    ActionNumber, AttemptEnd, AttemptFailure, AttemptKey, AttemptProgress, Beat, Blob, FailureCause, Order,
+    RemoteError, RunningAttempt, WorkerBody, part_count, stage_place,
+};
+use crate::{error::Kind, shuffle::JobId};
+
+type PlanKey = (JobId, ActionNumber);
+
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    attempts: BTreeMap<AttemptKey, State>,
+    plans: BTreeMap<PlanKey, Plan>,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting(Box<Order>),
+    Running(AttemptProgress),
+    Ended { end: AttemptEnd, said: Said },
+    Held,
+    Gone,
+}
+
+/// `coming → storing → stored`
+#[derive(Debug)]
+struct Plan {
+    hash: u64,
+    parts: u32,
+    /// The part that comes next; all have come when it is `parts`.
+    next: u32,
+    said: Said,
+    is_stored: bool,
+}
+
+fn plan_key(key: AttemptKey) -> PlanKey {
+    (key.job, stage_place(key.stage).0)
+}
+
+impl Attempts {
+    pub(super) fn order(&mut self, now: u64, order: Box<Order>, out: &mut Out) {
+        let key = order.key;
+        match self.attempts.get(&key) {
+            Some(State::Gone) => return out.say(WorkerBody::Ended { key, end: gone() }),
+            Some(_) => return,
+            None => {}
+        }
+        let plan = self.plans.entry(plan_key(key)).or_insert_with(|| {
+            out.say(want(plan_key(key), 0));
+            let parts = part_count(order.plan_bytes);
+            Plan { hash: order.plan_hash, parts, next: 0, said: Said::now(now), is_stored: false }
+        });
+        let state = if plan.is_stored {
+            out.command(Command::StartAttempt { order });
+            State::Running(AttemptProgress::default())
+        } else {
+            State::Waiting(order)
+        };
+        self.attempts.insert(key, state);
+    }
+
+    pub(super) fn plan_part(&mut self, now: u64, key: PlanKey, part: u32, parts: u32, bytes: Blob, out: &mut Out) {
+        let Some(plan) = self.plans.get_mut(&key) else { return };
+        if part != plan.next || parts != plan.parts {
+            return;
+        }
+        plan.next += 1;
+        plan.said = Said::now(now);
+        let (job, action) = key;
+        out.command(Command::StorePlan { job, action, part, parts, plan_hash: plan.hash, bytes });
+        if plan.next < plan.parts {
+            out.say(want(key, plan.next));
+        }
+    }
+
+    pub(super) fn plan_stored(&mut self, job: JobId, action: ActionNumber, out: &mut Out) {
+        let Some(plan) = self.plans.get_mut(&(job, action)) else { return };
+        plan.is_stored = true;
+        for (key, state) in &mut self.attempts {
+            if plan_key(*key) == (job, action) && matches!(state, State::Waiting(_)) {
+                let running = State::Running(AttemptProgress::default());
+                if let State::Waiting(order) = std::mem::replace(state, running) {
+                    out.command(Command::StartAttempt { order });
+                }
+            }
+        }
+    }
+
+    /// Whoever waits for the plan fails; the next order asks for it anew.
+    pub(super) fn plan_failed(
+        &mut self,
+        now: u64,
+        job: JobId,
+        action: ActionNumber,
+        error: RemoteError,
+        out: &mut Out,
+    ) {
+        if self.plans.remove(&(job, action)).is_none() {
+            return;
+        }
+        for (key, state) in &mut self.attempts {
+            if plan_key(*key) == (job, action) && matches!(state, State::Waiting(_)) {
+                let failure = AttemptFailure { error: error.clone(), cause: FailureCause::Process, lost: Vec::new() };
+                let end = AttemptEnd::Failed(Box::new(failure));
+                out.say(WorkerBody::Ended { key: *key, end: end.clone() });
+                *state = State::Ended { end, said: Said::now(now) };
+            }
+        }
+    }
+
+    pub(super) fn set_progress(&mut self, key: AttemptKey, progress: AttemptProgress) {
+        if let Some(State::Running(known)) = self.attempts.get_mut(&key) {
+            *known = progress;
+        }
+    }
+
+    pub(super) fn end(&mut self, now: u64, key: AttemptKey, end: AttemptEnd, out: &mut Out) {
+        match self.attempts.get_mut(&key) {
+            Some(state @ State::Running(_)) => {
+                out.say(WorkerBody::Ended { key, end: end.clone() });
+                *state = State::Ended { end, said: Said::now(now) };
+            }
+            Some(State::Waiting(_) | State::Ended { .. } | State::Held) => {}
+            // It was cancelled while its end was on the way.
+            Some(State::Gone) | None => out.command(Command::DropAttempt { key }),
+        }
+    }
+
+    pub(super) fn end_taken(&mut self, key: AttemptKey, keep: bool, out: &mut Out) {
+        let Some(state) = self.attempts.get_mut(&key) else { return };
+        let State::Ended { end, .. } = state else { return };
+        if keep && matches!(end, AttemptEnd::Finished(_)) {
+            *state = State::Held;
+        } else {
+            *state = State::Gone;
+            out.command(Command::DropAttempt { key });
+        }
+    }
+
+    pub(super) fn cancel(&mut self, key: AttemptKey, out: &mut Out) {
+        match self.attempts.insert(key, State::Gone) {
+            Some(State::Running(_)) => out.command(Command::CancelAttempt { key }),
+            Some(State::Ended { .. } | State::Held) => out.command(Command::DropAttempt { key }),
+            Some(State::Waiting(_) | State::Gone) | None => {}
+        }
+    }
+
+    /// Whether anything of the job was here.
+    pub(super) fn forget(&mut self, job: JobId, out: &mut Out) -> bool {
+        let before = self.attempts.len() + self.plans.len();
+        self.attempts.retain(|key, state| {
+            if key.job == job && matches!(state, State::Running(_)) {
+                out.command(Command::CancelAttempt { key: *key });
+            }
+            key.job != job
+        });
+        self.plans.retain(|(of, _), _| *of != job);
+        before != self.attempts.len() + self.plans.len()
+    }
+
+    pub(super) fn held(&self) -> Vec<AttemptKey> {
+        self.attempts.iter().filter(|(_, state)| matches!(state, State::Held)).map(|(key, _)| *key).collect()
+    }
+
+    pub(super) fn tell(&self, beat: &mut Beat, jobs: &mut BTreeMap<JobId, u32>) {
+        for (key, state) in &self.attempts {
+            let held = jobs.entry(key.job).or_default();
+            match state {
+                State::Waiting(_) => {
+                    beat.running.push(RunningAttempt { key: *key, progress: AttemptProgress::default() });
+                }
+                State::Running(progress) => beat.running.push(RunningAttempt { key: *key, progress: *progress }),
+                State::Ended { .. } => beat.ended.push(*key),
+                State::Held => *held += 1,
+                State::Gone => {}
+            }
+        }
+        for (job, _) in self.plans.keys() {
+            jobs.entry(*job).or_default();
+        }
+    }
+
+    pub(super) fn say_again(&mut self, now: u64, out: &mut Out) {
+        for (key, state) in &mut self.attempts {
+            if let State::Ended { end, said } = state
+                && said.is_due(now)
+            {
+                out.say(WorkerBody::Ended { key: *key, end: end.clone() });
+            }
+        }
+        for (key, plan) in &mut self.plans {
+            if plan.next < plan.parts && plan.said.is_due(now) {
+                out.say(want(*key, plan.next));
+            }
+        }
+    }
+}
+
+/// The answer to an order of an attempt that was cancelled: who asks again must learn that nothing will come.
+fn gone() -> AttemptEnd {
+    let error = RemoteError::new(Kind::Cancelled, "an attempt that was cancelled is ordered again");
+    AttemptEnd::Failed(Box::new(AttemptFailure { error, cause: FailureCause::Process, lost: Vec::new() }))
+}
+
+fn want((job, action): PlanKey, part: u32) -> WorkerBody {
+    WorkerBody::WantPlan { job, action, part }
+}

@@ -1,0 +1,367 @@
+//! A table as data, and the same table opened again by another process.
+//!
+//! In: a table of this process; or its description from the one that planned. Out: the description; or a table whose files are what they were
+//! when the plan was made. Never: rows of a file that is no longer the one planned with: its length, its time and its columns must be the
+//! same.
+//!
+//! ```text
+//!   driver   Table ──describe──► TableDescription: paths, lengths, times, columns ──in the plan──►
+//!   worker   ──► OpenedTables::open: looks at each file, reads the footers it has not read yet ──► Table
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{self, Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{
+    Table,
+    table::{Shape, check_same},
+};
+use crate::{
+    batch::{
+        Batch,
+        datatypes::{Schema, SchemaRef},
+    },
+    error::{Cause, Error, Kind, Result, bug},
+    format::{parquet::Footer, text},
+    limits,
+    store::LocalFile,
+};
+
+/// What another process needs to know to open a table.
+#[derive(Clone, Debug)]
+pub struct TableDescription {
+    /// As plans show it.
+    pub name: String,
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Where its rows are.
+    pub rows: TableRows,
+}
+
+/// Where a table's rows are, and in which shape.
+#[derive(Clone, Debug)]
+pub enum TableRows {
+    /// Parquet files.
+    Parquet(Vec<FileDescription>),
+    /// CSV files.
+    Csv(Vec<FileDescription>),
+    /// Files of lines.
+    Text(Vec<FileDescription>),
+    /// Here.
+    Memory(Vec<Batch>),
+}
+
+/// A file as the process that planned has seen it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileDescription {
+    /// Where, from the root.
+    pub path: PathBuf,
+    /// How long.
+    pub bytes: u64,
+    /// When it was last written to, in whole seconds since 1970.
+    pub modified_seconds: Option<i64>,
+}
+
+impl Table {
+    /// The table as data; paths become absolute.
+    pub fn describe(&self) -> Result<TableDescription> {
+        let describe = |file: &LocalFile| -> Result<FileDescription> {
+            let path = path::absolute(&file.path);
+            let path = path.map_err(|source| OpenedError::Absolute { path: file.path.clone(), source })?;
+            Ok(FileDescription { path, bytes: file.bytes, modified_seconds: file.modified_seconds() })
+        };
+        let all = |files: &[LocalFile]| files.iter().map(describe).collect::<Result<Vec<_>>>();
+        let rows = match self.shape() {
+            Shape::Parquet(files) => {
+                TableRows::Parquet(files.iter().map(|(file, _)| describe(file)).collect::<Result<_>>()?)
+            }
+            Shape::Csv(files) => TableRows::Csv(all(files)?),
+            Shape::Text(files) => TableRows::Text(all(files)?),
+            Shape::Memory(batches) => TableRows::Memory(batches.clone()),
+        };
+        Ok(TableDescription { name: self.name().to_owned(), schema: Arc::clone(self.schema()), rows })
+    }
+}
+
+/// Opens described tables, and keeps the footers that it has read: those of one file, as long as it stays the same, are read once. Lives as
+/// long as a job.
+#[derive(Debug)]
+pub struct OpenedTables {
+    /// This machine, as errors call it.
+    host: String,
+    footers: Mutex<BTreeMap<LocalFile, Footer>>,
+}
+
+impl OpenedTables {
+    /// Nothing is open yet; errors name the machine `host`.
+    pub fn new(host: impl Into<String>) -> OpenedTables {
+        OpenedTables { host: host.into(), footers: Mutex::default() }
+    }
+
+    /// As `new`, with the name that the machine has for itself.
+    pub fn on_this_host() -> OpenedTables {
+        let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        OpenedTables::new(if name.trim().is_empty() { "this machine" } else { name.trim() })
+    }
+
+    /// How many files' footers are kept.
+    pub fn footer_count(&self) -> usize {
+        self.footers.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// The described table, if its files are here what they were there.
+    pub fn open(&self, description: &TableDescription) -> Result<Arc<Table>> {
+        let TableDescription { name, schema, rows } = description;
+        let shape = match rows {
+            TableRows::Parquet(files) => Shape::Parquet(self.parquet(files, schema)?),
+            TableRows::Csv(files) => Shape::Csv(self.look_at_all(files)?),
+            TableRows::Text(files) => {
+                let files = self.look_at_all(files)?;
+                self.check_columns(&files[0].path, schema, &text::schema())?;
+                Shape::Text(files)
+            }
+            TableRows::Memory(batches) => Shape::Memory(batches.clone()),
+        };
+        Ok(Table::of_shape(name.clone(), Arc::clone(schema), shape))
+    }
+
+    fn parquet(&self, files: &[FileDescription], schema: &SchemaRef) -> Result<Vec<(LocalFile, Footer)>> {
+        let mut opened: Vec<(LocalFile, Footer)> = Vec::new();
+        for file in self.look_at_all(files)? {
+            let footer = self.footer(&file)?;
+            match opened.first() {
+                None => self.check_columns(&file.path, schema, footer.schema())?,
+                Some((first, _)) => check_same(&first.path, schema, &file.path, footer.schema())?,
+            }
+            opened.push((file, footer));
+        }
+        Ok(opened)
+    }
+
+    fn footer(&self, file: &LocalFile) -> Result<Footer> {
+        let known = || self.footers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(footer) = known().get(file) {
+            return Ok(footer.clone());
+        }
+        let footer = file.open().and_then(|opened| Footer::read(&opened, &file.path, file.bytes));
+        let footer = footer.map_err(|source| self.failed(&file.path, source))?;
+        known().insert(file.clone(), footer.clone());
+        Ok(footer)
+    }
+
+    fn look_at_all(&self, files: &[FileDescription]) -> Result<Vec<LocalFile>> {
+        if files.is_empty() || files.len() > limits::FILES_PER_TABLE_MAX {
+            return Err(bug("scan", format!("a table of {} files was described", files.len())));
+        }
+        files.iter().map(|file| self.look_at(file)).collect()
+    }
+
+    /// The file, if it is the one described.
+    fn look_at(&self, described: &FileDescription) -> Result<LocalFile> {
+        let file = LocalFile::stat(&described.path).map_err(|source| self.failed(&described.path, source))?;
+        let changed = |what, there: String, here: String| OpenedError::Changed {
+            path: file.path.clone(),
+            host: self.host.clone(),
+            what,
+            there,
+            here,
+        };
+        if file.bytes != described.bytes {
+            return Err(changed("length in bytes", described.bytes.to_string(), file.bytes.to_string()).into());
+        }
+        if file.modified_seconds() != described.modified_seconds {
+            let show = |seconds: Option<i64>| seconds.map_or_else(|| "unknown".to_owned(), |s| s.to_string());
+            let (there, here) = (show(described.modified_seconds), show(file.modified_seconds()));
+            return Err(changed("time in seconds since 1970", there, here).into());
+        }
+        Ok(file)
+    }
+
+    /// The file's columns are the plan's, by name, type, NULLs and metadata.
+    fn check_columns(&self, path: &Path, there: &Schema, here: &Schema) -> Result<()> {
+        if there == here {
+            return Ok(());
+        }
+        let columns = there.fields().len().max(here.fields().len());
+        let at = (0..columns).find(|at| there.fields().get(*at) != here.fields().get(*at));
+        let show = |schema: &Schema| match at {
+            None => format!("{:?}", schema.metadata().iter().collect::<BTreeMap<_, _>>()),
+            Some(at) => schema.fields().get(at).map_or_else(|| "no column".to_owned(), |field| field.to_string()),
+        };
+        let what = if at.is_none() { "metadata" } else { "schema" };
+        let (there, here) = (show(there), show(here));
+        Err(OpenedError::Changed { path: path.to_owned(), host: self.host.clone(), what, there, here }.into())
+    }
+
+    fn failed(&self, path: &Path, source: Error) -> OpenedError {
+        OpenedError::Open { path: path.to_owned(), host: self.host.clone(), source }
+    }
+}
+
+/// A file cannot be opened as the plan says.
+#[derive(Debug, thiserror::Error)]
+enum OpenedError {
+    #[error("opening {} on {host}, as the plan says", path.display())]
+    Open { path: PathBuf, host: String, source: Error },
+    #[error("opening {} on {host}: its {what} is {here} here and {there} in the plan", path.display())]
+    Changed { path: PathBuf, host: String, what: &'static str, there: String, here: String },
+    #[error("making the path {} absolute", path.display())]
+    Absolute { path: PathBuf, source: io::Error },
+}
+
+impl Cause for OpenedError {
+    fn kind(&self) -> Kind {
+        match self {
+            OpenedError::Open { source, .. } => source.kind(),
+            OpenedError::Changed { .. } | OpenedError::Absolute { .. } => Kind::Request,
+        }
+    }
+    fn hint(&self) -> Option<String> {
+        match self {
+            OpenedError::Open { source, .. } if source.kind() == Kind::Request => {
+                Some("every worker must see the path: put the files into a folder that all of them share".to_owned())
+            }
+            OpenedError::Open { source, .. } => source.hint(),
+            OpenedError::Changed { .. } => Some(
+                "every worker must see the same file, at rest: share the folder, or copy the files with their times"
+                    .to_owned(),
+            ),
+            OpenedError::Absolute { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use std::{
+        fs::File,
+        time::{Duration, SystemTime},
+    };
+
+    use super::*;
+    use crate::{
+        batch::{
+            array::{ArrayRef, Int32Array, Int64Array},
+            datatypes::{DataType, Field},
+        },
+        format::parquet::ParquetEncoder,
+    };
+
+    fn write_parquet(path: &Path, column: ArrayRef) {
+        let batch = Batch::try_from_iter([("n", column)]).unwrap();
+        let mut encoder = ParquetEncoder::new(&batch.schema()).unwrap();
+        encoder.push(&batch).unwrap();
+        fs::write(path, encoder.finish().unwrap()).unwrap();
+    }
+
+    fn opened() -> OpenedTables {
+        OpenedTables::new("worker-3")
+    }
+
+    #[test]
+    fn tables_are_opened_as_described() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        write_parquet(&path("a.parquet"), Arc::new(Int64Array::from(vec![1, 2])));
+        write_parquet(&path("b.parquet"), Arc::new(Int64Array::from(vec![3])));
+        fs::write(path("c.csv"), "x,y\n1,a\n").unwrap();
+        fs::write(path("d.txt"), "one\n").unwrap();
+        let pattern = path("*.parquet");
+        let opened = opened();
+        for table in [
+            Table::open(pattern.to_str().unwrap()).unwrap(),
+            Table::open(path("c.csv").to_str().unwrap()).unwrap(),
+            Table::open_text(path("d.txt").to_str().unwrap()).unwrap(),
+        ] {
+            let again = opened.open(&table.describe().unwrap()).unwrap();
+            assert_eq!((again.name(), again.schema(), again.bytes()), (table.name(), table.schema(), table.bytes()));
+            assert_eq!(again.splits(), table.splits());
+            assert_eq!(format!("{:?}", again.describe().unwrap()), format!("{:?}", table.describe().unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_footer_is_read_once_until_its_file_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        write_parquet(&path, Arc::new(Int64Array::from(vec![1, 2])));
+        let opened = opened();
+        let describe = || Table::open(path.to_str().unwrap()).unwrap().describe().unwrap();
+        for _ in 0..3 {
+            opened.open(&describe()).unwrap();
+            assert_eq!(opened.footer_count(), 1);
+        }
+        write_parquet(&path, Arc::new(Int64Array::from((0..1_000).collect::<Vec<_>>())));
+        assert_eq!(opened.open(&describe()).unwrap().statistics().rows, 1_000.0);
+        assert_eq!(opened.footer_count(), 2);
+    }
+
+    #[test]
+    fn a_missing_file_names_the_path_the_host_and_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        fs::write(&path, "one\n").unwrap();
+        let description = Table::open_text(path.to_str().unwrap()).unwrap().describe().unwrap();
+        fs::remove_file(&path).unwrap();
+        let error = opened().open(&description).unwrap_err();
+        assert_eq!(error.kind(), Kind::Request);
+        assert!(
+            error.to_string().contains(path.to_str().unwrap()) && error.to_string().contains("worker-3"),
+            "{error}"
+        );
+        assert!(error.hint().unwrap().contains("every worker must see the path"));
+    }
+
+    #[test]
+    fn a_file_that_changed_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        write_parquet(&path, Arc::new(Int64Array::from(vec![1, 2])));
+        let table = Table::open(path.to_str().unwrap()).unwrap();
+        let description = table.describe().unwrap();
+        let says = |description: &TableDescription, words: &str| {
+            let error = opened().open(description).unwrap_err();
+            assert_eq!(error.kind(), Kind::Request);
+            let text = error.to_string();
+            assert!(text.contains(words) && text.contains("a.parquet on worker-3"), "{text}");
+            assert!(error.hint().unwrap().contains("the same file"));
+        };
+        let field = |data_type| Arc::new(Schema::new(vec![Field::new("n", data_type, false)]));
+        says(&TableDescription { schema: field(DataType::Int32), ..description.clone() }, "its schema is");
+        let metadata = [("k".to_owned(), "v".to_owned())].into_iter().collect();
+        let schema = Arc::new(Schema::clone(&description.schema).with_metadata(metadata));
+        says(
+            &TableDescription { schema, ..description.clone() },
+            "its metadata is {} here and {\"k\": \"v\"} in the plan",
+        );
+
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_millis(5_500)).unwrap();
+        says(&description, "its time in seconds since 1970 is 5 here");
+        file.set_modified(SystemTime::UNIX_EPOCH - Duration::from_millis(5_500)).unwrap();
+        says(&description, "its time in seconds since 1970 is -6 here");
+        write_parquet(&path, Arc::new(Int32Array::from(vec![1; 100])));
+        says(&description, "its length in bytes is");
+    }
+
+    #[test]
+    fn what_is_no_table_any_more_names_the_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        fs::write(&path, "no footer stands at the end of this").unwrap();
+        let file = LocalFile::stat(&path).unwrap();
+        let file = FileDescription { path, bytes: file.bytes, modified_seconds: file.modified_seconds() };
+        let rows = TableRows::Parquet(vec![file]);
+        let description = TableDescription { name: "a".to_owned(), schema: text::schema(), rows };
+        let error = opened().open(&description).unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert!(error.to_string().contains("worker-3"), "{error}");
+        let nothing = TableDescription { rows: TableRows::Csv(Vec::new()), ..description };
+        assert!(opened().open(&nothing).is_err());
+    }
+}
