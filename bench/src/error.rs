@@ -18,6 +18,18 @@ pub enum BenchError {
         /// The last one.
         max: usize,
     },
+    /// A program of another name was asked for.
+    #[error("running {arguments:?} as a program under a worker: only the word count is one")]
+    NoSuchProgram {
+        /// What was asked for.
+        arguments: Vec<String>,
+    },
+    /// What the word count printed on the cluster is not what it prints.
+    #[error("reading what the word count printed on the cluster")]
+    NotCounted {
+        /// Why not.
+        source: serde_json::Error,
+    },
     /// The system would not say what the process has used.
     #[error("asking the system for the processor seconds and the memory of this process")]
     Usage {
@@ -39,7 +51,8 @@ pub enum BenchError {
 impl Cause for BenchError {
     fn kind(&self) -> Kind {
         match self {
-            BenchError::NoSuchQuery { .. } => Kind::Request,
+            BenchError::NoSuchQuery { .. } | BenchError::NoSuchProgram { .. } => Kind::Request,
+            BenchError::NotCounted { .. } => Kind::Internal,
             BenchError::File { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::Request,
             BenchError::Usage { .. } | BenchError::File { .. } => Kind::Io,
         }

@@ -14,6 +14,6 @@ mod word_count; // word_count: the job itself
 
 pub use error::BenchError;
 pub use report::{Measurement, best_seconds, table};
-pub use run::{TpchRun, WordCountRun};
+pub use run::{ClusterWordCountRun, TpchRun, WordCountRun};
 pub use tpch::{QUERIES, TABLES, Tpch};
-pub use word_count::word_count;
+pub use word_count::{Counted, PROGRAM, program, word_count};

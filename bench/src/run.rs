@@ -8,14 +8,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use windrow::{Answer, Error, Result, Session};
+use windrow::{Answer, Error, Result, Session, cluster::drive::ClusterAddress};
 
 use crate::{
     BenchError,
     measure::Clock,
     report::{Measurement, Ran},
     tpch::{QUERIES, Tpch},
-    word_count::word_count,
+    word_count::{PROGRAM, counted, word_count},
 };
 
 /// TPC-H queries, each `runs` times in turn.
@@ -56,6 +56,61 @@ impl TpchRun<'_> {
     }
 }
 
+/// Word counts of one file on a cluster, `runs` times: this program is handed in, and its workers run it.
+pub struct ClusterWordCountRun<'a> {
+    /// Where it runs.
+    pub cluster: &'a ClusterAddress,
+    /// Threads of all workers together, for the report.
+    pub threads: usize,
+    /// The text.
+    pub input: &'a Path,
+    /// A folder that is there; each run's output stands in it until the run is told.
+    pub scratch: &'a Path,
+    /// How often.
+    pub runs: u32,
+}
+
+impl ClusterWordCountRun<'_> {
+    /// Runs it; `told` gets each measurement and the folder with the counts. Processor seconds are this process's alone.
+    pub fn run<E: From<Error>>(
+        &self,
+        mut told: impl FnMut(&Measurement, &Path) -> Result<(), E>,
+    ) -> Result<Vec<Measurement>, E> {
+        let bytes_in = fs::metadata(self.input).map_err(file("reading", self.input))?.len();
+        let absolute = |path: &Path| std::path::absolute(path).map_err(file("finding", path));
+        let input = absolute(self.input)?;
+        let mut measurements = Vec::new();
+        for run in 1..=self.runs {
+            let out = absolute(&self.scratch.join(format!("words-{run}")))?;
+            let arguments = [PROGRAM.to_owned(), input.to_string_lossy().into(), out.to_string_lossy().into()];
+            let clock = Clock::start()?;
+            let counted = counted(&windrow::dataset::submit(self.cluster, &arguments)?)?;
+            let cost = clock.stop()?;
+            let ran = Ran {
+                workload: "wordcount",
+                query: None,
+                run,
+                threads: self.threads,
+                bytes_in,
+                rows: counted.rows,
+                spilled_bytes: 0,
+                shuffled_bytes: 0,
+                digest: counted.digest,
+            };
+            let measurement = Measurement::new(ran, cost);
+            told(&measurement, &out)?;
+            measurements.push(measurement);
+            fs::remove_dir_all(&out).map_err(file("removing", &out))?;
+        }
+        Ok(measurements)
+    }
+}
+
+fn file(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
+    let path = path.to_owned();
+    move |source| BenchError::File { doing, path, source }.into()
+}
+
 /// Word counts of one file, `runs` times.
 pub struct WordCountRun<'a> {
     /// Where it runs.
@@ -74,10 +129,6 @@ impl WordCountRun<'_> {
         &self,
         mut told: impl FnMut(&Measurement, &Path) -> Result<(), E>,
     ) -> Result<Vec<Measurement>, E> {
-        let file = |doing, path: &Path| {
-            let path = path.to_owned();
-            move |source| Error::from(BenchError::File { doing, path, source })
-        };
         let bytes_in = fs::metadata(self.input).map_err(file("reading", self.input))?.len();
         let mut measurements = Vec::new();
         for run in 1..=self.runs {

@@ -50,7 +50,11 @@ pub struct Tpch {
 impl Tpch {
     /// Opens the tables in the folder `input`.
     pub fn open(settings: Settings, input: &Path) -> Result<Tpch> {
-        let session = Session::new(settings)?;
+        Tpch::over(Session::new(settings)?, input)
+    }
+
+    /// The tables in the folder `input`, as a session sees them: a cluster's workers open them, not this process.
+    pub fn over(session: Session, input: &Path) -> Result<Tpch> {
         for name in TABLES {
             session.register(name, &input.join(format!("{name}.parquet")).to_string_lossy())?;
         }

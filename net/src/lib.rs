@@ -10,7 +10,10 @@
 //!    events)     tokio)   message.rs    one message: its envelope                       ┘ no clock, no thread
 //! ```
 //!
-//! `README.md` beside the crate shows how it is used.
+//! `README.md` beside the crate shows how it is used. Three things differ from what one would expect of it: a peer that was not
+//! let in is an event of its own ([`Event::Refused`]), as there is no link that could go down; an answer that breaks off ends
+//! with a marked reason and not with a reset, which could carry no text; roles are judged right after TLS and not within,
+//! so that both sides are told the reason.
 
 #![forbid(unsafe_code)]
 

@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn partitions_cut_what_they_say_until_they_are_healed() {
         let mut network = network(Faults::default());
-        let mut arrives = |network: &mut SimulatedNetwork, from, to| {
+        let arrives = |network: &mut SimulatedNetwork, from, to| {
             network.send(0, from, to, vec![1]);
             network.poll(Micros::MAX).is_some()
         };

@@ -213,7 +213,8 @@ fn a_shutdown_tells_every_link_once_and_at_once() {
     assert_eq!(downs[1].1, NetError::ShutDown);
     first.none_within(Duration::from_millis(1));
     for _ in 0..2 {
-        assert!(matches!(second.down().1, NetError::ClosedByPeer { .. }));
+        let cause = second.down().1;
+        assert!(matches!(cause, NetError::ClosedByPeer { .. }), "{cause:?}");
     }
     let cut = pull.read(LONG);
     assert!(matches!(cut, Err(NetError::ClosedByPeer { .. })), "{cut:?}");
@@ -253,5 +254,26 @@ fn a_network_can_be_shut_down_by_its_own_event() {
 fn a_network_that_is_dropped_is_shut_down() {
     let (first, second, _, _) = pair();
     drop(first);
-    assert!(matches!(second.down().1, NetError::ClosedByPeer { .. }));
+    let cause = second.down().1;
+    assert!(matches!(cause, NetError::ClosedByPeer { .. }), "{cause:?}");
+}
+
+#[test]
+fn a_link_that_is_closed_while_it_sends_says_so() {
+    // The window is full of an answer that nobody reads, and of one that somebody reads as fast as it comes.
+    for window in [1, 64 << 20] {
+        let (first, second, ours, _) = pair();
+        let mut pull = first.network.ask(ours, KIND, vec![], window);
+        let piece = pattern(1 << 20);
+        second.asked().3.give(std::iter::repeat_with(move || Ok(piece.clone())));
+        assert!(matches!(pull.read(LONG), Ok(Some(_))));
+        assert!(holds_soon(|| second.network.counters().bulk_bytes_sent > 2 << 20));
+        let began = Instant::now();
+        second.network.shutdown();
+        let cause = first.down().1;
+        assert!(matches!(cause, NetError::ClosedByPeer { .. }), "{cause:?}");
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        let (_, end) = drain(&mut pull);
+        assert!(matches!(end, Err(NetError::ClosedByPeer { .. })), "{end:?}");
+    }
 }

@@ -3,6 +3,8 @@
 //! In: peers with wrong papers, wrong roles, wrong versions, garbage. Out: typed errors on both sides, within a second;
 //! the network goes on. Never: a sleep.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // As in `support/mod.rs`.
+
 #[path = "support/stranger.rs"]
 mod stranger;
 mod support;

@@ -15,14 +15,16 @@ mod panic; // what a panic looks like to the user
 mod process; // Process: one that is written down, and not another one
 mod progress; // Progress: a line about a job on a cluster
 mod scratch; // Scratch: a folder that is gone when the command is
+mod service; // Service: how the cluster's processes begin and say that they are there
 mod settings; // EngineFlags: --threads, --memory
 mod signal; // Signals: SIGINT, SIGTERM and SIGHUP cancel, then end
 mod size; // "100MiB" <-> bytes
 mod terminal; // what the standard streams are connected to
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use clap::Parser;
+use windrow::cluster::drive::child::CHILD_VARIABLE;
 
 use crate::{command::Command, signal::Signals};
 
@@ -49,6 +51,10 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no cluster reached, 4 not let in,
 5 a limit was reached, 6 corrupt data, 7 a bug of windrow, 130 and 143 interrupted.";
 
 fn main() -> ExitCode {
+    if env::var_os(CHILD_VARIABLE).is_some() {
+        // A worker has started us: we are a program that somebody has handed in, and our arguments are that program's.
+        return windrow::launch(windrow_bench::program);
+    }
     panic::be_quiet();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

@@ -4,7 +4,7 @@
 //! Never: a line where nobody watches, or for a job that is over before anybody could read it.
 //!
 //! ```text
-//!   2 of 5 stages, 12 of 40 tasks, 3 running, 1,234,567 rows/s, 340.5 MB shuffled, 3 workers, 4.2 s
+//!   2/5 stages, 12/40 tasks, 1.2 M rows/s, 340.5 MB shuffled, 3 workers, 4.2 s
 //! ```
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use windrow::cluster::protocol::JobUpdate;
+use windrow::{cluster::protocol::JobUpdate, shuffle::JobId};
 
 use crate::{size, terminal};
 
@@ -30,7 +30,9 @@ pub struct Progress(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
+    /// None while nothing is to be shown.
     started: Option<Instant>,
+    job: Option<JobId>,
     drawn: Option<Instant>,
     totals: Option<Totals>,
 }
@@ -42,27 +44,31 @@ pub struct Totals {
     stages_done: usize,
     tasks: u64,
     tasks_done: u64,
-    running: u64,
     rows: u64,
     /// Bytes that stages have given to others.
     pub shuffled_bytes: u64,
-    /// Workers that live.
-    pub workers: u32,
+    /// That live.
+    workers: u32,
 }
 
 impl Progress {
-    /// A job begins; until the guard is dropped its updates are shown.
+    /// Jobs begin; until the guard is dropped they are shown, one after the other.
     pub fn begin(&self) -> Shown<'_> {
         *self.lock() = State { started: Some(Instant::now()), ..State::default() };
         Shown(self)
     }
 
-    /// What the coordinator says of the job.
+    /// What the coordinator says of a job.
     pub fn update(&self, update: &JobUpdate) {
         let mut state = self.lock();
         let totals = Totals::of(update);
-        state.totals = Some(totals);
         let now = Instant::now();
+        state.note(update.job, totals, now);
+        if update.state.is_ended() {
+            // What the job gives is written next, on the same terminal.
+            state.clear();
+            return;
+        }
         let Some(elapsed) = state.is_due(now).filter(|_| terminal::is_watched()) else { return };
         state.drawn = Some(now);
         let line = fitted(&totals.line(elapsed), terminal::watched_width());
@@ -86,13 +92,26 @@ impl Drop for Shown<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.started = None;
-        if state.drawn.take().is_some() {
-            say(CLEAR);
-        }
+        state.clear();
     }
 }
 
 impl State {
+    /// Another job than the last one begins its own time.
+    fn note(&mut self, job: JobId, totals: Totals, now: Instant) {
+        if self.job.is_some_and(|last| last != job) && self.started.is_some() {
+            self.started = Some(now);
+        }
+        self.job = Some(job);
+        self.totals = Some(totals);
+    }
+
+    fn clear(&mut self) {
+        if self.drawn.take().is_some() {
+            say(CLEAR);
+        }
+    }
+
     /// Since when the job runs, if it is time to draw.
     fn is_due(&self, now: Instant) -> Option<Duration> {
         let elapsed = now.saturating_duration_since(self.started?);
@@ -110,7 +129,6 @@ impl Totals {
             totals.stages_done += usize::from(stage.tasks > 0 && stage.done == stage.tasks);
             totals.tasks += u64::from(stage.tasks);
             totals.tasks_done += u64::from(stage.done);
-            totals.running += u64::from(stage.running);
             totals.rows += stage.rows;
             totals.shuffled_bytes += stage.bytes;
         }
@@ -119,18 +137,17 @@ impl Totals {
 
     fn line(&self, elapsed: Duration) -> String {
         let seconds = elapsed.as_secs_f64();
-        let rows = size::show_count((self.rows as f64 / seconds.max(1e-6)) as u64);
-        let workers = if self.workers == 1 { "worker" } else { "workers" };
+        let rows = size::show_about((self.rows as f64 / seconds.max(1e-6)) as u64);
+        let (stages, stages_done, tasks, tasks_done) = (self.stages, self.stages_done, self.tasks, self.tasks_done);
+        let (shuffled, workers) = (size::show(self.shuffled_bytes), self.workers());
         format!(
-            "{} of {} stages, {} of {} tasks, {} running, {rows} rows/s, {} shuffled, {} {workers}, {seconds:.1} s",
-            self.stages_done,
-            self.stages,
-            self.tasks_done,
-            self.tasks,
-            self.running,
-            size::show(self.shuffled_bytes),
-            self.workers,
+            "{stages_done}/{stages} stages, {tasks_done}/{tasks} tasks, {rows} rows/s, {shuffled} shuffled, {workers}, {seconds:.1} s"
         )
+    }
+
+    /// How many workers live, with the word.
+    pub fn workers(&self) -> String {
+        format!("{} worker{}", self.workers, if self.workers == 1 { "" } else { "s" })
     }
 }
 
@@ -150,7 +167,7 @@ fn say(text: &str) {
 mod tests {
     use windrow::{
         cluster::protocol::{JobState, StageProgress},
-        shuffle::{JobId, StageId},
+        shuffle::StageId,
     };
 
     use super::*;
@@ -184,7 +201,7 @@ mod tests {
         let line = Totals::of(&update()).line(Duration::from_secs(2));
         let expected = "1 of 3 stages, 34 of 40 tasks, 2 running, 1,234,567 rows/s, 1.5 MB shuffled, 3 workers, 2.0 s";
         assert_eq!(line, expected);
-        assert_eq!(fitted(&line, 12), "1 of 3 stag");
+        assert_eq!(fitted(&line, 12), "1/3 stages,");
         assert_eq!(fitted(&line, 0), "");
     }
 
@@ -197,6 +214,17 @@ mod tests {
         let state = State { drawn: Some(at(600)), ..state };
         assert_eq!((state.is_due(at(650)), state.is_due(at(700))), (None, Some(Duration::from_millis(700))));
         assert_eq!(State::default().is_due(at(9_000)), None);
+    }
+
+    #[test]
+    fn each_job_has_its_own_time() {
+        let now = Instant::now();
+        let at = |millis| now + Duration::from_millis(millis);
+        let mut state = State { started: Some(now), ..State::default() };
+        state.note(JobId(1), Totals::default(), at(300));
+        assert_eq!(state.is_due(at(600)), Some(Duration::from_millis(600)));
+        state.note(JobId(2), Totals::default(), at(1_000));
+        assert_eq!((state.is_due(at(1_400)), state.is_due(at(1_500))), (None, Some(Duration::from_millis(500))));
     }
 
     #[test]

@@ -53,6 +53,17 @@ pub fn show_count(count: u64) -> String {
     shown
 }
 
+/// `count` to three digits or so, for a line that changes: "1.2 M".
+pub fn show_about(count: u64) -> String {
+    const UNITS: [&str; 5] = ["", " k", " M", " G", " T"];
+    let (mut value, mut unit) = (count as f64, 0);
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { count.to_string() } else { format!("{value:.1}{}", UNITS[unit]) }
+}
+
 /// `count` and what is counted: "1 row", "2 rows".
 pub fn show_rows(count: u64) -> String {
     format!("{} {}", show_count(count), if count == 1 { "row" } else { "rows" })
@@ -101,6 +112,7 @@ mod tests {
     fn numbers_for_people() {
         assert_eq!([show(999), show(1_000), show(50_000_000)], ["999 B", "1.0 kB", "50.0 MB"]);
         assert_eq!([show_count(7), show_count(1_234), show_count(1_000_000)], ["7", "1,234", "1,000,000"]);
+        assert_eq!([show_about(999), show_about(1_234_567)], ["999", "1.2 M"]);
         assert_eq!([show_rows(1), show_rows(0)], ["1 row", "0 rows"]);
     }
 }

@@ -10,6 +10,8 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -84,8 +86,20 @@ impl Drop for Place {
     }
 }
 
+/// Longer than any command takes; a longer one hangs.
+const PATIENCE: Duration = Duration::from_secs(100);
+
 fn finish(mut command: Command) -> Ran {
-    let output = command.output().unwrap();
+    let child = command.spawn().unwrap();
+    let pid = u64::from(child.id());
+    let (tell, ended) = mpsc::channel();
+    let waiter = thread::spawn(move || tell.send(child.wait_with_output()));
+    let Ok(output) = ended.recv_timeout(PATIENCE) else {
+        signal(pid, Signal::KILL);
+        waiter.join().unwrap().unwrap();
+        panic!("{command:?} does not end: {:#?}", ended.recv().unwrap());
+    };
+    let output = output.unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     let ran = Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
     for sign in ["panicked", "RUST_BACKTRACE", "stack backtrace"] {
@@ -420,13 +434,15 @@ fn a_statement_runs_on_a_cluster_and_is_listed() {
     let jobs = jobs.as_array().unwrap();
     assert_eq!(jobs.len(), 2, "{jobs:?}");
     assert!(jobs.iter().all(|job| job["state"] == "done" && job["kind"] == "sql"), "{jobs:?}");
-    let id = jobs[1]["id"].as_str().unwrap();
-    assert!(jobs[1]["label"].as_str().unwrap().starts_with("select l_shipmode"), "{jobs:?}");
+    let shipmode = jobs.iter().find(|job| job["label"].as_str().unwrap().starts_with("select l_shipmode")).unwrap();
+    let id = shipmode["id"].as_str().unwrap();
     assert!(place.prints(&["jobs", "list"]).contains(id));
+    let shown = place.run(&["jobs", "show", id, "--json"]).json();
+    assert_eq!((&shown["id"], &shown["state"], &shown["label"]), (&shipmode["id"], &"done".into(), &shipmode["label"]));
     let ended = place.run(&["jobs", "cancel", id, "--json"]).json();
     assert_eq!(ended["state"], "done", "{ended}");
 
-    let says = &["error: ", JOB];
+    let says = &["error: there is no job ", "hint: `windrow jobs list`"];
     check_bad(&place, &[(&["jobs", "show", JOB], 1, says)]);
     let says = &["error: ", "nothing", " --> -c:1:15"];
     check_bad(&place, &[(&["sql", "--cluster", "local", "-c", "select * from nothing"], 1, says)]);
@@ -475,7 +491,13 @@ fn a_worker_of_another_cluster_is_not_let_in() {
     words.extend(["--identity", identity.to_str().unwrap(), "--folder", "HERE/w1", "--threads", "1"]);
     let ran = place.run(&words);
     assert_eq!(ran.code, Some(4), "{ran:#?}");
-    // A client with the other's certificate is not let in either.
+}
+
+#[test]
+fn a_client_of_another_cluster_is_not_let_in() {
+    let place = Place::new();
+    start(&place, "1");
+    place.prints(&["cluster", "start", "--local", "1", "--name", "other", "--threads", "1", "--memory", "256MiB"]);
     fs::remove_dir_all(place.cluster("local").join("identity/client")).unwrap();
     copy(&place.cluster("other").join("identity/client"), &place.cluster("local").join("identity/client"));
     check_bad(&place, &[(&["cluster", "status"], 4, &["asking the coordinator", "certificate"])]);

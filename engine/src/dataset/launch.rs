@@ -40,7 +40,9 @@ pub fn launch(job: impl FnOnce(&Session, &[String]) -> Result<()>) -> ExitCode {
     let ran = if let Some(socket) = std::env::var_os(CHILD_VARIABLE) {
         run_under_worker(Path::new(&socket), |session| job(session, &flags.arguments))
     } else if let Some(cluster) = &flags.cluster {
-        named::address(cluster).and_then(|address| submit(&address, &flags.arguments))
+        named::address(cluster)
+            .and_then(|address| submit(&address, &flags.arguments))
+            .and_then(|printed| print(&printed))
     } else {
         Session::new(flags.settings).and_then(|session| job(&session, &flags.arguments))
     };
@@ -62,8 +64,8 @@ fn run_under_worker(socket: &Path, job: impl FnOnce(&Session) -> Result<()>) -> 
     Ok(())
 }
 
-/// Hands this program in to a cluster, waits for its end, and prints what it printed there.
-pub fn submit(address: &ClusterAddress, arguments: &[String]) -> Result<()> {
+/// Hands this program in to a cluster and waits for its end; what it printed there.
+pub fn submit(address: &ClusterAddress, arguments: &[String]) -> Result<Vec<u8>> {
     let path = std::env::current_exe().map_err(|source| FlagError::Own { source })?;
     let folder = std::env::current_dir().map_err(|source| FlagError::Own { source })?;
     let spec = ProgramSpec {
@@ -74,9 +76,13 @@ pub fn submit(address: &ClusterAddress, arguments: &[String]) -> Result<()> {
     };
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let label = std::iter::once(name).chain(arguments.iter().cloned()).collect::<Vec<_>>().join(" ");
-    let value = remote::submit_program(address, &spec, &label)?;
-    std::io::stdout().write_all(&value).map_err(|source| FlagError::Own { source })?;
-    Ok(())
+    remote::submit_program(address, &spec, &label)
+}
+
+/// Prints what a program has printed elsewhere.
+fn print(printed: &[u8]) -> Result<()> {
+    let mut out = std::io::stdout();
+    Ok(out.write_all(printed).and_then(|()| out.flush()).map_err(|source| FlagError::Print { source })?)
 }
 
 fn exit_code(kind: Kind) -> u8 {
@@ -170,6 +176,8 @@ fn bytes_of(text: &str) -> Option<u64> {
 enum FlagError {
     #[error("finding out what this program is")]
     Own { source: std::io::Error },
+    #[error("printing what the program printed on the cluster")]
+    Print { source: std::io::Error },
     #[error("reading the argument {argument:?}: it is not valid UTF-8")]
     NotUtf8 { argument: OsString },
     #[error("reading the flag {flag}: its value is missing")]

@@ -196,7 +196,7 @@ impl Session {
         let want = target.as_ref().map_or(Want::Rows(&schema), Want::Files);
         let plan = |nodes: usize| lower(&rewrite(logical.clone())?, nodes);
         match program.act(&want, closures, &plan)? {
-            ActionResult::Failed(error) => Err(error.into()),
+            ActionResult::Failed(error) => Err(error.into_error()),
             ActionResult::Written { path, files, rows, bytes, digest: (digest_rows, sum, xor) } => {
                 let digest = Digest { rows: digest_rows, sum, xor };
                 Ok(Ran::Written(Written { path: path.into(), files: files as usize, rows, bytes, digest }))

@@ -31,6 +31,9 @@ pub enum Fact {
     Epitaph(JobId),
 }
 
+/// Each job's records.
+type Journal = Vec<(JobId, Vec<JournalRecord>)>;
+
 #[derive(Default)]
 pub struct Disk {
     pub epoch: u32,
@@ -86,10 +89,10 @@ impl Disk {
     /// What is written must agree with what was written before.
     fn note(&mut self, job: JobId, record: &JournalRecord) -> Result<(), String> {
         match record {
-            JournalRecord::StageStarted(record) => {
-                if self.stages.insert((job, record.stage), record.tasks.len()).is_some() {
-                    return Err(format!("stage {} of job {job} was cut twice", record.stage));
-                }
+            JournalRecord::StageStarted(record)
+                if self.stages.insert((job, record.stage), record.tasks.len()).is_some() =>
+            {
+                return Err(format!("stage {} of job {job} was cut twice", record.stage));
             }
             JournalRecord::Decision(record) => {
                 if let Some(Fact::Parameter(job, action, parameter, value)) =
@@ -187,7 +190,7 @@ impl Disk {
     }
 
     /// The next life reads what is there.
-    pub fn recover(&mut self) -> Result<(Vec<(JobId, Vec<JournalRecord>)>, Vec<Epitaph>), String> {
+    pub fn recover(&mut self) -> Result<(Journal, Vec<Epitaph>), String> {
         let before = std::mem::take(&mut self.facts);
         self.counts.clear();
         self.stages.clear();

@@ -1073,11 +1073,7 @@ impl World {
             Answer::Update(update) => return self.client_sees(client, *update),
             Answer::TakenDone { .. } if asking.state == ClientState::Taking => asking.state = ClientState::Done,
             // The next watch shows the end.
-            Answer::CancelDone { .. } => {
-                if asking.cancels_at.take().is_some() {
-                    self.fire("client cancelled");
-                }
-            }
+            Answer::CancelDone { .. } if asking.cancels_at.take().is_some() => self.fire("client cancelled"),
             Answer::Failed(error) if asking.state == ClientState::Taking || asking.state == ClientState::Watching => {
                 return Err(format!("job {job}: the coordinator answers: {error}"));
             }
@@ -1134,7 +1130,7 @@ impl World {
 
     fn client_pulled(&mut self, client: usize) -> Result<(), String> {
         let asking = &mut self.clients[client];
-        let Some(pull) = asking.pull.take() else { return Ok(()) };
+        let Some(pull) = asking.pull.take().filter(|_| asking.state == ClientState::Watching) else { return Ok(()) };
         let mut rows: Vec<u64> = pull.arrived.into_iter().flatten().flatten().flatten().collect();
         rows.sort();
         let job = asking.submission.job;

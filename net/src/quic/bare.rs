@@ -13,7 +13,7 @@ use bytes::Bytes;
 use quinn::{Connection, Endpoint, TokioRuntime};
 use tokio::runtime::{Builder, Runtime};
 
-use super::{SERVER_NAME, quic_client, quic_server, socket, transport};
+use super::{SERVER_NAME, congestion::Leaving, quic_client, quic_server, socket, transport};
 use crate::{
     error::NetError,
     limits::Limits,
@@ -79,7 +79,7 @@ pub(crate) fn pull(
     let (runtime, endpoint, _) = open(identity, limits)?;
     let lost = |detail: String| NetError::Lost { address, detail };
     let mut config = quic_client(&Credentials::of(identity)?, &Verdict::default())?;
-    config.transport_config(transport::transport(limits, true)?);
+    config.transport_config(transport::transport(limits, address, &Leaving::default())?);
     runtime.block_on(async {
         let connecting =
             endpoint.connect_with(config, address, SERVER_NAME).map_err(|error| lost(error.to_string()))?;
@@ -111,7 +111,7 @@ fn open(identity: &Identity, limits: &Limits) -> Result<(Runtime, Endpoint, Sock
     let socket = socket::wrap(socket::bind(bind, limits.socket_bytes).map_err(failed)?).map_err(failed)?;
     let address = socket.local_addr().map_err(failed)?;
     let tls = quic_server(&Credentials::of(identity)?, &Verdict::default())?;
-    let server = transport::server(limits, transport::transport(limits, true)?, tls);
+    let server = transport::server(limits, transport::transport(limits, address, &Leaving::default())?, tls);
     let endpoint =
         Endpoint::new_with_abstract_socket(transport::endpoint()?, Some(server), socket, Arc::new(TokioRuntime))
             .map_err(failed)?;

@@ -7,7 +7,7 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use bytes::Bytes;
-use quinn::{Connection, ReadError, RecvStream, SendStream, WriteError};
+use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, WriteError};
 use tokio::time::timeout;
 
 use super::{Shared, link::Link};
@@ -70,12 +70,12 @@ async fn pull_answer(
 ) -> Result<(), NetError> {
     let silence = shared.limits.silence;
     let late = |_| NetError::Deadline { address: link.address, wait: Wait::Answer, after: silence };
-    let lost = |error| shared.cause_of(error, None, link.address);
+    let lost = |error| shared.cause_on(link, error);
     let (mut send, mut recv) = timeout(silence, connection.open_bi()).await.map_err(late)?.map_err(lost)?;
     match timeout(silence, send.write_all_chunks(&mut request)).await.map_err(late)? {
         // A peer may refuse before it read all; its refusal is on the way.
         Ok(()) | Err(WriteError::Stopped(_)) => {}
-        Err(error) => return Err(shared.cause_of_write(error, link.address)),
+        Err(error) => return Err(shared.cause_of_write(link, error)),
     }
     let _ = send.finish(); // As above.
     let mut reader = AnswerReader::new();
@@ -91,7 +91,7 @@ async fn pull_answer(
         let Some(count) = timeout(silence, recv.read_chunks(slots))
             .await
             .map_err(late)?
-            .map_err(|error| shared.cause_of_read(error, link.address))?
+            .map_err(|error| shared.cause_of_read(link, error))?
         else {
             return reader.finish().map_err(|error| told(error, link));
         };
@@ -192,10 +192,19 @@ fn told(error: StreamError, link: &Link) -> NetError {
 }
 
 impl Shared {
-    fn cause_of_read(&self, error: ReadError, address: std::net::SocketAddr) -> NetError {
+    /// What an error of an up link's connection means. If we closed it, the link knows why.
+    fn cause_on(&self, link: &Link, error: ConnectionError) -> NetError {
+        match error {
+            ConnectionError::LocallyClosed => link.cause().unwrap_or(NetError::ClosedHere),
+            error => self.cause_of(error, None, link.address),
+        }
+    }
+
+    fn cause_of_read(&self, link: &Link, error: ReadError) -> NetError {
+        let address = link.address;
         let refused = |refusal| NetError::RefusedByPeer { address, refusal };
         match error {
-            ReadError::ConnectionLost(error) => self.cause_of(error, None, address),
+            ReadError::ConnectionLost(error) => self.cause_on(link, error),
             ReadError::Reset(code) => match u32::try_from(code.into_inner()) {
                 Ok(ABANDONED) => NetError::Abandoned,
                 Ok(LATE) => refused(Refusal::Deadline),
@@ -206,10 +215,10 @@ impl Shared {
         }
     }
 
-    pub(super) fn cause_of_write(&self, error: WriteError, address: std::net::SocketAddr) -> NetError {
+    fn cause_of_write(&self, link: &Link, error: WriteError) -> NetError {
         match error {
-            WriteError::ConnectionLost(error) => self.cause_of(error, None, address),
-            other => NetError::Lost { address, detail: other.to_string() },
+            WriteError::ConnectionLost(error) => self.cause_on(link, error),
+            other => NetError::Lost { address: link.address, detail: other.to_string() },
         }
     }
 }

@@ -21,7 +21,7 @@ use quinn::{Connection, ReadError, VarInt};
 use rustls_pki_types::CertificateDer;
 use tokio::{sync::Notify, time::sleep};
 
-use super::{Shared, bulk};
+use super::{Shared, bulk, congestion::Leaving};
 use crate::{
     endpoint::{Session, SessionEvent, Side},
     error::{CertificateFlaw, NetError},
@@ -52,7 +52,9 @@ pub(super) struct Link {
     up: Notify,
     /// To be closed although there is no session yet.
     pub(super) leave: Notify,
-    is_leaving: AtomicBool,
+    is_given_up: AtomicBool,
+    /// Tells the congestion control that the last packet is to be sent.
+    pub(super) leaving: Leaving,
 }
 
 impl Link {
@@ -67,7 +69,8 @@ impl Link {
             clock: Notify::new(),
             up: Notify::new(),
             leave: Notify::new(),
-            is_leaving: AtomicBool::new(false),
+            is_given_up: AtomicBool::new(false),
+            leaving: Leaving::default(),
         })
     }
 
@@ -81,7 +84,7 @@ impl Link {
             Some(session) => session.close(now),
             None => {
                 // Under the session's lock, so that the one who makes it sees this.
-                self.is_leaving.store(true, Relaxed);
+                self.is_given_up.store(true, Relaxed);
                 self.leave.notify_one();
             }
         }
@@ -91,7 +94,7 @@ impl Link {
     /// The handshake is done.
     fn begin(&self, now: Duration, mut session: Session) {
         let mut place = self.session();
-        if self.is_leaving.load(Relaxed) {
+        if self.is_given_up.load(Relaxed) {
             session.close(now);
         }
         *place = Some(session);
@@ -110,6 +113,11 @@ impl Link {
     /// Calls `act` on the session; all that the loops below do is between a handshake and the link's end, where it is.
     fn with<T>(&self, act: impl FnOnce(&mut Session) -> T) -> Option<T> {
         self.session().as_mut().map(act)
+    }
+
+    /// Why the link is over.
+    pub(super) fn cause(&self) -> Option<NetError> {
+        self.with(|session| session.cause()).flatten()
     }
 
     fn is_over(&self) -> bool {
@@ -139,9 +147,10 @@ pub(super) async fn serve(shared: &Arc<Shared>, link: &Arc<Link>, connection: Co
     }
     tell(shared, link, side);
     if let Some(farewell) = link.with(|session| session.farewell()).flatten() {
+        link.leaving.leave();
         connection.close(VarInt::from_u32(farewell.code), farewell.reason.as_bytes());
     }
-    link.with(|session| session.cause()).flatten().unwrap_or(NetError::ClosedHere)
+    link.cause().unwrap_or(NetError::ClosedHere)
 }
 
 /// Hands over the session's events, but the last: why the link ended says [`Session::cause`].

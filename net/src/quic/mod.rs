@@ -9,6 +9,7 @@
 mod admit; // who may begin a handshake
 pub(crate) mod bare; // a bare stream, to measure against
 mod bulk; // both ends of an answer
+mod congestion; // CUBIC, and the last word
 mod link; // one link's loops
 mod socket; // UDP, with runs of datagrams that the kernel takes
 mod transport; // quinn's settings
@@ -35,7 +36,7 @@ use tokio::{
     time::timeout,
 };
 
-use self::{admit::Admission, link::Link};
+use self::{admit::Admission, congestion::Leaving, link::Link};
 use crate::{
     endpoint::{Farewell, Gate, Side},
     error::{CertificateFlaw, NetError, Refusal, Wait},
@@ -77,8 +78,6 @@ struct Shared {
     runtime: Handle,
     endpoint: Endpoint,
     server: quinn::ServerConfig,
-    /// For peers on this machine, and for all others.
-    transports: [Arc<TransportConfig>; 2],
     credentials: Mutex<Arc<Credentials>>,
     /// All links between their first packet and their end.
     links: Mutex<BTreeMap<LinkId, Arc<Link>>>,
@@ -197,9 +196,9 @@ impl Shared {
         };
         let limits = options.limits.clone();
         let credentials = Arc::new(Credentials::of(&options.identity)?);
-        let transports = [transport::transport(&limits, false)?, transport::transport(&limits, true)?];
+        let unlinked = transport::transport(&limits, options.bind, &Leaving::default())?;
         let tls = quic_server(&credentials, &Verdict::default())?;
-        let server = transport::server(&limits, Arc::clone(&transports[0]), tls);
+        let server = transport::server(&limits, unlinked, tls);
         let socket = socket::bind(options.bind, limits.socket_bytes).map_err(failed("bind a socket"))?;
         let _context = runtime.enter();
         let socket = socket::wrap(socket).map_err(failed("use a socket"))?;
@@ -221,7 +220,6 @@ impl Shared {
             runtime: runtime.handle().clone(),
             endpoint,
             server,
-            transports,
             credentials: Mutex::new(credentials),
             links: Mutex::default(),
             next_link: AtomicU64::new(1),
@@ -265,8 +263,8 @@ impl Shared {
         Arc::clone(&self.credentials.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn transport_to(&self, address: SocketAddr) -> Arc<TransportConfig> {
-        Arc::clone(&self.transports[usize::from(address.ip().to_canonical().is_loopback())])
+    fn transport_of(&self, link: &Link) -> Result<Arc<TransportConfig>, NetError> {
+        transport::transport(&self.limits, link.address, &link.leaving)
     }
 
     /// Returns once the network is stopping.
@@ -382,9 +380,8 @@ async fn accept(shared: &Arc<Shared>) {
 
 /// A link that a peer begins.
 async fn welcome(shared: Arc<Shared>, link: Arc<Link>, incoming: Incoming, handshake: admit::Handshake) {
-    let verdict = Verdict::default();
     let shaken = tokio::select! {
-        shaken = timeout(shared.limits.handshake, shake_hands(&shared, incoming, &verdict)) => shaken
+        shaken = timeout(shared.limits.handshake, shake_hands(&shared, &link, incoming)) => shaken
             .unwrap_or_else(|_| Err(shared.handshake_late(link.address, shared.limits.handshake))),
         () = shared.stopped() => Err(NetError::ShutDown),
     };
@@ -396,12 +393,12 @@ async fn welcome(shared: Arc<Shared>, link: Arc<Link>, incoming: Incoming, hands
     shared.part(&link, Side::Accepted, cause);
 }
 
-async fn shake_hands(shared: &Shared, incoming: Incoming, verdict: &Verdict) -> Result<quinn::Connection, NetError> {
-    let address = incoming.remote_address();
+async fn shake_hands(shared: &Shared, link: &Link, incoming: Incoming) -> Result<quinn::Connection, NetError> {
+    let verdict = Verdict::default();
     let mut server = shared.server.clone();
-    server.crypto = quic_server(&shared.credentials(), verdict)?;
-    server.transport = shared.transport_to(address);
-    let failed = |error| shared.cause_of(error, Some(verdict), address);
+    server.crypto = quic_server(&shared.credentials(), &verdict)?;
+    server.transport = shared.transport_of(link)?;
+    let failed = |error| shared.cause_of(error, Some(&verdict), link.address);
     incoming.accept_with(Arc::new(server)).map_err(failed)?.await.map_err(failed)
 }
 
@@ -411,7 +408,7 @@ async fn dial(shared: Arc<Shared>, link: Arc<Link>, expected: Role, room: Result
     let connected = match room {
         Ok(()) => {
             tokio::select! {
-                connected = timeout(shared.limits.connect, connect(&shared, link.address)) => connected
+                connected = timeout(shared.limits.connect, connect(&shared, &link)) => connected
                     .unwrap_or_else(|_| Err(shared.handshake_late(link.address, shared.limits.connect))),
                 () = link.leave.notified() => Err(NetError::ClosedHere),
                 () = shared.stopped() => Err(NetError::ShutDown),
@@ -426,10 +423,11 @@ async fn dial(shared: Arc<Shared>, link: Arc<Link>, expected: Role, room: Result
     shared.part(&link, side, cause);
 }
 
-async fn connect(shared: &Shared, address: SocketAddr) -> Result<quinn::Connection, NetError> {
+async fn connect(shared: &Shared, link: &Link) -> Result<quinn::Connection, NetError> {
+    let address = link.address;
     let verdict = Verdict::default();
     let mut config = quic_client(&shared.credentials(), &verdict)?;
-    config.transport_config(shared.transport_to(address));
+    config.transport_config(shared.transport_of(link)?);
     let connecting = shared
         .endpoint
         .connect_with(config, address, SERVER_NAME)

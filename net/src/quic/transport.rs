@@ -3,23 +3,30 @@
 //! In: [`Limits`]. Out: quinn's configurations. Never: a number of its own, unless its reason stands beside it here or in
 //! `README.md`.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
 
+use super::congestion::Leaving;
 use crate::{
     error::NetError,
     limits::{DATAGRAM_BYTES_MAX, Limits},
 };
 
-/// Settings of one connection; `is_local` for a peer on this machine.
-pub(super) fn transport(limits: &Limits, is_local: bool) -> Result<Arc<TransportConfig>, NetError> {
+/// Settings of the one connection of a link to `address`.
+pub(super) fn transport(
+    limits: &Limits,
+    address: SocketAddr,
+    leaving: &Leaving,
+) -> Result<Arc<TransportConfig>, NetError> {
     let too_large = |_| NetError::Limits { rule: "times and windows are below 2^62" };
+    let is_local = address.ip().to_canonical().is_loopback();
     let mut datagrams = MtuDiscoveryConfig::default();
     datagrams.upper_bound(if is_local { limits.local_datagram_bytes } else { limits.datagram_bytes });
     let mut config = TransportConfig::default();
     config
         .mtu_discovery_config(Some(datagrams))
+        .congestion_controller_factory(leaving.controllers())
         .max_idle_timeout(Some(IdleTimeout::try_from(limits.idle).map_err(too_large)?))
         .keep_alive_interval(Some(limits.keep_alive))
         .stream_receive_window(limits.stream_window_bytes.into())

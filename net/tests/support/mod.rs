@@ -2,6 +2,7 @@
 //!
 //! In: roles, limits. Out: a [`Station`]: a network, and its events in their order. Never: a wait without a deadline.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Not marked as tests, but only used in them.
 #![allow(dead_code)] // Each test file uses its part.
 
 use std::{

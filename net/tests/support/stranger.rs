@@ -2,6 +2,8 @@
 //!
 //! In: an identity or none, an address. Out: a connection to do with as one likes. Never: what `windrow_net` itself does.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // As in `support/mod.rs`.
+
 use std::{net::SocketAddr, sync::Arc, thread::JoinHandle};
 
 use quinn::{Connection, Endpoint, crypto::rustls::QuicClientConfig};

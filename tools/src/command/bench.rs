@@ -11,15 +11,17 @@ use std::{
 };
 
 use windrow::{Answer, Session};
-use windrow_bench::{Measurement, Tpch, TpchRun, WordCountRun, best_seconds, table};
+use windrow_bench::{ClusterWordCountRun, Measurement, Tpch, TpchRun, WordCountRun, best_seconds, table};
 use windrow_datasets::{TextOptions, write_text};
 
 use super::{
+    cluster::{ClusterName, Contact},
     generate,
     sql::{Format, render},
 };
 use crate::{
     error::{CommandError, Failure},
+    progress::Progress,
     scratch::Scratch,
     settings::EngineFlags,
     signal::Signals,
@@ -42,7 +44,7 @@ enum Workload {
 /// The 22 TPC-H queries over Parquet files
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  windrow bench tpch --scale 1\n  windrow bench tpch --input tpch --results answers --query 1 --query 6 --json"
+    after_help = "Examples:\n  windrow bench tpch --scale 1\n  windrow bench tpch --input tpch --results answers --query 1 --query 6 --json\n  windrow bench tpch --input tpch --cluster local"
 )]
 #[group(id = "tables", required = true, multiple = false, args = ["input", "scale"])]
 struct TpchBench {
@@ -87,6 +89,12 @@ struct How {
     /// A JSON object a line instead of a table
     #[arg(long)]
     json: bool,
+    /// Run on this cluster, whose workers must see the same files
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<ClusterName>,
+    /// What a task on the cluster should read, as 128MiB; results do not depend on it
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, hide = true, requires = "cluster")]
+    task_size: Option<u64>,
     #[command(flatten)]
     engine: EngineFlags,
 }
@@ -109,7 +117,9 @@ impl Bench {
 
 impl TpchBench {
     fn run(&self, signals: &Signals) -> Result<(), Failure> {
-        let settings = self.how.engine.settings()?;
+        let threads = self.how.engine.settings()?.threads;
+        let progress = Progress::default();
+        let session = self.how.session(&progress)?;
         if let Some(results) = &self.results {
             make_folder(results)?;
         }
@@ -117,13 +127,14 @@ impl TpchBench {
         let input = match (&self.input, self.scale) {
             (Some(input), _) => input.as_path(),
             (None, scale) => {
-                progress("making the tables");
-                generate::tpch(scale.unwrap_or(1.0), scratch.path(), Some(settings.threads), false)?;
+                say("making the tables");
+                generate::tpch(scale.unwrap_or(1.0), scratch.path(), Some(threads), false)?;
                 scratch.path()
             }
         };
-        let tpch = Tpch::open(settings, input)?;
+        let tpch = Tpch::over(session, input)?;
         let _job = signals.job(tpch.session().cancel());
+        let _shown = progress.begin();
         let mut lines = Lines::begin(self.how.json)?;
         let mut first_failure = None;
         let run = TpchRun { tpch: &tpch, queries: &self.queries, runs: self.how.runs };
@@ -156,23 +167,47 @@ impl TpchBench {
 
 impl WordCountBench {
     fn run(&self, signals: &Signals) -> Result<(), Failure> {
-        let session = Session::new(self.how.engine.settings()?)?;
+        let settings = self.how.engine.settings()?;
+        let contact = self.how.cluster.as_ref().map(Contact::of).transpose()?;
         let scratch = Scratch::new(signals)?;
         let made = scratch.path().join("words.txt");
         let input = match (&self.input, self.size) {
             (Some(input), _) => input,
             (None, size) => {
-                progress("making the text");
+                say("making the text");
                 let options = TextOptions { bytes: size.unwrap_or(0), seed: 1, out: made.clone(), overwrite: false };
                 write_text(&options).map_err(Failure::of_dataset)?;
                 &made
             }
         };
-        let _job = signals.job(session.cancel());
         let mut lines = Lines::begin(self.how.json)?;
-        let run = WordCountRun { session: &session, input, scratch: scratch.path(), runs: self.how.runs };
-        let measurements = run.run(|measurement, _| -> Result<(), Failure> { lines.add(measurement) })?;
-        lines.end(&measurements, self.how.runs)
+        let (scratch, runs) = (scratch.path(), self.how.runs);
+        let add = |measurement: &Measurement, _: &Path| -> Result<(), Failure> { lines.add(measurement) };
+        let measurements = match contact {
+            Some(contact) => {
+                let (cluster, threads) = (&contact.address(), contact.threads()?);
+                ClusterWordCountRun { cluster, threads, input, scratch, runs }.run(add)?
+            }
+            None => {
+                let session = &Session::new(settings)?;
+                let _job = signals.job(session.cancel());
+                WordCountRun { session, input, scratch, runs }.run(add)?
+            }
+        };
+        lines.end(&measurements, runs)
+    }
+}
+
+impl How {
+    /// Where statements run.
+    fn session(&self, progress: &Progress) -> Result<Session, Failure> {
+        let settings = self.engine.settings()?;
+        let Some(name) = &self.cluster else { return Ok(Session::new(settings)?) };
+        let session = Contact::of(name)?.session(settings, progress)?;
+        if let Some(bytes) = self.task_size {
+            session.set_task_bytes(bytes);
+        }
+        Ok(session)
     }
 }
 
@@ -210,7 +245,7 @@ impl Lines {
     }
 }
 
-fn progress(what: &str) {
+fn say(what: &str) {
     if terminal::is_watched() {
         let _ = writeln!(io::stderr(), "{what} ...");
     }

@@ -3,18 +3,11 @@
 //! In: where to listen, a certificate, a folder for the journal. Out: its address as a line on standard output once it can be reached;
 //! logs on standard error. Never: ends while nobody asks it to.
 
-use std::{
-    io::{self, Write},
-    net::SocketAddr,
-    path::PathBuf,
-};
+use std::{net::SocketAddr, path::PathBuf};
 
-use windrow::{
-    cluster::drive::{CoordinatorOptions, run_coordinator},
-    operator::Cancel,
-};
+use windrow::cluster::drive::{CoordinatorOptions, run_coordinator};
 
-use crate::{address, error::Failure, log::LogFlags, process, signal::Signals};
+use crate::{address, error::Failure, log::LogFlags, service::Service, signal::Signals};
 
 /// Lead a cluster, in the foreground
 #[derive(clap::Args)]
@@ -46,34 +39,5 @@ impl Coordinator {
             CoordinatorOptions { bind: self.bind, identity: self.identity.clone(), folder: self.folder.clone() };
         let ready = |address| self.service.ready(&format!("coordinator {address}"), &stop);
         Ok(run_coordinator(options, stop.clone(), ready)?)
-    }
-}
-
-/// What the cluster's processes share.
-#[derive(clap::Args)]
-pub struct Service {
-    /// In a session of its own, for who started it: it ends if that one is gone before it is ready
-    #[arg(long, hide = true)]
-    detached: bool,
-}
-
-impl Service {
-    /// Begins to be one; what is given back stops it.
-    pub fn begin(&self) -> Cancel {
-        if self.detached {
-            process::detach();
-        }
-        Cancel::default()
-    }
-
-    /// Says where it is.
-    pub fn ready(&self, line: &str, stop: &Cancel) {
-        tracing::info!("{line} is ready");
-        let mut out = io::stdout().lock();
-        let said = writeln!(out, "{line}").and_then(|()| out.flush());
-        if said.is_err() && self.detached {
-            tracing::error!("who started this process is gone");
-            stop.cancel();
-        }
     }
 }

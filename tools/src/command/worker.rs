@@ -8,8 +8,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use windrow::{cluster::drive::WorkerOptions, dataset::run_worker};
 
-use super::coordinator::Service;
-use crate::{address, error::Failure, log::LogFlags, settings::EngineFlags, signal::Signals, size};
+use crate::{address, error::Failure, log::LogFlags, service::Service, settings::EngineFlags, signal::Signals, size};
 
 /// Work for a cluster, in the foreground
 #[derive(clap::Args)]

@@ -21,7 +21,8 @@ impl Coordinator {
     /// Everything that follows in a job from what is done.
     pub(super) fn settle(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id).filter(|job| job.is_working()) else { return };
-        let numbers: Vec<ActionNumber> = job.actions.keys().copied().collect();
+        let open = job.actions.iter().filter(|(_, action)| !action.is_complete);
+        let numbers: Vec<ActionNumber> = open.map(|(number, _)| *number).collect();
         for number in numbers {
             self.settle_parameters(id, number);
             self.start_stages(id, number);
@@ -88,24 +89,19 @@ impl Coordinator {
             Some(edge) => action.is_all_made() && self.sources(id, number, edge, None).is_some(),
             None => action.is_all_made(),
         };
-        let is_news = is_complete && !action.is_complete;
-        let is_first = is_news && action.ended.is_none();
+        if !is_complete {
+            return;
+        }
+        let is_first = action.ended.is_none();
         if let Some(action) = self.jobs.get_mut(&id).and_then(|job| job.actions.get_mut(&number)) {
-            action.is_complete = is_complete;
-            if !is_complete {
-                action.page = None;
-            }
-            if is_first {
-                action.ended = Some(None);
-            }
+            action.is_complete = true;
+            action.ended = Some(None);
         }
         if is_first {
             self.out.append(id, JournalRecord::ActionEnded(ActionEnded { action: number, failed: None }));
             self.out.log(id, JobEvent::ActionEnded { action: number, failed: None });
         }
-        if is_news {
-            self.tell_outcome(id, number);
-        }
+        self.tell_outcome(id, number);
     }
 
     /// The driver is to hear how the action ended, from the first page on.

@@ -42,7 +42,7 @@ impl Coordinator {
 
     fn choose(&self, id: JobId) -> Option<Choice> {
         let job = self.jobs.get(&id).filter(|job| job.is_working())?;
-        for (number, action) in &job.actions {
+        for (number, action) in job.actions.iter().filter(|(_, action)| !action.is_complete) {
             let wanted = action.wanted(job.takes_result(*number));
             for (index, _) in wanted.iter().enumerate().filter(|(_, wanted)| **wanted) {
                 let stage = &action.stages[index];
@@ -99,7 +99,7 @@ impl Coordinator {
         let mut queues: Vec<_> = queues.into_iter().collect();
         queues.sort_by_key(|(_, queue)| std::cmp::Reverse(queue.len()));
         for (victim, queue) in queues {
-            let Some((task, shape)) = queue.last() else { continue };
+            let Some((task, shape)) = queue.iter().rev().find(|(_, task)| task.prefer.is_none()) else { continue };
             let is_kept = queue.len() == 1 && !has_had_one(victim) && self.now < shape.waiting_since + STEAL_GUARD;
             if is_kept {
                 continue;

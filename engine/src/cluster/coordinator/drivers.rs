@@ -217,6 +217,10 @@ impl Coordinator {
         }
         let has_failed_action = job.actions.values().any(|action| matches!(action.ended, Some(Some(_))));
         match end {
+            // We had stopped it ourselves and forgot; that is no failure.
+            DriverEnd::Failed { error, .. } if error.kind() == Kind::Cancelled => {
+                self.driver_lost(driver.job, None, RETRY_DELAY);
+            }
             DriverEnd::Failed { error, cause } => {
                 let most = match (cause, error.retry()) {
                     _ if has_failed_action => 1,

@@ -88,7 +88,7 @@ impl Coordinator {
 
     fn attempt_failed(&mut self, life: &Life, key: AttemptKey, failure: AttemptFailure) {
         self.tell(&life.0, OrderBody::EndTaken { key, keep: false });
-        let is_cut = self.inputs_lost(key.job, &failure.lost, Some(&life.0));
+        let cut = self.inputs_lost(key.job, &failure.lost, Some(&life.0));
         let Some(verdict) = self.count_failure(key, &failure) else { return };
         let again_after = match verdict {
             Verdict::Again(delay) => Some(delay),
@@ -105,9 +105,8 @@ impl Coordinator {
                 let Some(task) = stage.and_then(|stage| stage.tasks.get_mut(key.task.0 as usize)) else { return };
                 task.not_before = now + delay;
                 task.waiting_since = now;
-                match (failure.cause, is_cut) {
-                    // What it could not reach is made again beside it.
-                    (FailureCause::Inputs, Cut::MadeAgain) => task.prefer = Some(life.0.clone()),
+                match (failure.cause, cut) {
+                    (FailureCause::Inputs, Cut::MoveTo(side)) => (task.prefer, task.avoid) = (Some(side), None),
                     (FailureCause::Inputs, Cut::No) => {}
                     _ => task.avoid = Some(life.0.clone()),
                 }
@@ -138,7 +137,9 @@ impl Coordinator {
         if task.attempts.len() >= ATTEMPTS_PER_TASK_MAX { Some(Verdict::GiveUp) } else { Some(verdict) }
     }
 
-    /// Pulls found nobody: what a living worker denies is lost; what nobody answers for is, after a few reports.
+    /// Pulls found nobody. What a living worker denies is lost. Where two workers that both live do not reach each other, one
+    /// of them is the side to which the work moves, the same whoever reports: else both sides would make again what the
+    /// other has, for ever.
     pub(super) fn inputs_lost(&mut self, job: JobId, lost: &[LostInput], reporter: Option<&WorkerName>) -> Cut {
         let mut cut = Cut::No;
         for input in lost.iter().filter(|input| input.key.job == job) {
@@ -146,27 +147,35 @@ impl Coordinator {
             if attempt.life != (input.worker.clone(), input.incarnation) || !self.is_held_somewhere(input.key) {
                 continue;
             }
-            let (number, index) = stage_place(input.key.stage);
-            let is_gone = input.is_denied || {
-                let action = self.jobs.get_mut(&job).and_then(|job| job.actions.get_mut(&number));
-                let attempt = action.and_then(|action| action.attempt_mut(index, input.key.task.0, input.key.attempt));
-                attempt.is_none_or(|attempt| {
-                    attempt.cuts += 1;
-                    attempt.cuts >= CUTS_PER_ATTEMPT_MAX
-                })
-            };
-            if !is_gone {
-                cut = cut.max(Cut::Waits);
+            if input.is_denied {
+                self.lose_attempt(input.key);
                 continue;
             }
-            self.lose_attempt(input.key);
-            if !input.is_denied {
-                cut = Cut::MadeAgain;
+            let (number, index) = stage_place(input.key.stage);
+            let action = self.jobs.get_mut(&job).and_then(|job| job.actions.get_mut(&number));
+            let Some(attempt) =
+                action.and_then(|action| action.attempt_mut(index, input.key.task.0, input.key.attempt))
+            else {
+                continue;
+            };
+            attempt.cuts += 1;
+            if attempt.cuts < CUTS_PER_ATTEMPT_MAX {
+                if cut == Cut::No {
+                    cut = Cut::Waits;
+                }
+                continue;
+            }
+            let side = reporter.map(|reporter| reporter.min(&input.worker).clone());
+            if side.as_ref() != Some(&input.worker) {
+                self.lose_attempt(input.key);
                 let action = self.jobs.get_mut(&job).and_then(|job| job.actions.get_mut(&number));
                 let stage = action.and_then(|action| action.stages.get_mut(index));
                 if let Some(task) = stage.and_then(|stage| stage.tasks.get_mut(input.key.task.0 as usize)) {
-                    task.prefer = reporter.cloned();
+                    (task.prefer, task.avoid) = (side.clone(), None);
                 }
+            }
+            if let Some(side) = side {
+                cut = Cut::MoveTo(side);
             }
         }
         cut
@@ -252,12 +261,12 @@ impl Coordinator {
 }
 
 /// Whether inputs of living workers could not be pulled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
     /// None, or they are gone for good.
     No,
     /// Some; another worker may reach them.
     Waits,
-    /// Some, more than once: they are made again.
-    MadeAgain,
+    /// Some, more than once: the work moves to this worker.
+    MoveTo(WorkerName),
 }

@@ -19,6 +19,7 @@ use crate::{
             FailureCause, Incarnation, ParameterNumber, RemoteError, Retry, Skeleton, WorkerName,
         },
     },
+    error::Kind,
     shuffle::AttemptId,
 };
 
@@ -35,7 +36,7 @@ pub(super) struct Action {
     pub(super) parameters: BTreeMap<ParameterNumber, Blob>,
     /// It has ended; with why, when it failed.
     pub(super) ended: Option<Option<RemoteError>>,
-    /// All rows of its result can be pulled.
+    /// It has ended well, and all rows of its result can be pulled: nothing is left to be done for it.
     pub(super) is_complete: bool,
     /// The account of its end that the driver is told.
     pub(super) revision: u64,
@@ -70,7 +71,7 @@ pub(super) struct Task {
     pub(super) not_before: u64,
     /// Not again here, while there are others.
     pub(super) avoid: Option<WorkerName>,
-    /// Here, whatever the shape prefers.
+    /// Only here while that worker lives, whatever the shape prefers: others do not reach its inputs.
     pub(super) prefer: Option<WorkerName>,
 }
 
@@ -223,6 +224,7 @@ impl Stage {
         let Some(task) = self.tasks.get_mut(task as usize) else { return };
         let Some(lost) = task.attempts.get_mut(attempt.0 as usize) else { return };
         lost.state = AttemptState::Lost;
+        lost.report = None;
         self.retried += 1;
         if task.accepted == Some(attempt) {
             task.accepted = None;
@@ -273,6 +275,10 @@ impl Task {
         if failure.cause == FailureCause::Inputs && !failure.lost.is_empty() {
             self.cuts += 1;
             return if self.cuts >= CUTS_PER_TASK_MAX { Verdict::GiveUp } else { Verdict::Again(delay(self.cuts)) };
+        }
+        if failure.error.kind() == Kind::Cancelled {
+            // We had cancelled it ourselves and forgot, or its worker is going: that is no failure.
+            return Verdict::Again(RETRY_DELAY);
         }
         self.failures += 1;
         let is_final = match (failure.cause, failure.error.retry()) {

@@ -11,8 +11,8 @@ use crate::{
         coordinator::AttemptLost,
         limits::{DEAD_AFTER, LINK_GRACE, RESEND, SLOTS_MAX, WORKERS_MAX},
         protocol::{
-            AttemptKey, AttemptState, Beat, DriverRun, FromWorker, Incarnation, Link, OrderBody, PROTOCOL_VERSION,
-            Registration, RemoteError, WorkerBody, WorkerName, WorkerState, stage_place,
+            AttemptKey, AttemptState, Beat, DriverRun, EdgeEnd, FromWorker, Incarnation, Link, OrderBody,
+            PROTOCOL_VERSION, Registration, RemoteError, WorkerBody, WorkerName, WorkerState, stage_place,
         },
     },
     error::Kind,
@@ -135,12 +135,10 @@ impl Coordinator {
             return self.tell_life(link, life, OrderBody::Fenced);
         }
         match self.workers.get(name).map(|known| (known.incarnation, known.number, known.is_here())) {
-            Some((known, seen, true)) if known == life.1 => {
-                if number <= seen {
-                    return;
-                }
+            Some((known, seen, true)) if known == life.1 && number <= seen => return,
+            Some((known, _, true)) if known != life.1 => {
+                self.lose_life((name.clone(), known), "another life of it came")
             }
-            Some((known, _, true)) => self.lose_life((name.clone(), known), "another life of it came"),
             _ => {}
         }
         let earlier = self.absent.keys().find(|absent| absent.0 == *name && absent.1 != life.1).cloned();
@@ -238,6 +236,8 @@ impl Coordinator {
                 Some(attempt) if attempt.life == *life && attempt.state == AttemptState::Running => {
                     attempt.progress = shown.progress;
                 }
+                // Its end has overtaken the beat.
+                Some(attempt) if attempt.life == *life && attempt.state == AttemptState::Finished => {}
                 _ => unwanted.push(shown.key),
             }
         }
@@ -397,6 +397,10 @@ impl Coordinator {
         let life = attempt.life.clone();
         if let Some(stage) = action.stages.get_mut(stage) {
             stage.lose(key.task.0, key.attempt, now);
+        }
+        if matches!(action.output(stage), Some((EdgeEnd::Result, _))) {
+            action.is_complete = false;
+            action.page = None;
         }
         job.touch();
         self.out.append(key.job, JournalRecord::AttemptLost(AttemptLost { key }));

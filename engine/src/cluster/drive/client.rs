@@ -14,13 +14,13 @@ use std::{
 };
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
-use windrow_net::{Event as NetEvent, Identity, LinkId, MessageKind, NetError, Network, Role};
+use windrow_net::{Event as NetEvent, LinkId, MessageKind, NetError, Network, Role};
 
 use super::{
-    driver::{lost_of, pull_rows},
-    network_options,
+    driver::{lost_of, pull_rows, wait_for},
+    identity, network_options,
     node::{Links, Node, NodeParts},
-    pull::Fetch,
+    pull::{Fed, Fetch, Traffic},
 };
 use crate::{
     batch::{Batch, datatypes::SchemaRef},
@@ -28,7 +28,7 @@ use crate::{
         Answer, FromClient, Incarnation, JobState, JobUpdate, Message, Request, Submission, ToClient, WorkerName,
     },
     error::{Cause, Kind, Result},
-    operator::Cancel,
+    operator::{Cancel, Wake},
     settings::Settings,
     shuffle::{Epoch, JobId, Spool, SpoolOptions},
     store::Io,
@@ -49,6 +49,8 @@ const ANSWER: Duration = Duration::from_secs(20);
 const FIRST_LINK: Duration = Duration::from_secs(6);
 /// A request is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// Between two tries to connect.
+const CONNECT_AGAIN: Duration = Duration::from_millis(200);
 /// A coordinator that is gone is waited for as long as a job runs, up to this.
 const COORDINATOR_GONE: Duration = Duration::from_secs(60);
 
@@ -61,6 +63,7 @@ pub struct Client {
     coordinator: SocketAddr,
     link: std::cell::Cell<Option<LinkId>>,
     is_up: std::cell::Cell<bool>,
+    down_at: std::cell::Cell<Option<Instant>>,
     /// Was the coordinator ever reached?
     was_up: std::cell::Cell<bool>,
     refusal: std::cell::RefCell<Option<NetError>>,
@@ -79,8 +82,11 @@ impl Client {
             (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
         };
         let bind = if address.coordinator.ip().is_loopback() { (address.coordinator.ip(), 0).into() } else { bind };
-        let options = network_options(Identity::load(&address.identity)?, bind, &[]);
+        let options = network_options(identity(&address.identity, Role::Client)?, bind, &[]);
+        let links = Arc::new(Links::default());
+        let hearing = Arc::clone(&links);
         let network = Network::start(options, move |event| {
+            hearing.hear(&event);
             // Whoever is gone needs no event.
             let _ = tell.send(event);
         })?;
@@ -88,10 +94,18 @@ impl Client {
         let spool = SpoolOptions { folders: Vec::new(), memory_bytes: 0, job_bytes: 0, epoch: Epoch(0) };
         let spool = Spool::open(spool, &io)?;
         let settings = Settings { threads: 1, ..Settings::default() };
-        let links = Links::new(&network);
+        links.begin(&network);
         let fetch = Arc::clone(&links) as Arc<dyn Fetch>;
         let name = WorkerName::default();
-        let node = Node::start(NodeParts { name, incarnation: Incarnation(0), settings, io, spool, fetch })?;
+        let node = Node::start(NodeParts {
+            name,
+            incarnation: Incarnation(0),
+            settings,
+            io,
+            spool,
+            fetch,
+            counters: Arc::default(),
+        })?;
         Ok(Client {
             node,
             network,
@@ -100,6 +114,7 @@ impl Client {
             coordinator: address.coordinator,
             link: std::cell::Cell::new(None),
             is_up: std::cell::Cell::new(false),
+            down_at: std::cell::Cell::new(None),
             was_up: std::cell::Cell::new(false),
             refusal: std::cell::RefCell::new(None),
             next_request: AtomicU64::new(super::worker::random()),
@@ -123,7 +138,7 @@ impl Client {
             }
             match self.hear(Duration::from_millis(50))? {
                 Some(ToClient { request: of, body: Answer::Failed(error), .. }) if of == number => {
-                    return Err(error.into());
+                    return Err(error.into_error());
                 }
                 Some(ToClient { request: of, body, .. }) if of == number && !matches!(body, Answer::Update(_)) => {
                     return Ok(body);
@@ -160,7 +175,7 @@ impl Client {
             let heard = self.hear(Duration::from_millis(50))?;
             let update = match heard {
                 Some(ToClient { request, body: Answer::Failed(error), .. }) if request == number => {
-                    return Err(error.into());
+                    return Err(error.into_error());
                 }
                 Some(ToClient { body: Answer::Update(update), epoch, .. }) if update.job == job => {
                     heard_at = Instant::now();
@@ -176,7 +191,7 @@ impl Client {
             seen(&update);
             match &update.state {
                 JobState::Queued | JobState::Running => {}
-                JobState::Failed(error) => return Err(error.clone().into()),
+                JobState::Failed(error) => return Err(error.clone().into_error()),
                 JobState::Cancelled => return Err(crate::operator::Cancelled.into()),
                 // Rows that are made again come with a later update.
                 JobState::Done if update.value.is_some() => return Ok(update),
@@ -219,7 +234,27 @@ impl Client {
 
     /// Bytes of frames that were pulled from workers.
     pub fn pulled_bytes(&self) -> u64 {
-        self.node.counters.pulled_bytes()
+        self.node.counters.traffic().pulled_bytes
+    }
+
+    /// What the worker at `address` has sent to others and pulled from them, in bytes of frames.
+    pub fn traffic(&self, address: &str) -> Result<Traffic> {
+        let mut feed = self.links.ask_traffic(address)?;
+        let mut bytes = Vec::new();
+        loop {
+            match feed.try_read() {
+                Fed::Bytes(piece) => bytes.extend_from_slice(&piece),
+                Fed::Pending => {
+                    let wake = Wake::default();
+                    let rung = wake.clone();
+                    feed.when_ready(Box::new(move || rung.fire()));
+                    wait_for(&wake);
+                }
+                Fed::End => break,
+                Fed::Failed { error, .. } => return Err(error),
+            }
+        }
+        Ok(postcard::from_bytes(&bytes).map_err(|source| Misread { source })?)
     }
 
     fn keep(&self, update: JobUpdate) {
@@ -238,7 +273,8 @@ impl Client {
 
     /// Waits for the next message of the coordinator; connects again when the connection is gone.
     fn hear(&self, patience: Duration) -> Result<Option<ToClient>> {
-        if self.link.get().is_none() {
+        let may_connect = self.down_at.get().is_none_or(|at| at.elapsed() >= CONNECT_AGAIN);
+        if self.link.get().is_none() && may_connect {
             self.link.set(Some(self.network.link(self.coordinator, Role::Coordinator)));
         }
         match self.events.recv_timeout(patience) {
@@ -248,13 +284,13 @@ impl Client {
             }
             Ok(NetEvent::Down { link, cause }) if Some(link) == self.link.get() => {
                 self.link.set(None);
+                self.down_at.set(Some(Instant::now()));
                 self.is_up.set(false);
                 if cause.kind() == Kind::Denied {
                     return Err(cause.into());
                 }
                 *self.refusal.borrow_mut() = Some(cause);
             }
-            Ok(NetEvent::Down { link, .. }) => self.links.unlinked(link),
             Ok(NetEvent::Message { message, .. }) if message.kind == MessageKind(ToClient::KIND) => {
                 return Ok(Some(ToClient::from_bytes(&message.payload)?));
             }
@@ -273,6 +309,18 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.network.shutdown();
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("reading what a worker has sent and pulled")]
+struct Misread {
+    source: postcard::Error,
+}
+
+impl Cause for Misread {
+    fn kind(&self) -> Kind {
+        Kind::Corrupt
     }
 }
 

@@ -10,9 +10,10 @@ use std::{
 };
 
 use crossbeam::channel::{RecvTimeoutError, Sender, unbounded};
-use windrow_net::{Event as NetEvent, Identity, LinkId, MessageKind, Network, Role};
+use windrow_net::{Event as NetEvent, LinkId, MessageKind, Network, Role};
 
 use super::{
+    identity,
     journal::{self, Entry, Wrote},
     network_options,
 };
@@ -52,7 +53,7 @@ pub fn run_coordinator(options: CoordinatorOptions, stop: Cancel, ready: impl Fn
         let _ = wrote.send(Heard::Journal(answer));
     })?;
     let network = Network::start(
-        network_options(Identity::load(&options.identity)?, options.bind, &[Role::Worker, Role::Client]),
+        network_options(identity(&options.identity, Role::Coordinator)?, options.bind, &[Role::Worker, Role::Client]),
         move |event| {
             let _ = tell.send(Heard::Net(event));
         },
@@ -84,7 +85,7 @@ pub fn run_coordinator(options: CoordinatorOptions, stop: Cancel, ready: impl Fn
         }
     }
     process.network.shutdown();
-    process.ended.map_or(Ok(()), |error| Err(error.into()))
+    process.ended.map_or(Ok(()), |error| Err(error.into_error()))
 }
 
 struct Process {

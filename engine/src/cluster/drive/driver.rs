@@ -142,7 +142,7 @@ impl Driver {
                     ActionOutcome::Written(tasks) => {
                         Ok((revision, Acted::Written(tasks.iter().map(|task| task.manifest.clone()).collect())))
                     }
-                    ActionOutcome::Failed(error) => Err(error.clone().into()),
+                    ActionOutcome::Failed(error) => Err(error.clone().into_error()),
                 };
             }
             state = self.bell.wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -17,13 +17,20 @@ pub use client::{Client, ClusterAddress};
 pub use coordinator::{CoordinatorOptions, run_coordinator};
 pub use driver::{Acted, Done, Driver, Entry};
 pub use node::Node;
+pub use pull::Traffic;
 pub use worker::{WorkerOptions, random, run_worker};
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use windrow_net::{Identity, Limits, Options, Role};
 
-use crate::cluster::protocol::PROTOCOL_VERSION;
+use crate::{
+    cluster::protocol::PROTOCOL_VERSION,
+    error::{Cause, Kind, Result},
+};
 
 /// The network of a process of the cluster.
 fn network_options(identity: Identity, bind: SocketAddr, accepts: &[Role]) -> Options {
@@ -33,5 +40,29 @@ fn network_options(identity: Identity, bind: SocketAddr, accepts: &[Role]) -> Op
         limits: Limits::default(),
         program_version: u32::from(PROTOCOL_VERSION),
         accepts: accepts.to_vec(),
+    }
+}
+
+/// The certificate and key in `folder`, which must be for this role: others would not listen to it.
+fn identity(folder: &Path, expected: Role) -> Result<Identity> {
+    let identity = Identity::load(folder)?;
+    let found = identity.peer().role;
+    if found != expected {
+        return Err(OtherRole { folder: folder.to_owned(), found, expected }.into());
+    }
+    Ok(identity)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("using the certificate in {}: it is a {found}'s, not a {expected}'s", folder.display())]
+struct OtherRole {
+    folder: PathBuf,
+    found: Role,
+    expected: Role,
+}
+
+impl Cause for OtherRole {
+    fn kind(&self) -> Kind {
+        Kind::Denied
     }
 }

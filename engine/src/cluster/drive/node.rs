@@ -6,17 +6,17 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
-use windrow_net::{LinkId, Network, Role};
+use windrow_net::{Event, LinkId, MessageKind, NetError, Network, Pull, PullRead, Role};
 
-use super::pull::{Feed, Fetch, PULL, PullRequest, Unwritable, WINDOW_BYTES};
+use super::pull::{Fed, Feed, Fetch, NOT_HELD, PULL, PullRequest, TRAFFIC, Traffic, Unwritable, WINDOW_BYTES};
 use crate::{
     cluster::protocol::{Incarnation, RemoteError, WorkerName},
-    error::{Cause, Error, Kind, Result},
+    error::{Cause, Error, Kind, Result, bug},
     memory::Governor,
     schedule::Threads,
     settings::Settings,
@@ -43,7 +43,7 @@ pub struct Node {
     /// Who asks other nodes.
     pub fetch: Arc<dyn Fetch>,
     /// What crossed to here.
-    pub counters: NodeCounters,
+    pub counters: Arc<NodeCounters>,
 }
 
 /// What a node is made of.
@@ -60,12 +60,15 @@ pub struct NodeParts {
     pub spool: Arc<Spool>,
     /// Who asks other nodes.
     pub fetch: Arc<dyn Fetch>,
+    /// What crosses the network.
+    pub counters: Arc<NodeCounters>,
 }
 
-/// What came from other nodes.
+/// What crossed the network.
 #[derive(Default, Debug)]
 pub struct NodeCounters {
     pulled_bytes: AtomicU64,
+    sent_bytes: AtomicU64,
 }
 
 impl NodeCounters {
@@ -74,16 +77,21 @@ impl NodeCounters {
         self.pulled_bytes.fetch_add(bytes, Relaxed);
     }
 
-    /// Bytes of frames that came.
-    pub fn pulled_bytes(&self) -> u64 {
-        self.pulled_bytes.load(Relaxed)
+    /// Bytes of frames have gone.
+    pub fn count_sent(&self, bytes: u64) {
+        self.sent_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// What was counted until now.
+    pub fn traffic(&self) -> Traffic {
+        Traffic { sent_bytes: self.sent_bytes.load(Relaxed), pulled_bytes: self.pulled_bytes.load(Relaxed) }
     }
 }
 
 impl Node {
     /// A node over its parts; starts its threads.
     pub fn start(parts: NodeParts) -> Result<Arc<Node>> {
-        let NodeParts { name, incarnation, settings, io, spool, fetch } = parts;
+        let NodeParts { name, incarnation, settings, io, spool, fetch, counters } = parts;
         Ok(Arc::new(Node {
             name,
             incarnation,
@@ -93,7 +101,7 @@ impl Node {
             io,
             spool,
             fetch,
-            counters: NodeCounters::default(),
+            counters,
         }))
     }
 
@@ -104,49 +112,177 @@ impl Node {
 }
 
 /// Asks over the network; keeps a connection to each worker.
+///
+/// A connection takes a moment to stand. What is asked meanwhile waits for it, and is asked when it does, or fails with it: `absent → begun
+/// → up`, any → `absent`.
+#[derive(Default)]
 pub struct Links {
-    network: Network,
-    links: Mutex<BTreeMap<String, LinkId>>,
+    network: OnceLock<Network>,
+    links: Mutex<BTreeMap<String, PeerLink>>,
+}
+
+struct PeerLink {
+    id: LinkId,
+    is_up: bool,
+    /// What was asked before it stood.
+    waiting: Vec<Arc<Asked>>,
 }
 
 impl Links {
-    /// No connection yet.
-    pub fn new(network: &Network) -> Arc<Links> {
-        Arc::new(Links { network: network.clone(), links: Mutex::default() })
+    /// From now on it asks over `network`; before, nothing is asked.
+    pub fn begin(&self, network: &Network) {
+        // Set once, by the process that starts both.
+        let _ = self.network.set(network.clone());
     }
 
-    /// The connection is gone: the next request begins another.
-    pub fn unlinked(&self, link: LinkId) {
-        self.links().retain(|_, known| *known != link);
-    }
-
-    fn link(&self, address: &str) -> Result<LinkId> {
-        let mut links = self.links();
-        if let Some(link) = links.get(address) {
-            return Ok(*link);
+    /// A connection stands, or is over. Called on the network's thread, before anybody else hears of it.
+    pub fn hear(&self, event: &Event) {
+        match event {
+            Event::Up { link, .. } => {
+                let mut links = self.links();
+                let Some(peer) = links.values_mut().find(|peer| peer.id == *link) else { return };
+                peer.is_up = true;
+                let waiting = std::mem::take(&mut peer.waiting);
+                drop(links);
+                if let Some(network) = self.network.get() {
+                    waiting.iter().for_each(|asked| asked.ask(network, *link));
+                }
+            }
+            Event::Down { link, cause } => {
+                let mut links = self.links();
+                let Some(address) = links.iter().find(|(_, peer)| peer.id == *link).map(|(address, _)| address.clone())
+                else {
+                    return;
+                };
+                let waiting = links.remove(&address).map(|peer| peer.waiting).unwrap_or_default();
+                drop(links);
+                waiting.iter().for_each(|asked| asked.fail(cause));
+            }
+            Event::Message { .. } | Event::Asked { .. } | Event::Refused { .. } => {}
         }
-        let parsed: SocketAddr = address.parse().map_err(|_| NoAddress { address: address.to_owned() })?;
-        let link = self.network.link(parsed, Role::Worker);
-        links.insert(address.to_owned(), link);
-        Ok(link)
     }
 
-    fn links(&self) -> MutexGuard<'_, BTreeMap<String, LinkId>> {
+    /// Asks the worker at `address` what it has sent and pulled.
+    pub fn ask_traffic(&self, address: &str) -> Result<Box<dyn Feed>> {
+        self.ask_kind(address, TRAFFIC, Vec::new())
+    }
+
+    fn ask_kind(&self, address: &str, kind: MessageKind, request: Vec<u8>) -> Result<Box<dyn Feed>> {
+        let network = self.network.get().ok_or_else(|| bug("cluster", "asked before the network is there"))?;
+        let asked = Arc::new(Asked { kind, request, state: Mutex::default() });
+        // Held while a connection is begun, so that nobody hears of it before it is written down.
+        let mut links = self.links();
+        match links.get_mut(address) {
+            Some(PeerLink { id, is_up: true, .. }) => {
+                let id = *id;
+                drop(links);
+                asked.ask(network, id);
+            }
+            Some(peer) => peer.waiting.push(Arc::clone(&asked)),
+            None => {
+                let parsed: SocketAddr = address.parse().map_err(|_| NoAddress { address: address.to_owned() })?;
+                let id = network.link(parsed, Role::Worker);
+                links.insert(address.to_owned(), PeerLink { id, is_up: false, waiting: vec![Arc::clone(&asked)] });
+            }
+        }
+        Ok(Box::new(AskedFeed(asked)))
+    }
+
+    fn links(&self) -> MutexGuard<'_, BTreeMap<String, PeerLink>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Fetch for Links {
     fn ask(&self, address: &str, request: &PullRequest) -> Result<Box<dyn Feed>> {
-        let link = self.link(address)?;
         let request = postcard::to_allocvec(request).map_err(|source| Unwritable { source })?;
-        Ok(Box::new(self.network.ask(link, PULL, request, WINDOW_BYTES)))
+        self.ask_kind(address, PULL, request)
+    }
+}
+
+/// Something asked of a worker.
+struct Asked {
+    kind: MessageKind,
+    request: Vec<u8>,
+    state: Mutex<AskedState>,
+}
+
+/// `waiting → open | failed`.
+enum AskedState {
+    /// The connection does not stand yet; what is to be called when something changes.
+    Waiting(Vec<Box<dyn FnOnce() + Send>>),
+    Open(Pull),
+    Failed(NetError),
+}
+
+impl Default for AskedState {
+    fn default() -> AskedState {
+        AskedState::Waiting(Vec::new())
+    }
+}
+
+impl Asked {
+    fn ask(&self, network: &Network, link: LinkId) {
+        self.turn(AskedState::Open(network.ask(link, self.kind, self.request.clone(), WINDOW_BYTES)));
+    }
+
+    fn fail(&self, cause: &NetError) {
+        self.turn(AskedState::Failed(cause.clone()));
+    }
+
+    fn turn(&self, state: AskedState) {
+        let before = std::mem::replace(&mut *self.lock(), state);
+        if let AskedState::Waiting(actions) = before {
+            actions.into_iter().for_each(|action| action());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, AskedState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct AskedFeed(Arc<Asked>);
+
+impl Feed for AskedFeed {
+    fn try_read(&mut self) -> Fed {
+        match &mut *self.0.lock() {
+            AskedState::Waiting(_) => Fed::Pending,
+            AskedState::Open(pull) => match pull.try_read() {
+                PullRead::Chunk(bytes) => Fed::Bytes(bytes),
+                PullRead::Pending => Fed::Pending,
+                PullRead::End => Fed::End,
+                PullRead::Failed(error) => {
+                    let is_denied = matches!(&error, NetError::Refused { code, .. } if *code == NOT_HELD);
+                    Fed::Failed { error: error.into(), is_denied }
+                }
+            },
+            AskedState::Failed(error) => Fed::Failed { error: error.clone().into(), is_denied: false },
+        }
+    }
+
+    fn when_ready(&self, action: Box<dyn FnOnce() + Send>) {
+        let mut state = self.0.lock();
+        match &mut *state {
+            AskedState::Waiting(actions) => actions.push(action),
+            AskedState::Open(pull) => pull.when_ready(action),
+            AskedState::Failed(_) => {
+                drop(state);
+                action();
+            }
+        }
     }
 }
 
 /// An error as others will be told it, by this worker.
 pub fn remote(error: &Error, name: &WorkerName) -> RemoteError {
-    RemoteError::from_error(error, format!("worker {name}"))
+    RemoteError::from_error(error, format!("worker {name} on {}", host()))
+}
+
+/// The name of this machine.
+pub fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "this host".to_owned() } else { name.trim().to_owned() }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use windrow_net::{MessageKind, NetError, Pull, PullRead, Refusal};
+use windrow_net::{MessageKind, NetError, Refusal};
 
 use super::node::Node;
 use crate::{
@@ -37,6 +37,8 @@ use crate::{
 
 /// The kind of a request for frames.
 pub const PULL: MessageKind = MessageKind(0x0201);
+/// The kind of a request for what a worker has sent and pulled.
+pub const TRAFFIC: MessageKind = MessageKind(0x0202);
 /// A refusal: the attempt is not held here, or this life is another one.
 pub const NOT_HELD: u32 = 1;
 /// Bytes of a stream that are read ahead of who takes them: two frames of the largest usual size.
@@ -73,22 +75,13 @@ pub trait Fetch: Send + Sync {
     fn ask(&self, address: &str, request: &PullRequest) -> Result<Box<dyn Feed>>;
 }
 
-impl Feed for Pull {
-    fn try_read(&mut self) -> Fed {
-        match Pull::try_read(self) {
-            PullRead::Chunk(bytes) => Fed::Bytes(bytes),
-            PullRead::Pending => Fed::Pending,
-            PullRead::End => Fed::End,
-            PullRead::Failed(error) => {
-                let is_denied = matches!(&error, NetError::Refused { code, .. } if *code == NOT_HELD);
-                Fed::Failed { error: error.into(), is_denied }
-            }
-        }
-    }
-
-    fn when_ready(&self, action: Box<dyn FnOnce() + Send>) {
-        Pull::when_ready(self, action);
-    }
+/// What a worker, or a client, has sent and pulled: bytes of frames that crossed the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Bytes of frames given to others.
+    pub sent_bytes: u64,
+    /// Bytes of frames taken from others.
+    pub pulled_bytes: u64,
 }
 
 /// A request for frames, as it stands in the stream.

@@ -21,15 +21,15 @@ use std::{
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use windrow_net::{Answer, Event as NetEvent, Identity, LinkId, Message as Envelope, MessageKind, Network, Role};
+use windrow_net::{Answer, Event as NetEvent, LinkId, Message as Envelope, MessageKind, NetError, Network, Role};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     child::{Child, PlanEnvelope, ProgramSpec},
     driver::{Driver, Entry},
-    network_options,
-    node::{Links, Node, NodeParts, remote},
-    pull::{Fetch, NOT_HELD, PULL, PullRequest, not_held},
+    identity, network_options,
+    node::{Links, Node, NodeCounters, NodeParts, remote},
+    pull::{Fetch, NOT_HELD, PULL, PullRequest, TRAFFIC, not_held},
     task::{self, Attempt},
 };
 use crate::{
@@ -41,7 +41,7 @@ use crate::{
         },
         worker::{Command, Event, Options, Worker},
     },
-    error::{Cause, Kind, Result, bug},
+    error::{Cause, Error, Kind, Result, bug},
     observe::Counters,
     operator::Cancel,
     plan::{closures::Closures, encode, physical::PhysicalPlan},
@@ -72,6 +72,10 @@ pub struct WorkerOptions {
 
 /// The share of a worker's memory in which frames are kept before they go to files.
 const SPOOL_MEMORY_SHARE: u64 = 4;
+/// Between two tries to connect.
+const CONNECT_AGAIN: Duration = Duration::from_millis(200);
+/// A worker that is told to go waits so long for the coordinator's leave.
+const LEAVE: Duration = Duration::from_secs(3);
 /// How often attempts tell how far they are.
 const PROGRESS: Duration = Duration::from_millis(500);
 
@@ -101,12 +105,21 @@ pub fn run_worker(
     };
     let spool = Spool::open(spool, &io)?;
     let to_machine = tell.clone();
-    let serving = Arc::new(Serving { name: name.clone(), incarnation, spool: Arc::clone(&spool) });
+    let counters = Arc::new(NodeCounters::default());
+    let serving = Arc::new(Serving {
+        name: name.clone(),
+        incarnation,
+        spool: Arc::clone(&spool),
+        counters: Arc::clone(&counters),
+    });
+    let links = Arc::new(Links::default());
+    let hearing = Arc::clone(&links);
     let network = Network::start(
-        network_options(Identity::load(&options.identity)?, options.bind, &[Role::Worker, Role::Client]),
+        network_options(identity(&options.identity, Role::Worker)?, options.bind, &[Role::Worker, Role::Client]),
         move |event| match event {
             NetEvent::Asked { request, answer, .. } => serving.answer(&request, answer),
             event => {
+                hearing.hear(&event);
                 // The machine's thread ends last: it closes the network.
                 let _ = to_machine.send(Heard::Net(event));
             }
@@ -125,9 +138,9 @@ pub fn run_worker(
         fencing: true,
     };
     let machine = Worker::new(options_of_machine, 0);
-    let links = Links::new(&network);
+    links.begin(&network);
     let fetch = Arc::clone(&links) as Arc<dyn Fetch>;
-    let node = Node::start(NodeParts { name, incarnation, settings, io, spool, fetch })?;
+    let node = Node::start(NodeParts { name, incarnation, settings, io, spool, fetch, counters })?;
     let children = Arc::new(Children {
         node: Arc::clone(&node),
         folder: options.spool.first().map(|folder| folder.join("programs")).unwrap_or_default(),
@@ -138,7 +151,6 @@ pub fn run_worker(
     let mut process = Process {
         node,
         network,
-        links,
         link_number: 0,
         entry,
         machine,
@@ -152,6 +164,8 @@ pub fn run_worker(
         plans: BTreeMap::new(),
         is_over: false,
         refused: None,
+        down_at: None,
+        was_up: false,
     };
     process.run(&heard, &stop)
 }
@@ -159,7 +173,6 @@ pub fn run_worker(
 struct Process {
     node: Arc<Node>,
     network: Network,
-    links: Arc<Links>,
     entry: Arc<dyn Entry>,
     machine: Worker,
     tell: Sender<Heard>,
@@ -176,6 +189,10 @@ struct Process {
     plans: BTreeMap<(JobId, ActionNumber), Arc<StoredPlan>>,
     is_over: bool,
     refused: Option<RemoteError>,
+    /// The last connection ended then: the next one waits a little.
+    down_at: Option<Instant>,
+    /// A connection stood once: who is then refused for a moment is not refused for good.
+    was_up: bool,
 }
 
 /// A plan as it came, decoded by the first attempt that needs it.
@@ -197,7 +214,7 @@ enum Decoded {
 impl Process {
     fn run(&mut self, heard: &Receiver<Heard>, stop: &Cancel) -> Result<()> {
         let mut progress_at = Instant::now() + PROGRESS;
-        let mut is_leaving = false;
+        let mut leaving_at: Option<Instant> = None;
         self.connect();
         while !self.is_over {
             let due = Duration::from_micros(self.machine.next_tick()).saturating_sub(self.started.elapsed());
@@ -207,16 +224,21 @@ impl Process {
                 Err(RecvTimeoutError::Timeout) => self.handle(Event::Tick),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if self.link.is_none() {
+            if self.link.is_none() && self.down_at.is_none_or(|at| at.elapsed() >= CONNECT_AGAIN) {
                 self.connect();
             }
             if Instant::now() >= progress_at {
                 progress_at = Instant::now() + PROGRESS;
                 self.report_progress();
             }
-            if stop.is_cancelled() && !is_leaving {
-                is_leaving = true;
-                self.handle(Event::Leave { when_free: false });
+            match leaving_at {
+                None if stop.is_cancelled() => {
+                    leaving_at = Some(Instant::now());
+                    self.handle(Event::Leave { when_free: false });
+                }
+                // A coordinator that does not answer sees that nobody beats.
+                Some(at) if at.elapsed() > LEAVE => self.is_over = true,
+                _ => {}
             }
         }
         for attempt in self.attempts.values() {
@@ -225,7 +247,7 @@ impl Process {
         self.drivers.values().for_each(|driver| driver.stop());
         self.children.end_all();
         self.network.shutdown();
-        self.refused.take().map_or(Ok(()), |error| Err(error.into()))
+        self.refused.take().map_or(Ok(()), |error| Err(error.into_error()))
     }
 
     fn connect(&mut self) {
@@ -236,13 +258,21 @@ impl Process {
     fn hear(&mut self, event: NetEvent) {
         match event {
             NetEvent::Up { link, .. } if Some(link) == self.link => {
+                self.was_up = true;
                 self.handle(Event::LinkUp { link: Link(self.link_number) });
             }
-            NetEvent::Down { link, .. } if Some(link) == self.link => {
+            NetEvent::Down { link, cause } if Some(link) == self.link => {
                 self.link = None;
+                self.down_at = Some(Instant::now());
+                if !self.was_up && (cause.kind() == Kind::Denied || matches!(cause, NetError::Version { .. })) {
+                    let error = Error::from(cause);
+                    self.refused = Some(RemoteError::from_error(&error, ""));
+                    self.is_over = true;
+                    return;
+                }
+                tracing::warn!(%cause, "the connection to the coordinator");
                 self.handle(Event::LinkDown { link: Link(self.link_number) });
             }
-            NetEvent::Down { link, .. } => self.links.unlinked(link),
             NetEvent::Message { link, message } if Some(link) == self.link => {
                 match ToWorker::from_bytes(&message.payload) {
                     Ok(message) => {
@@ -252,7 +282,7 @@ impl Process {
                     Err(error) => tracing::warn!(%error, "a message of the coordinator"),
                 }
             }
-            NetEvent::Up { .. } | NetEvent::Message { .. } | NetEvent::Asked { .. } | NetEvent::Refused { .. } => {}
+            _ => {}
         }
     }
 
@@ -528,12 +558,21 @@ struct Serving {
     name: WorkerName,
     incarnation: Incarnation,
     spool: Arc<Spool>,
+    counters: Arc<NodeCounters>,
 }
 
 impl Serving {
     fn answer(&self, request: &Envelope, answer: Answer) {
+        if request.kind == TRAFFIC {
+            let traffic = postcard::to_allocvec(&self.counters.traffic()).unwrap_or_default();
+            return answer.give(std::iter::once(Ok(Bytes::from(traffic))));
+        }
+        let counters = Arc::clone(&self.counters);
         match self.frames(request) {
-            Ok(frames) => answer.give(frames.map(Ok)),
+            Ok(frames) => answer.give(frames.map(move |frame| {
+                counters.count_sent(frame.len() as u64);
+                Ok(frame)
+            })),
             Err(error) => answer.refuse(NOT_HELD, postcard::to_allocvec(&error).unwrap_or_default()),
         }
     }

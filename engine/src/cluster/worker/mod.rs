@@ -220,6 +220,7 @@ pub struct Worker {
     is_welcome: bool,
     heard_at: u64,
     said_at: u64,
+    last_tick: u64,
     number: u64,
     attempts: Attempts,
     drivers: Drivers,
@@ -263,6 +264,7 @@ impl Worker {
             is_welcome: false,
             heard_at: now,
             said_at: now,
+            last_tick: now,
             number: 0,
             attempts: Attempts::default(),
             drivers: Drivers::default(),
@@ -313,7 +315,11 @@ impl Worker {
                     self.out.command(Command::Exit { error: None });
                 }
             }
-            Event::Tick => self.tick(),
+            Event::Tick => {}
+        }
+        // Also when other things happen so fast that nobody finds the time to say so.
+        if self.now >= self.next_tick() {
+            self.tick();
         }
         self.flush();
     }
@@ -325,7 +331,7 @@ impl Worker {
 
     /// When the next `Tick` is due at the latest.
     pub fn next_tick(&self) -> u64 {
-        self.now + TICK
+        self.last_tick + TICK
     }
 
     /// Messages that were dropped because another life had sent them, or was meant.
@@ -425,6 +431,7 @@ impl Worker {
     }
 
     fn tick(&mut self) {
+        self.last_tick = self.now;
         if self.is_welcome && self.now >= self.heard_at + SILENCE {
             // It may have come back as another life and dropped our words: only a registration is said to any.
             self.is_welcome = false;

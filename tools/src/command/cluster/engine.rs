@@ -5,10 +5,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use windrow::{
-    Error, Session, Settings,
+    Error, Kind, Session, Settings,
     cluster::{
         drive::{Client, ClusterAddress},
-        protocol::{Answer, ClusterView, Request},
+        protocol::{Answer, ClusterView, Request, WorkerState},
     },
 };
 use windrow_net::{Authority, NetError, Role};
@@ -78,7 +78,11 @@ impl Contact {
         asked.map_err(|source| self.unanswered(source))
     }
 
+    /// Why there is no answer; an error that the coordinator gave as its answer says that itself.
     fn unanswered(&self, source: Error) -> ClusterError {
+        if !matches!(source.kind(), Kind::Unreachable | Kind::Denied | Kind::Io) {
+            return ClusterError::Answered(source);
+        }
         let process = self.record.coordinator.as_ref().map(|coordinator| &coordinator.process);
         ClusterError::Unanswered {
             name: self.folder.name().clone(),
@@ -95,6 +99,13 @@ impl Contact {
             Answer::Cluster(view) => Ok(view),
             _ => Err(self.misanswered()),
         }
+    }
+
+    /// Threads of all workers that are ready.
+    pub fn threads(&self) -> Result<usize, ClusterError> {
+        let view = self.view()?;
+        let ready = view.workers.iter().filter(|worker| worker.state == WorkerState::Ready);
+        Ok(ready.map(|worker| worker.threads as usize).sum())
     }
 
     /// An answer that was not asked for.

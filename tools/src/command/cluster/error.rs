@@ -53,6 +53,8 @@ pub enum ClusterError {
     Unfinished { name: ClusterName },
     #[error("asking the coordinator of the cluster {name} at {address}")]
     Unanswered { name: ClusterName, address: SocketAddr, is_running: bool, log: PathBuf, source: Error },
+    #[error(transparent)]
+    Answered(Error),
     #[error("the coordinator of the cluster {name} gave an answer to another question")]
     Answer { name: ClusterName },
     #[error("stopping {who} of the cluster {name}: process {pid} does not end")]
@@ -118,7 +120,7 @@ impl Cause for ClusterError {
             | ClusterError::Late { .. }
             | ClusterError::Undead { .. } => Kind::Io,
             ClusterError::Unknown { .. } | ClusterError::Unfinished { .. } => Kind::Unreachable,
-            ClusterError::Unanswered { source, .. } => source.kind(),
+            ClusterError::Unanswered { source, .. } | ClusterError::Answered(source) => source.kind(),
             ClusterError::Certificates { .. } | ClusterError::Answer { .. } | ClusterError::Line { .. } => {
                 Kind::Internal
             }
@@ -147,7 +149,7 @@ impl Cause for ClusterError {
                 log.display(),
                 told("stop", name)
             )),
-            ClusterError::Unanswered { source, .. } => source.hint(),
+            ClusterError::Unanswered { source, .. } | ClusterError::Answered(source) => source.hint(),
             _ => None,
         }
     }

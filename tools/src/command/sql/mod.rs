@@ -16,7 +16,7 @@ use self::script::{Script, Scripts};
 use super::cluster::{ClusterName, Contact};
 use crate::{
     error::{Failure, Origin},
-    progress::{Progress, Totals},
+    progress::Progress,
     settings::EngineFlags,
     signal::Signals,
     size, terminal,
@@ -133,6 +133,18 @@ impl Runner<'_> {
         }
         let rows = size::show_rows(answer.rows() as u64);
         let mut line = format!("{rows}, {:.3} s", answer.seconds);
+        match self.progress.totals() {
+            Some(totals) => {
+                line.push_str(&format!(", {} shuffled, {}", size::show(totals.shuffled_bytes), totals.workers()));
+            }
+            None => line.push_str(&self.cost(answer)),
+        }
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+
+    /// What an answer took of this machine.
+    fn cost(&self, answer: &Answer) -> String {
+        let mut line = String::new();
         let bytes = answer.report.bytes_in;
         if bytes > 0 {
             let bytes_per_second = bytes as f64 / answer.seconds.max(1e-6);
@@ -141,13 +153,6 @@ impl Runner<'_> {
         if answer.report.spilled_bytes > 0 {
             line.push_str(&format!(", {} spilled", size::show(answer.report.spilled_bytes)));
         }
-        match self.progress.totals() {
-            Some(Totals { shuffled_bytes, workers, .. }) => {
-                let bytes = size::show(shuffled_bytes);
-                line.push_str(&format!(", {bytes} shuffled, {workers} worker{}", if workers == 1 { "" } else { "s" }));
-            }
-            None => line.push_str(&format!(", {} at most in operators", size::show(self.session.peak_bytes()))),
-        }
-        let _ = writeln!(io::stderr(), "{line}");
+        line + &format!(", {} at most in operators", size::show(self.session.peak_bytes()))
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     cluster::{
         drive::{
             driver::wait_for,
-            node::Node,
+            node::{Node, host},
             pull::{Fed, PullFailed, not_held},
         },
         limits::{PART_BYTES, VALUE_BYTES_MAX},
@@ -65,12 +65,6 @@ pub fn sha256_of(path: &Path) -> Result<[u8; 32]> {
             count => hasher.update(&buffer[..count]),
         }
     }
-}
-
-/// The name of this machine.
-fn host() -> String {
-    fs::read_to_string("/proc/sys/kernel/hostname")
-        .map_or_else(|_| "this host".to_owned(), |name| name.trim().to_owned())
 }
 
 /// A program's process, as its worker holds it.
@@ -345,7 +339,7 @@ impl Child {
             for (key, groups) in &ask.request.wanted {
                 let groups: &[GroupId] = groups;
                 let Some(frames) = self.node.spool.frames(key, groups) else {
-                    return Err((not_held(key, self.node.name.as_str()).into(), true));
+                    return Err((not_held(key, self.node.name.as_str()).into_error(), true));
                 };
                 for frame in frames {
                     for piece in frame.chunks(1 << 20) {

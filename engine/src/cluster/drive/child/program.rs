@@ -114,7 +114,9 @@ impl Program {
         let spool = Spool::open(options, &io)?;
         let fetch = Arc::new(ByWorker { socket: socket.to_owned() });
         let name = WorkerName::new(worker)?;
-        let parts = NodeParts { name, incarnation: Incarnation(0), settings: settings.clone(), io, spool, fetch };
+        let (settings_of_node, counters) = (settings.clone(), Arc::default());
+        let incarnation = Incarnation(0);
+        let parts = NodeParts { name, incarnation, settings: settings_of_node, io, spool, fetch, counters };
         let node = Node::start(parts)?;
         let state = Mutex::new(State { spec, ..State::default() });
         let program = Arc::new(Program { node, job, control: Mutex::new(control), state, bell: Condvar::new() });
@@ -400,7 +402,7 @@ impl FeedShared {
                 Ok(Some(PullPiece::Bytes(bytes))) => (Fed::Bytes(Bytes::from(bytes)), false),
                 Ok(Some(PullPiece::End)) => (Fed::End, true),
                 Ok(Some(PullPiece::Failed { error, is_denied })) => {
-                    (Fed::Failed { error: error.into(), is_denied }, true)
+                    (Fed::Failed { error: error.into_error(), is_denied }, true)
                 }
                 Ok(None) => (Fed::Failed { error: ProgramError::Orphan.into(), is_denied: false }, true),
                 Err(error) => (Fed::Failed { error, is_denied: false }, true),
