@@ -13,7 +13,7 @@ mod tpch; // Tpch: 22 queries over eight tables; QUERIES, TABLES
 mod word_count; // word_count: the job itself
 
 pub use error::BenchError;
-pub use report::{Measurement, best_seconds, table};
+pub use report::{Measurement, Nodes, best_seconds, table};
 pub use run::{ClusterWordCountRun, TpchRun, WordCountRun};
 pub use tpch::{QUERIES, TABLES, Tpch};
 pub use word_count::{Counted, PROGRAM, program, word_count};

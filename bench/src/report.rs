@@ -23,13 +23,13 @@ pub struct Measurement {
     pub engine: &'static str,
     /// Which run, from 1.
     pub run: u32,
-    /// Threads that computed.
+    /// Threads that computed, of all nodes.
     pub threads: usize,
-    /// Nodes that computed.
+    /// Workers of a cluster that computed; 1 in process.
     pub workers: usize,
     /// TPC-H: from the SQL text to all rows in memory. Word count: from the job's start to the output in its place.
     pub seconds: f64,
-    /// Processor seconds of the process meanwhile, user and system.
+    /// Processor seconds of this process meanwhile, user and system; not those of a cluster's workers.
     pub cpu_seconds: f64,
     /// Bytes of the input: read from files (TPC-H), the file's length (word count).
     pub bytes_in: u64,
@@ -47,12 +47,28 @@ pub struct Measurement {
     pub digest: String,
 }
 
+/// Who computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nodes {
+    /// Processes that computed: workers of a cluster, or this one.
+    pub workers: usize,
+    /// Threads of all of them.
+    pub threads: usize,
+}
+
+impl Nodes {
+    /// This process, with so many threads.
+    pub fn here(threads: usize) -> Nodes {
+        Nodes { workers: 1, threads }
+    }
+}
+
 /// What was run, how, and what came of it; [`Measurement::new`] adds what it cost.
 pub(crate) struct Ran {
     pub(crate) workload: &'static str,
     pub(crate) query: Option<String>,
     pub(crate) run: u32,
-    pub(crate) threads: usize,
+    pub(crate) nodes: Nodes,
     pub(crate) bytes_in: u64,
     pub(crate) rows: u64,
     pub(crate) spilled_bytes: u64,
@@ -62,10 +78,11 @@ pub(crate) struct Ran {
 
 impl Measurement {
     pub(crate) fn new(ran: Ran, cost: Cost) -> Measurement {
-        let Ran { workload, query, run, threads, bytes_in, rows, spilled_bytes, shuffled_bytes, digest } = ran;
+        let Ran { workload, query, run, nodes, bytes_in, rows, spilled_bytes, shuffled_bytes, digest } = ran;
         let Cost { seconds, cpu_seconds, peak_bytes } = cost;
+        let Nodes { workers, threads } = nodes;
         let gb_per_second_core = bytes_in as f64 / 1e9 / seconds / threads as f64;
-        let (engine, workers) = ("windrow", 1);
+        let engine = "windrow";
         Measurement {
             workload,
             query,
@@ -147,7 +164,7 @@ mod tests {
             workload: "tpch",
             query: Some(query.to_owned()),
             run,
-            threads: 2,
+            nodes: Nodes::here(2),
             bytes_in: 3_000_000_000,
             rows: 4,
             spilled_bytes: 0,

@@ -13,7 +13,7 @@ use windrow::{Answer, Error, Result, Session, cluster::drive::ClusterAddress};
 use crate::{
     BenchError,
     measure::Clock,
-    report::{Measurement, Ran},
+    report::{Measurement, Nodes, Ran},
     tpch::{QUERIES, Tpch},
     word_count::{PROGRAM, counted, word_count},
 };
@@ -60,8 +60,8 @@ impl TpchRun<'_> {
 pub struct ClusterWordCountRun<'a> {
     /// Where it runs.
     pub cluster: &'a ClusterAddress,
-    /// Threads of all workers together, for the report.
-    pub threads: usize,
+    /// Its workers, for the report.
+    pub nodes: Nodes,
     /// The text.
     pub input: &'a Path,
     /// A folder that is there; each run's output stands in it until the run is told.
@@ -90,7 +90,7 @@ impl ClusterWordCountRun<'_> {
                 workload: "wordcount",
                 query: None,
                 run,
-                threads: self.threads,
+                nodes: self.nodes,
                 bytes_in,
                 rows: counted.rows,
                 spilled_bytes: 0,
@@ -140,7 +140,7 @@ impl WordCountRun<'_> {
                 workload: "wordcount",
                 query: None,
                 run,
-                threads: self.session.settings().threads,
+                nodes: Nodes::here(self.session.settings().threads),
                 bytes_in,
                 rows: written.rows,
                 spilled_bytes: 0,

@@ -10,7 +10,7 @@ use windrow::{Answer, Result, Session, Settings};
 use crate::{
     BenchError,
     measure::Clock,
-    report::{Measurement, Ran},
+    report::{Measurement, Nodes, Ran},
 };
 
 /// The tables.
@@ -45,20 +45,22 @@ pub const QUERIES: [&str; 22] = [
 /// A session with the eight tables.
 pub struct Tpch {
     session: Session,
+    nodes: Nodes,
 }
 
 impl Tpch {
     /// Opens the tables in the folder `input`.
     pub fn open(settings: Settings, input: &Path) -> Result<Tpch> {
-        Tpch::over(Session::new(settings)?, input)
+        let nodes = Nodes::here(settings.threads);
+        Tpch::over(Session::new(settings)?, nodes, input)
     }
 
-    /// The tables in the folder `input`, as a session sees them: a cluster's workers open them, not this process.
-    pub fn over(session: Session, input: &Path) -> Result<Tpch> {
+    /// The tables in the folder `input`, as a session sees them: a cluster's workers open them, not this process. `nodes` compute.
+    pub fn over(session: Session, nodes: Nodes, input: &Path) -> Result<Tpch> {
         for name in TABLES {
             session.register(name, &input.join(format!("{name}.parquet")).to_string_lossy())?;
         }
-        Ok(Tpch { session })
+        Ok(Tpch { session, nodes })
     }
 
     /// The session, to cancel it or to ask it something else.
@@ -83,7 +85,7 @@ impl Tpch {
             workload: "tpch",
             query: Some(format!("q{query}")),
             run,
-            threads: self.session.settings().threads,
+            nodes: self.nodes,
             bytes_in: answer.report.bytes_in,
             rows: answer.rows() as u64,
             spilled_bytes: answer.report.spilled_bytes,

@@ -22,7 +22,7 @@ pub const SPLITS_AHEAD: usize = 2;
 pub const READ_BYTES_MAX: usize = 16 << 20;
 
 /// Rows of a split of a text or CSV file, in bytes of the file: enough that opening it does not count.
-pub const TEXT_SPLIT_BYTES: u64 = 16 << 20;
+pub const TEXT_SPLIT_BYTES: u64 = 4 << 20;
 /// Longest line of a text file; a file with a longer one is not text.
 pub const LINE_BYTES_MAX: usize = 64 << 20;
 /// Largest footer of a Parquet file that is read at all: the length comes from outside.

@@ -22,6 +22,7 @@ use std::{
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use windrow::{
     Error, Kind,
+    cluster::protocol::RemoteCause,
     error::{Cause, Place},
 };
 use windrow_datasets::DatasetError;
@@ -83,6 +84,10 @@ pub enum CommandError {
     Output { source: io::Error },
     #[error("watching for signals")]
     Signals { source: io::Error },
+    #[error("measuring how fast bytes go between two processes")]
+    Net { source: io::Error },
+    #[error("comparing {what} on the cluster with the same here: the digest is {there} there and {here} here")]
+    Differs { what: &'static str, here: String, there: String },
     #[error(transparent)]
     Dataset(#[from] DatasetError),
 }
@@ -100,6 +105,7 @@ impl Cause for CommandError {
                 DatasetError::Generate { .. } | DatasetError::Panicked { .. } => Kind::Internal,
                 _ => Kind::Io,
             },
+            CommandError::Differs { .. } => Kind::Internal,
             _ => Kind::Io,
         }
     }
@@ -242,7 +248,9 @@ fn snippet(error: &Error, located: &Located) -> String {
     let source = Snippet::source(text.as_str()).path(name.as_deref().unwrap_or("SQL")).annotation(annotation);
     let sentence = error.to_string();
     // What the SQL front end says itself is in the sentence already; what made a table fail to open is not.
-    let front_end = |cause: &&(dyn StdError + 'static)| !cause.is::<Error>() && !cause.is::<io::Error>();
+    let front_end = |cause: &&(dyn StdError + 'static)| {
+        !cause.is::<Error>() && !cause.is::<io::Error>() && !cause.is::<RemoteCause>()
+    };
     let causes: Vec<String> = chain(error).skip_while(front_end).map(ToString::to_string).collect();
     let hint = error.hint();
     let mut group = Level::ERROR.primary_title(sentence.as_str()).element(source);

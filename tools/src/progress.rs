@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn a_line_has_what_a_person_wants_to_know() {
         let line = Totals::of(&update()).line(Duration::from_secs(2));
-        let expected = "1 of 3 stages, 34 of 40 tasks, 2 running, 1,234,567 rows/s, 1.5 MB shuffled, 3 workers, 2.0 s";
+        let expected = "1/3 stages, 34/40 tasks, 1.2 M rows/s, 1.5 MB shuffled, 3 workers, 2.0 s";
         assert_eq!(line, expected);
         assert_eq!(fitted(&line, 12), "1/3 stages,");
         assert_eq!(fitted(&line, 0), "");

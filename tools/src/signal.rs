@@ -124,7 +124,8 @@ impl Signals {
     /// Ends the process from outside of the command.
     fn exit(&self, signal: i32) -> ! {
         let state = self.lock();
-        for work in state.on_exit.values() {
+        // The latest first: it may stand on what was there before it.
+        for work in state.on_exit.values().rev() {
             work();
         }
         let _ = writeln!(std::io::stderr(), "interrupted");

@@ -535,6 +535,8 @@ fn the_demo_runs_and_cleans_up() {
         "reduce_by_key",
         "│ word",
         "digest",
+        "a coordinator and 2 workers",
+        "The digests agree",
         "What to try next",
         "windrow bench",
     ] {

@@ -66,6 +66,8 @@ pub const JOBS_RUNNING_MAX: usize = 16;
 pub const JOBS_MAX: usize = 256;
 /// Ended jobs that `jobs list` still shows, and whose number is not taken again.
 pub const SUMMARIES_MAX: usize = 1024;
+/// Attempts of all retired jobs together that are still shown; some twenty megabytes.
+pub const ATTEMPTS_REMEMBERED_MAX: usize = 100_000;
 /// Attempts shown of one job.
 pub const ATTEMPTS_SHOWN_MAX: usize = 20_000;
 /// Messages and other commands that wait for the journal; beyond it the journal's disk has stopped.

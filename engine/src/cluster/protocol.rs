@@ -36,7 +36,7 @@ mod view; // JobUpdate, JobSummary, JobView, ClusterView: what a client sees
 
 pub use crate::shuffle::numbers::{AttemptKey, GroupTotal};
 pub use blob::Blob;
-pub use remote::{RemoteError, Retry};
+pub use remote::{RemoteCause, RemoteError, Retry, with_text};
 pub use skeleton::{
     ActionNumber, EdgeEnd, EdgeId, EdgeKind, EdgeShape, ParameterNumber, Skeleton, StageKind, StageShape, stage_id,
     stage_place,

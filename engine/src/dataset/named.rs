@@ -21,7 +21,7 @@ pub(super) fn address(name: &str) -> Result<ClusterAddress> {
     let folder = clusters().filter(|_| is_name).ok_or_else(unknown)?.join(name);
     let path = folder.join("cluster.json");
     let text = fs::read_to_string(&path).map_err(|_| unknown())?;
-    let coordinator = coordinator_of(&text).ok_or_else(|| NamedError::Unreadable { path })?;
+    let coordinator = coordinator_of(&text).ok_or(NamedError::Unreadable { path })?;
     Ok(ClusterAddress { coordinator, identity: folder.join("identity").join("client") })
 }
 

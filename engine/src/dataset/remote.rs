@@ -22,7 +22,7 @@ use crate::{
     cluster::{
         drive::{self, Acted, Client, ClusterAddress, Done, Driver, Entry, WorkerOptions, child::ProgramSpec},
         limits::LABEL_BYTES_MAX,
-        protocol::{DriverStart, JobKind, JobOptions, JobUpdate, Submission},
+        protocol::{DriverStart, JobKind, JobOptions, JobUpdate, Request, Submission, with_text},
     },
     error::{Cause, Kind, Result},
     observe::Report,
@@ -54,18 +54,24 @@ enum Given {
     Lines { column: String, text: String },
 }
 
+/// What is told how a job goes.
+type Seen = Box<dyn Fn(&JobUpdate) + Send + Sync>;
+
 /// A session's cluster.
 pub(super) struct Remote {
     client: Mutex<Client>,
     tables: Mutex<Vec<(String, String)>>,
     options: Mutex<JobOptions>,
-    seen: Mutex<Box<dyn Fn(&JobUpdate) + Send + Sync>>,
+    seen: Mutex<Seen>,
 }
 
 impl Remote {
     pub(super) fn new(cluster: &ClusterAddress) -> Result<Remote> {
+        let client = Client::connect(cluster)?;
+        // Who starts a session wants to know now that nobody is there.
+        client.ask(&Request::Cluster)?;
         Ok(Remote {
-            client: Mutex::new(Client::connect(cluster)?),
+            client: Mutex::new(client),
             tables: Mutex::default(),
             options: Mutex::new(JobOptions { cancel_on_disconnect: true, ..JobOptions::default() }),
             seen: Mutex::new(Box::new(|_| {})),
@@ -112,7 +118,7 @@ impl Remote {
         })?;
         let seen = lock(&self.seen);
         let bytes_before = client.pulled_bytes();
-        let done = client.watch(job, cancel, &*seen)?;
+        let done = client.watch(job, cancel, &*seen).map_err(|error| with_text(error, text))?;
         let value = done.value.as_deref().unwrap_or_default();
         let given: Given = postcard::from_bytes(value).map_err(|source| NotASpec { what: "an answer", source })?;
         match given {

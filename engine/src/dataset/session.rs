@@ -63,7 +63,7 @@ struct Inner {
 /// Where a session's work is done, when not by its own threads.
 enum Away {
     /// Statements are handed in to a cluster.
-    Cluster(Remote),
+    Cluster(Box<Remote>),
     /// The program runs under a worker: its actions are the cluster's.
     Program(Arc<Program>),
 }
@@ -83,7 +83,7 @@ impl Session {
     /// A session whose statements run on a cluster, on the files that its workers see. Its own threads only put answers together.
     pub fn connect(cluster: &ClusterAddress, settings: Settings) -> Result<Session> {
         let remote = Remote::new(cluster)?;
-        Session::start(settings, Some(Away::Cluster(remote)))
+        Session::start(settings, Some(Away::Cluster(Box::new(remote))))
     }
 
     /// The session of a program that runs under a worker of a cluster.

@@ -68,7 +68,7 @@ pub struct ExchangeSink {
 
 impl ExchangeSink {
     /// Rows of `schema` go to `outlet`, in `group_count` groups by the hash of `keys`; without keys into one group.
-    pub fn new(
+    pub fn shared(
         keys: &[Expression],
         group_count: usize,
         schema: &SchemaRef,
@@ -207,7 +207,7 @@ pub struct ExchangeSource {
 
 impl ExchangeSource {
     /// Frames of `schema` from `inlet`.
-    pub fn new(inlet: Arc<dyn Inlet>, schema: &SchemaRef, context: &JobContext) -> Arc<dyn Source> {
+    pub fn shared(inlet: Arc<dyn Inlet>, schema: &SchemaRef, context: &JobContext) -> Arc<dyn Source> {
         Arc::new(ExchangeSource { inlet, schema: Arc::clone(schema), context: context.clone() })
     }
 }

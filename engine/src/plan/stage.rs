@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::physical::{EdgeId, Pipeline, SourceSpec, StateSpec};
+use super::physical::{EdgeId, PhysicalPlan, Pipeline, SourceSpec, StateSpec};
 use crate::{
     error::{Result, bug},
     scan::ScanSpec,
@@ -51,7 +51,7 @@ impl Stage {
         self.states.iter().filter_map(edge).collect()
     }
 
-    /// The parameter that it gives, if it gives one.
+    /// The parameters that become known in it.
     pub fn gives(&self) -> Vec<usize> {
         let number = |state: &StateSpec| if let StateSpec::Scalar { number } = state { Some(*number) } else { None };
         self.states.iter().filter_map(number).collect()
@@ -63,6 +63,17 @@ impl Stage {
             SourceSpec::Scan(scan) => Some(scan),
             _ => None,
         })
+    }
+}
+
+impl PhysicalPlan {
+    /// The parameter that becomes known in the stage at `place` and that another stage needs, if there is one.
+    pub fn given_to_others(&self, place: usize) -> Option<usize> {
+        let gives = self.stages.get(place)?.gives();
+        let is_needed = |parameter: &usize| {
+            self.stages.iter().enumerate().any(|(other, stage)| other != place && stage.needs.contains(parameter))
+        };
+        gives.into_iter().find(is_needed)
     }
 }
 

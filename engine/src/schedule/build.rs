@@ -165,7 +165,7 @@ impl Builder<'_> {
             EdgeKind::Groups { keys, .. } => &keys[..],
             EdgeKind::Broadcast | EdgeKind::Gather => &[],
         };
-        ExchangeSink::new(keys, edge.kind.group_count(), &edge.schema, outlet, self.context, &self.parameters)
+        ExchangeSink::shared(keys, edge.kind.group_count(), &edge.schema, outlet, self.context, &self.parameters)
     }
 
     fn ends(&self) -> Result<&dyn Ends> {
@@ -179,7 +179,7 @@ impl Builder<'_> {
                 ScanSource::open(scan, splits, self.io, self.context)
             }
             SourceSpec::Exchange(schema, edges) => {
-                Ok(ExchangeSource::new(self.ends()?.inlet(edges, schema)?, schema, self.context))
+                Ok(ExchangeSource::shared(self.ends()?.inlet(edges, schema)?, schema, self.context))
             }
             SourceSpec::Values(_, batches) => Ok(Values::new(batches, self.context)),
             SourceSpec::State(state) => states[state.0].source(),

@@ -10,13 +10,16 @@ use serde::{Deserialize, Serialize};
 /// A number with a name of its own, so that two cannot be swapped.
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        number! { $(#[$doc])* $name($inner) as "{}" }
+    };
+    ($(#[$doc:meta])* $name:ident($inner:ty) as $format:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub struct $name(pub $inner);
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(&self.0, f)
+                write!(f, $format, self.0)
             }
         }
     };
@@ -24,7 +27,7 @@ macro_rules! number {
 
 number! {
     /// Which job.
-    JobId(u64)
+    JobId(u64) as "{:016x}"
 }
 number! {
     /// Which life of the worker or coordinator that wrote: what an older life wrote is fenced off.
@@ -70,7 +73,7 @@ pub struct AttemptKey {
 
 impl fmt::Display for AttemptKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}/{}.{}.{}", self.job.0, self.stage, self.task, self.attempt)
+        write!(f, "{}/{}.{}.{}", self.job, self.stage, self.task, self.attempt)
     }
 }
 

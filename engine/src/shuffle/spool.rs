@@ -195,7 +195,7 @@ impl Spool {
         lock(&self.jobs).remove(&job);
         for folder in &self.options.folders {
             // What writers on their way still have there goes with them; an empty folder is no harm.
-            let _ = fs::remove_dir(folder.join(format!("{:016x}", job.0)));
+            let _ = fs::remove_dir(folder.join(job.to_string()));
         }
     }
 
@@ -373,7 +373,7 @@ impl Spool {
     fn write_file(&self, key: &AttemptKey, number: u32, groups: &[Vec<Frame>]) -> Result<SpoolFile> {
         let mut failure = None;
         for folder in &self.options.folders {
-            let folder = folder.join(format!("{:016x}", key.job.0));
+            let folder = folder.join(key.job.to_string());
             let name = format!("{}.0.{}.{}.{number}.spool", key.stage, key.task, key.attempt);
             let path = folder.join(name);
             let written =
@@ -459,7 +459,7 @@ enum SpoolError {
     Differ { key: AttemptKey },
     #[error("writing frames: the spool has no folder")]
     NoFolder,
-    #[error("spooling rows of job {:016x}: {bytes} bytes are more than its quota of {max}", job.0)]
+    #[error("spooling rows of job {job}: {bytes} bytes are more than its quota of {max}")]
     Quota { job: JobId, bytes: u64, max: u64 },
 }
 

@@ -1,24 +1,33 @@
-//! `windrow demo`: a query and a word count, from nothing to tables on the screen.
+//! `windrow demo`: a query and a word count, from nothing to tables on the screen; then both once more, on a cluster of two.
 //!
 //! In: how large. Out: what was made, the answers, what they took, what to try next; all on standard output. Never: anything left on the
-//! disk.
+//! disk, or running; a cluster whose digests differ passed over.
 
 use std::{
     io::{self, Write},
+    path::Path,
     time::Instant,
 };
 
-use windrow::{Answer, Result as EngineResult, Session};
-use windrow_bench::{QUERIES, Tpch, word_count};
+use windrow::{Answer, Result as EngineResult, Session, Settings};
+use windrow_bench::{ClusterWordCountRun, QUERIES, Tpch, word_count};
 use windrow_datasets::{TextOptions, write_text};
 
 use super::{
+    cluster::TemporaryCluster,
     generate,
     sql::{Format, render},
 };
-use crate::{error::Failure, scratch::Scratch, settings::EngineFlags, signal::Signals, size};
+use crate::{
+    error::{CommandError, Failure},
+    progress::Progress,
+    scratch::Scratch,
+    settings::EngineFlags,
+    signal::Signals,
+    size,
+};
 
-/// Run a query and a word count over data made for it, in a temporary place
+/// Run a query and a word count over data made for it, then both on a cluster of two workers, in a temporary place
 #[derive(clap::Args)]
 pub struct Demo {
     /// TPC-H scale factor
@@ -37,10 +46,26 @@ What to try next
   windrow sql -c \"select l_shipmode, count(*) from 'tpch/lineitem.parquet' group by 1 order by 1\"
   windrow sql -c \"explain select max(o_totalprice) from 'tpch/orders.parquet'\"
   windrow bench tpch --input tpch --results answers
-  windrow bench wordcount --size 1GiB";
+  windrow bench wordcount --size 1GiB
+  windrow cluster start --local 2
+  windrow sql --cluster local -c \"select count(*) from 'tpch/lineitem.parquet'\"";
 
 /// TPC-H query 3: it joins three tables, groups and takes the first ten.
 const QUERY: usize = 3;
+
+/// Workers of the cluster.
+const WORKERS: u32 = 2;
+
+/// What a task on the cluster reads: little, so that little data goes to both workers.
+const TASK_BYTES: u64 = 1 << 20;
+
+/// What was done, and what both jobs answered.
+struct Done<'a> {
+    tables: &'a Path,
+    text: &'a Path,
+    query: String,
+    words: String,
+}
 
 impl Demo {
     pub fn run(&self, signals: &Signals) -> Result<(), Failure> {
@@ -69,11 +94,12 @@ impl Demo {
             say(out, &format!("   {line}"))?;
         }
         say(out, "")?;
-        let tpch = Tpch::open(settings, &tables)?;
+        let tpch = Tpch::open(settings.clone(), &tables)?;
         let session = tpch.session();
-        let _job = signals.job(session.cancel());
+        let job = signals.job(session.cancel());
         let answer = session.query(Tpch::text(QUERY)?)?;
         show(out, &answer)?;
+        let query = answer.digest()?.to_string();
 
         say(out, "\n3  The Rust API: how often each word stands in the text\n")?;
         say(out, WORD_COUNT)?;
@@ -92,8 +118,52 @@ impl Demo {
         )?;
         say(out, "   The ten most frequent, asked for in SQL:\n")?;
         show(out, &top_words(session, &counts.to_string_lossy())?)?;
+
+        drop(job);
+        let done = Done { tables: &tables, text: &text, query, words: written.digest.to_string() };
+        on_a_cluster(out, &done, &settings, scratch.path(), signals)?;
         say(out, &format!("\n{NEXT}"))
     }
+}
+
+/// Both jobs once more, by workers that speak QUIC with each other.
+fn on_a_cluster(
+    out: &mut impl Write,
+    done: &Done<'_>,
+    settings: &Settings,
+    scratch: &Path,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    say(out, &format!("\n4  The same two jobs on a cluster: a coordinator and {WORKERS} workers, each a process\n"))?;
+    let started = Instant::now();
+    let cluster = TemporaryCluster::start(scratch, WORKERS, settings, signals)?;
+    let contact = cluster.contact()?;
+    say(out, &format!("   ready, {}", seconds(started)))?;
+
+    let nodes = contact.nodes()?;
+    let tpch = Tpch::over(contact.session(settings.clone(), &Progress::default())?, nodes, done.tables)?;
+    tpch.session().set_task_bytes(TASK_BYTES);
+    let job = signals.job(tpch.session().cancel());
+    let answer = tpch.session().query(Tpch::text(QUERY)?)?;
+    let (shuffled, digest) = (size::show(answer.report.shuffled_bytes), answer.digest()?.to_string());
+    say(out, &format!("   query {QUERY} in {:.3} s, {shuffled} shuffled; digest {digest}", answer.seconds))?;
+    agrees("the query", &done.query, digest)?;
+    drop(job);
+
+    let run = ClusterWordCountRun { cluster: &contact.address(), nodes, input: done.text, scratch, runs: 1 };
+    for counted in run.run(|_, _| Ok::<(), Failure>(()))? {
+        let words = size::show_count(counted.rows);
+        say(out, &format!("   {words} words in {:.3} s; digest {}", counted.seconds, counted.digest))?;
+        agrees("the word count", &done.words, counted.digest)?;
+    }
+    say(out, "   The digests agree: the cluster's answers are those of one process, to the bit.")
+}
+
+fn agrees(what: &'static str, here: &str, there: String) -> Result<(), Failure> {
+    if here == there {
+        return Ok(());
+    }
+    Err(CommandError::Differs { what, here: here.to_owned(), there }.into())
 }
 
 const WORD_COUNT: &str = "   session.read_text(\"words.txt\")?

@@ -176,7 +176,7 @@ impl<'a> Job<'a> {
             JobKind::Program => "program",
         };
         Job {
-            id: format!("{:016x}", summary.job.0),
+            id: summary.job.to_string(),
             state,
             kind,
             label: &summary.label,

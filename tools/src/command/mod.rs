@@ -2,8 +2,8 @@
 //!
 //! In: parsed arguments. Out: what the command does. Never: an exit code; that is the failure's.
 
-mod bench; // bench tpch, bench wordcount
-mod cluster; // cluster start, cluster status, cluster stop
+mod bench; // bench tpch, bench wordcount, bench net
+mod cluster; // cluster start, cluster status, cluster stop; a cluster for one command
 mod coordinator; // coordinator
 mod demo; // demo
 mod generate; // gen tpch, gen text

@@ -79,7 +79,10 @@ impl Ran {
     /// It failed with this exit code and these words.
     pub fn fails(&self, code: i32, says: &[&str]) {
         let missing: Vec<_> = says.iter().filter(|text| !self.stderr.contains(**text)).collect();
-        assert!(self.code == Some(code) && missing.is_empty(), "exit code {code} expected, {missing:?} not said: {self:#?}");
+        assert!(
+            self.code == Some(code) && missing.is_empty(),
+            "exit code {code} expected, {missing:?} not said: {self:#?}"
+        );
     }
 
     /// It went well, and printed this.
@@ -111,7 +114,7 @@ impl Started {
         let output = output.unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let ran = Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
-        for sign in ["panicked", "RUST_BACKTRACE", "stack backtrace"] {
+        for sign in [" panicked at ", "RUST_BACKTRACE", "stack backtrace"] {
             assert!(!ran.stdout.contains(sign) && !ran.stderr.contains(sign), "{ran:#?}");
         }
         ran
@@ -162,9 +165,22 @@ impl Process {
         }
     }
 
+    #[allow(dead_code)]
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid, signal);
+    }
+
+    /// Time of processors that it took, in ticks.
+    fn ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
+        // Fields 14 and 15 of proc_pid_stat(5); the state is field 3.
+        fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
+    }
+
     fn is_running(&self) -> bool {
         let line = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
-        line == self.line.iter().flat_map(|word| [word.as_bytes(), &[0]].concat()).collect::<Vec<u8>>()
+        line == self.line.iter().flat_map(|word| [word.as_bytes(), &[0][..]].concat()).collect::<Vec<u8>>()
     }
 }
 
@@ -228,9 +244,14 @@ impl Cluster {
         command
     }
 
-    fn prepare(&self, command: &mut Command) {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("NO_COLOR", "1");
+    /// What it prints is heard; it finds this cluster.
+    pub fn prepare(&self, command: &mut Command) {
+        Cluster::prepare_pipes(command);
         command.env("WINDROW_STATE_DIR", self.here.path().join("state")).env_remove("WINDROW_LOG");
+    }
+
+    pub fn prepare_pipes(command: &mut Command) {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("NO_COLOR", "1");
     }
 
     pub fn run(&self, words: &[&str]) -> Ran {
@@ -243,7 +264,8 @@ impl Cluster {
 
     /// `windrow sql` on this cluster with the eight tables.
     pub fn spawn_sql(&self, tables: &Path, text: &str) -> Started {
-        let mut command = self.command(&["sql", "--cluster", "local", "--task-size", "1MiB", "--format", "csv", "-c", text]);
+        let mut command =
+            self.command(&["sql", "--cluster", "local", "--task-size", "1MiB", "--format", "csv", "-c", text]);
         for name in TABLES {
             command.arg("--table").arg(format!("{name}={}", tables.join(format!("{name}.parquet")).display()));
         }
@@ -271,6 +293,20 @@ impl Cluster {
             }
         };
         (workers.into_iter().map(&mut known).collect(), known(coordinator))
+    }
+
+    /// A worker as it runs now, or ran last; from 0.
+    pub fn worker(&self, place: usize) -> Process {
+        let name = format!("w{}", place + 1);
+        let (workers, _) = self.processes();
+        let seen = self.seen.lock().unwrap();
+        let lives = |process: &&Process| process.line.contains(&name) && process.line[1] == "worker";
+        seen.iter().rev().find(lives).unwrap_or(&workers[place]).clone()
+    }
+
+    /// Starts a worker again that was killed.
+    pub fn revive_worker(&self, place: usize) -> Process {
+        self.revive(&self.worker(place))
     }
 
     pub fn address(&self) -> ClusterAddress {
@@ -329,15 +365,22 @@ impl Cluster {
         started.elapsed()
     }
 
-    /// Waits until no worker runs anything; whoever is dead does not count.
-    pub fn until_idle(&self, within: Duration) -> Duration {
+    /// Waits until the workers compute nothing: what they were told to stop has stopped. How long that took.
+    pub fn until_quiet(&self, within: Duration) -> Duration {
+        const WINDOW: Duration = Duration::from_millis(500);
         let (started, client) = (Instant::now(), self.client());
-        eventually("nothing runs", within, || {
-            let view = cluster_view(&client);
-            let is_busy = |worker: &WorkerView| worker.state == WorkerState::Ready && worker.running > 0;
-            if view.workers.iter().any(is_busy) { Err(format!("{view:#?}")) } else { Ok(()) }
+        let ticks = || self.processes().0.iter().map(Process::ticks).sum::<u64>();
+        eventually("the workers are quiet", within, || {
+            let (begun, before) = (Instant::now(), ticks());
+            // Beats and answers are all they have to do meanwhile.
+            while begun.elapsed() < WINDOW {
+                cluster_view(&client);
+            }
+            // A hundred ticks are a second; beats take one or two.
+            let spent = ticks() - before;
+            if spent <= 10 { Ok(()) } else { Err(format!("{spent} ticks in {:?}", begun.elapsed())) }
         });
-        started.elapsed()
+        started.elapsed() - WINDOW
     }
 
     /// The cluster still does its work.
@@ -397,7 +440,7 @@ impl Drop for Cluster {
     }
 }
 
-fn spawn(mut command: Command) -> Started {
+pub fn spawn(mut command: Command) -> Started {
     Started(Some(command.spawn().unwrap()))
 }
 

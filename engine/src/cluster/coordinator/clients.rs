@@ -7,7 +7,7 @@ use super::{Coordinator, JobEvent, JournalRecord, Peer, job::Job, job::Watcher, 
 use crate::{
     cluster::{
         coordinator::Epitaph,
-        limits::{ATTEMPTS_SHOWN_MAX, CLIENT_GRACE, JOBS_MAX, SUMMARIES_MAX, WATCH_EVERY},
+        limits::{ATTEMPTS_REMEMBERED_MAX, ATTEMPTS_SHOWN_MAX, CLIENT_GRACE, JOBS_MAX, SUMMARIES_MAX, WATCH_EVERY},
         protocol::{
             Answer, AttemptSource, AttemptState, AttemptView, ClusterView, FromClient, JobState, JobUpdate, JobView,
             Link, RemoteError, Request, StageProgress, StageView, Submission, WorkerState, WorkerView, stage_id,
@@ -154,6 +154,7 @@ impl Coordinator {
     fn retire(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
         let (epitaph, is_dropped) = (job.epitaph(), job.is_dropped);
+        self.remember(self.view_of(job));
         self.out.log(id, JobEvent::Forgotten);
         self.out.retire(epitaph.clone());
         if !is_dropped {
@@ -164,6 +165,17 @@ impl Coordinator {
         self.jobs.remove(&id);
         self.line.retain(|other| *other != id);
         self.bury(epitaph);
+    }
+
+    /// Keeps what a job did for who asks later, as long as there is room.
+    fn remember(&mut self, view: JobView) {
+        self.remembered.push_back(view);
+        let mut attempts: usize = self.remembered.iter().map(|view| view.attempts.len()).sum();
+        while (attempts > ATTEMPTS_REMEMBERED_MAX || self.remembered.len() > SUMMARIES_MAX)
+            && let Some(oldest) = self.remembered.pop_front()
+        {
+            attempts -= oldest.attempts.len();
+        }
     }
 
     pub(super) fn bury(&mut self, epitaph: Epitaph) {
@@ -216,17 +228,23 @@ impl Coordinator {
     }
 
     fn view(&self, id: JobId) -> Answer {
-        let Some(job) = self.jobs.get(&id) else {
-            let Some(epitaph) = self.epitaphs.get(&id) else { return Answer::Failed(unknown(id)) };
-            return Answer::Job(Box::new(JobView {
+        let remembered = || self.remembered.iter().find(|view| view.summary.job == id).cloned();
+        let view = match (self.jobs.get(&id), self.epitaphs.get(&id)) {
+            (Some(job), _) => self.view_of(job),
+            (None, Some(epitaph)) => remembered().unwrap_or_else(|| JobView {
                 summary: epitaph.summary(),
                 driver: None,
                 driver_runs: 0,
                 stages: Vec::new(),
                 attempts: Vec::new(),
                 is_cut: false,
-            }));
+            }),
+            (None, None) => return Answer::Failed(unknown(id)),
         };
+        Answer::Job(Box::new(view))
+    }
+
+    fn view_of(&self, job: &Job) -> JobView {
         let (mut stages, mut attempts, mut is_cut) = (Vec::new(), Vec::new(), false);
         for (number, action) in &job.actions {
             for (index, stage) in action.stages.iter().enumerate() {
@@ -251,14 +269,14 @@ impl Coordinator {
                 }
             }
         }
-        Answer::Job(Box::new(JobView {
+        JobView {
             summary: job.summary(self.now),
             driver: job.run().map(|(_, life)| life.0.clone()),
             driver_runs: job.driver.runs,
             stages,
             attempts,
             is_cut,
-        }))
+        }
     }
 
     fn cluster(&self) -> ClusterView {

@@ -223,7 +223,7 @@ impl Coordinator {
             }
             DriverEnd::Failed { error, cause } => {
                 let most = match (cause, error.retry()) {
-                    _ if has_failed_action => 1,
+                    (FailureCause::Error, _) if has_failed_action => 1,
                     (FailureCause::Panic, _) | (FailureCause::Error, Retry::Once) => 2,
                     (FailureCause::Process, _) | (_, Retry::Elsewhere) => DRIVER_FAILURES_MAX,
                     (_, Retry::Once | Retry::Never) => 1,

@@ -18,8 +18,8 @@ use crate::{
     cluster::{
         limits::{COMMANDS_HELD_MAX, NO_WORKERS, RETURN_GRACE, TICK, TICK_LATE},
         protocol::{
-            Answer, AttemptKey, FromClient, FromWorker, Link, OrderBody, RemoteError, ToClient, ToWorker, WorkerName,
-            WorkerState, stage_place,
+            Answer, AttemptKey, FromClient, FromWorker, JobView, Link, OrderBody, RemoteError, ToClient, ToWorker,
+            WorkerName, WorkerState, stage_place,
         },
     },
     error::Kind,
@@ -198,6 +198,8 @@ pub struct Coordinator {
     line: Vec<JobId>,
     epitaphs: BTreeMap<JobId, Epitaph>,
     epitaph_order: VecDeque<JobId>,
+    /// What the last retired jobs did, the oldest first: for who asks why. It is not written down.
+    remembered: VecDeque<JobView>,
     fenced: u64,
     out: Out,
     /// Something may follow from what was heard.

@@ -34,6 +34,7 @@ impl Coordinator {
             line: Vec::new(),
             epitaphs: BTreeMap::new(),
             epitaph_order: VecDeque::new(),
+            remembered: VecDeque::new(),
             fenced: 0,
             out: Out { ready: VecDeque::new(), held: VecDeque::new(), appended: 0, synced: 0 },
             is_dirty: true,

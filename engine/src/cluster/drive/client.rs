@@ -287,7 +287,7 @@ impl Client {
                 self.down_at.set(Some(Instant::now()));
                 self.is_up.set(false);
                 if cause.kind() == Kind::Denied {
-                    return Err(cause.into());
+                    return Err(NotLetIn { coordinator: self.coordinator, source: cause }.into());
                 }
                 *self.refusal.borrow_mut() = Some(cause);
             }
@@ -321,6 +321,19 @@ struct Misread {
 impl Cause for Misread {
     fn kind(&self) -> Kind {
         Kind::Corrupt
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("asking the coordinator at {coordinator}: we are not let in")]
+struct NotLetIn {
+    coordinator: SocketAddr,
+    source: NetError,
+}
+
+impl Cause for NotLetIn {
+    fn kind(&self) -> Kind {
+        Kind::Denied
     }
 }
 

@@ -156,7 +156,7 @@ pub fn start(folder: PathBuf, left: &Left, tell: impl Fn(Wrote) + Send + 'static
     let (sender, receiver) = unbounded();
     let mut writer = Writer { folder, epoch: left.epoch, jobs: BTreeMap::new(), positions: left.positions.clone() };
     let work = move || {
-        while let Some(first) = receiver.recv().ok() {
+        while let Ok(first) = receiver.recv() {
             match writer.write_group(first, &receiver) {
                 Ok(Some(number)) => tell(Wrote::Synced(number)),
                 Ok(None) => {}
@@ -224,7 +224,7 @@ impl Writer {
     fn log(&mut self, job: JobId, event: &JobEvent) {
         let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let Ok(files) = self.files(job) else { return };
-        let line = Line { unix_ms, job: format!("{:016x}", job.0), event };
+        let line = Line { unix_ms, job: job.to_string(), event };
         if let Ok(mut text) = serde_json::to_vec(&line) {
             text.push(b'\n');
             // The log is for people: what it loses is in the journal.
@@ -233,7 +233,7 @@ impl Writer {
     }
 
     fn files(&mut self, job: JobId) -> Result<&mut JobFiles> {
-        let name = format!("{:016x}", job.0);
+        let name = job.to_string();
         if !self.jobs.contains_key(&job) {
             let folder = self.folder.join("jobs").join(&name);
             fs::create_dir_all(&folder).map_err(failed("making", &folder))?;
@@ -260,7 +260,7 @@ impl Writer {
     }
 
     fn retire(&mut self, epitaph: &Epitaph) -> Result<()> {
-        let name = format!("{:016x}", epitaph.job.0);
+        let name = epitaph.job.to_string();
         let ended = self.folder.join("ended");
         let bytes = postcard::to_allocvec(epitaph).map_err(|source| NoEpitaph { path: ended.join(&name), source })?;
         write_whole(&ended.join(&name), &bytes)?;

@@ -25,7 +25,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use windrow_net::{Identity, Limits, Options, Role};
+use windrow_net::{Identity, Limits, NetError, Options, Role};
 
 use crate::{
     cluster::protocol::PROTOCOL_VERSION,
@@ -45,12 +45,28 @@ fn network_options(identity: Identity, bind: SocketAddr, accepts: &[Role]) -> Op
 
 /// The certificate and key in `folder`, which must be for this role: others would not listen to it.
 fn identity(folder: &Path, expected: Role) -> Result<Identity> {
-    let identity = Identity::load(folder)?;
+    let identity = Identity::load(folder).map_err(|source| NoIdentity { folder: folder.to_owned(), source })?;
     let found = identity.peer().role;
     if found != expected {
         return Err(OtherRole { folder: folder.to_owned(), found, expected }.into());
     }
     Ok(identity)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("reading who we are from {}", folder.display())]
+struct NoIdentity {
+    folder: PathBuf,
+    source: NetError,
+}
+
+impl Cause for NoIdentity {
+    fn kind(&self) -> Kind {
+        Kind::Denied
+    }
+    fn hint(&self) -> Option<String> {
+        Some("the folder holds a certificate, its key and the authority's certificate, as the cluster's authority has issued them".to_owned())
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -276,7 +276,12 @@ impl Feed for AskedFeed {
 
 /// An error as others will be told it, by this worker.
 pub fn remote(error: &Error, name: &WorkerName) -> RemoteError {
-    RemoteError::from_error(error, format!("worker {name} on {}", host()))
+    RemoteError::from_error(error, origin(name))
+}
+
+/// Who this worker is, beside its errors.
+pub fn origin(name: &WorkerName) -> String {
+    format!("worker {name} on {}", host())
 }
 
 /// The name of this machine.

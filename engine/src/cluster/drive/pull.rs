@@ -438,10 +438,9 @@ impl Cause for NetError {
             | NetError::Cluster { .. }
             | NetError::Role { .. }
             | NetError::KeyIsOpen { .. } => Kind::Denied,
-            NetError::RefusedByPeer { refusal, .. } => match refusal {
-                Refusal::Certificate { .. } | Refusal::Role | Refusal::Cluster => Kind::Denied,
-                _ => Kind::Io,
-            },
+            NetError::RefusedByPeer {
+                refusal: Refusal::Certificate { .. } | Refusal::Role | Refusal::Cluster, ..
+            } => Kind::Denied,
             NetError::Version { .. } => Kind::Unsupported,
             NetError::Limits { .. } | NetError::Encode { .. } => Kind::Internal,
             NetError::Name { .. } | NetError::File { .. } | NetError::Start { .. } => Kind::Request,

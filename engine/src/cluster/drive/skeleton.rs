@@ -41,9 +41,6 @@ pub fn skeleton(plan: &PhysicalPlan) -> Result<Skeleton> {
             [edge] => Some(EdgeId(number(edge.0)?)),
             _ => return Err(bug("cluster", "a stage that ends in several edges")),
         };
-        let is_needed = |parameter: &usize| {
-            plan.stages.iter().enumerate().any(|(other, stage)| other != place && stage.needs.contains(parameter))
-        };
         let mut splits = Vec::new();
         if stage.distribution == Distribution::Splits {
             for scan in stage.scans() {
@@ -60,7 +57,7 @@ pub fn skeleton(plan: &PhysicalPlan) -> Result<Skeleton> {
             inputs: stage.inputs().into_iter().map(|edge| Ok(EdgeId(number(edge.0)?))).collect::<Result<_>>()?,
             output,
             needs: stage.needs.iter().map(|parameter| ParameterNumber(*parameter as u32)).collect(),
-            gives: stage.gives().into_iter().find(is_needed).map(|parameter| ParameterNumber(parameter as u32)),
+            gives: plan.given_to_others(place).map(|parameter| ParameterNumber(parameter as u32)),
             writes: stage.states.iter().any(|state| matches!(state, StateSpec::Write { .. })),
         })
     };

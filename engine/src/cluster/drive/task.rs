@@ -28,8 +28,7 @@ use crate::{
     },
     plan::{
         encode,
-        physical::{Edge, EdgeId, PhysicalPlan, StateSpec},
-        stage::Stage,
+        physical::{Edge, EdgeId, PhysicalPlan},
     },
     schedule::{self, Ends, Work, build_stage},
     shuffle::{AttemptKey, GroupId, SpoolWriter},
@@ -69,8 +68,9 @@ pub fn failure(node: &Node, error: &Error) -> AttemptFailure {
 
 fn run_stage(node: &Arc<Node>, plan: &PhysicalPlan, order: &Order, attempt: &Attempt) -> Result<AttemptReport> {
     let (_, place) = stage_place(order.key.stage);
-    let stage =
-        plan.stages.get(place).ok_or_else(|| bug("cluster", "an order for a stage that the plan does not have"))?;
+    if place >= plan.stages.len() {
+        return Err(bug("cluster", "an order for a stage that the plan does not have"));
+    }
     let context = JobContext {
         settings: Arc::clone(&node.settings),
         governor: Arc::clone(&node.governor),
@@ -102,7 +102,7 @@ fn run_stage(node: &Arc<Node>, plan: &PhysicalPlan, order: &Order, attempt: &Att
     if let Some(writing) = running.writing {
         report.manifest = Some(writing.manifest()?.into());
     }
-    report.value = value_of(stage, &running.parameters)?;
+    report.value = value_of(plan, place, &running.parameters)?;
     for (edges, inlet) in ends.inlets.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         // One inlet for several edges counts for the first; the others are part of it.
         if let Some(edge) = edges.first() {
@@ -134,12 +134,9 @@ fn put_in_pieces(writer: &SpoolWriter, batch: &Batch) -> Result<()> {
     Ok(())
 }
 
-/// The parameter that the stage gives, as bytes.
-fn value_of(stage: &Stage, parameters: &crate::expression::Parameters) -> Result<Option<Blob>> {
-    let number = stage.states.iter().find_map(|state| match state {
-        StateSpec::Scalar { number } => Some(*number),
-        _ => None,
-    });
+/// The parameter that the stage gives to others, as bytes.
+fn value_of(plan: &PhysicalPlan, place: usize, parameters: &crate::expression::Parameters) -> Result<Option<Blob>> {
+    let number = plan.given_to_others(place);
     number.map(|number| Ok(encode::literal_to_bytes(parameters.value(number)?)?.into())).transpose()
 }
 

@@ -405,7 +405,7 @@ impl Process {
         let plan = self.plans.get(&(key.job, action)).cloned();
         let children = Arc::clone(&self.children);
         let work = move || {
-            let span = tracing::info_span!("attempt", job = %format_args!("{:016x}", key.job.0), stage = key.stage.0, task = key.task.0, attempt = key.attempt.0);
+            let span = tracing::info_span!("attempt", job = %key.job, stage = key.stage.0, task = key.task.0, attempt = key.attempt.0);
             let _entered = span.enter();
             let plan = plan.ok_or_else(|| bug("cluster", "an order without its plan")).and_then(|plan| plan.decoded());
             let end = match plan {

@@ -3,13 +3,13 @@
 //! In: an [`Error`] where something failed. Out: the same answers elsewhere: what kind, whose fault, would a retry help,
 //! what to do next. Never: a kind that became a text; a sentence of unbounded length.
 
-use std::{error::Error as StdError, fmt};
+use std::{error::Error as StdError, fmt, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     cluster::limits::{CAUSES_MAX, NAME_BYTES_MAX, SENTENCE_BYTES_MAX},
-    error::{Cause, Error, Kind},
+    error::{Cause, Error, Kind, Place},
 };
 
 /// What failed on another machine.
@@ -25,6 +25,8 @@ pub struct RemoteError {
     pub hint: Option<String>,
     /// Who failed: `worker w2, task 3.1, attempt 0`; empty when the coordinator itself.
     pub origin: String,
+    /// Where in the job's text, in bytes, and a word to print there. Only who handed the job in has the text.
+    place: Option<Box<(Range<u32>, String)>>,
 }
 
 /// Kinds by their number on the wire. A number is never used twice; one that this build does not know is internal.
@@ -57,7 +59,7 @@ impl RemoteError {
     pub fn new(kind: Kind, sentence: impl Into<String>) -> RemoteError {
         let code = CODES.iter().find(|(_, known)| *known == kind).map_or(8, |(code, _)| *code);
         let sentence = cut(sentence.into(), SENTENCE_BYTES_MAX);
-        RemoteError { code, sentence, because: Vec::new(), hint: None, origin: String::new() }
+        RemoteError { code, sentence, because: Vec::new(), hint: None, origin: String::new(), place: None }
     }
 
     /// Whom it needed could not be reached: no worker, no coordinator.
@@ -70,10 +72,21 @@ impl RemoteError {
         RemoteError::new(Kind::Denied, sentence)
     }
 
-    /// The error as it will be told elsewhere.
+    /// The error as it will be told elsewhere, which happened at `origin` unless it says better.
     pub fn from_error(error: &Error, origin: impl Into<String>) -> RemoteError {
+        let cause: &(dyn StdError + 'static) = error.cause();
+        if let Some(failure) = cause.downcast_ref::<RemoteFailure>() {
+            // It came from somewhere else already.
+            return failure.error.clone();
+        }
         let mut remote = RemoteError::new(error.kind(), error.to_string()).at(origin);
         let mut source = error.source();
+        if error.place().is_some() {
+            // What the SQL front end says itself stands in the sentence already; what made a table fail to open does not.
+            while let Some(next) = source.filter(|cause| !cause.is::<Error>() && !cause.is::<std::io::Error>()) {
+                source = next.source();
+            }
+        }
         while let Some(next) = source
             && remote.because.len() < CAUSES_MAX
         {
@@ -81,6 +94,10 @@ impl RemoteError {
             source = next.source();
         }
         remote.hint = error.hint().map(|hint| cut(hint, SENTENCE_BYTES_MAX));
+        remote.place = error.place().and_then(|Place { range, label, .. }| {
+            let range = u32::try_from(range.start).ok()?..u32::try_from(range.end).ok()?;
+            Some(Box::new((range, cut(label, NAME_BYTES_MAX))))
+        });
         remote
     }
 
@@ -124,6 +141,7 @@ impl RemoteError {
             && self.because.len() <= CAUSES_MAX
             && self.because.iter().chain(&self.hint).all(|text| text.len() <= SENTENCE_BYTES_MAX)
             && self.origin.len() <= NAME_BYTES_MAX
+            && self.place.as_ref().is_none_or(|place| place.0.start <= place.0.end && place.1.len() <= NAME_BYTES_MAX)
     }
 
     /// What it came from, as a chain of its own.
@@ -134,8 +152,15 @@ impl RemoteError {
 
     /// The error as this process shows it, its causes chained again.
     pub fn into_error(self) -> Error {
-        RemoteFailure { chain: self.chain(), error: self }.into()
+        RemoteFailure { chain: self.chain(), error: self, text: None }.into()
     }
+}
+
+/// The same error; one that came from elsewhere, and is about a place in the job's text, shows that place.
+pub fn with_text(error: Error, text: &str) -> Error {
+    let cause: &(dyn StdError + 'static) = error.cause();
+    let Some(remote) = cause.downcast_ref::<RemoteFailure>().map(|failure| failure.error.clone()) else { return error };
+    RemoteFailure { chain: remote.chain(), error: remote, text: Some(text.to_owned()) }.into()
 }
 
 /// A text of at most `bytes_max` bytes, cut where a letter begins.
@@ -176,6 +201,8 @@ impl Cause for RemoteError {
 struct RemoteFailure {
     error: RemoteError,
     chain: Option<Box<RemoteCause>>,
+    /// The job's text, where it is known.
+    text: Option<String>,
 }
 
 impl fmt::Display for RemoteFailure {
@@ -197,11 +224,18 @@ impl Cause for RemoteFailure {
     fn hint(&self) -> Option<String> {
         self.error.hint.clone()
     }
+    fn place(&self) -> Option<Place> {
+        let (text, (range, label)) = (self.text.clone()?, *self.error.place.clone()?);
+        let range = range.start as usize..range.end as usize;
+        // What does not fit the text was said of another one.
+        text.get(range.clone())?;
+        Some(Place { text, range, label })
+    }
 }
 
-/// One link of the chain.
+/// What an error came from, on the machine where it happened.
 #[derive(Debug)]
-struct RemoteCause {
+pub struct RemoteCause {
     sentence: String,
     next: Option<Box<RemoteCause>>,
 }

@@ -11,6 +11,7 @@ use windrow::{
         protocol::{Answer, ClusterView, Request, WorkerState},
     },
 };
+use windrow_bench::Nodes;
 use windrow_net::{Authority, NetError, Role};
 
 use super::{
@@ -49,12 +50,16 @@ pub struct Contact {
 impl Contact {
     /// The cluster `name`, as it is written down; nobody is asked yet.
     pub fn of(name: &ClusterName) -> Result<Contact, ClusterError> {
-        let folder = ClusterFolder::of(name)?;
+        Contact::at(ClusterFolder::of(name)?)
+    }
+
+    /// The cluster of this folder.
+    pub fn at(folder: ClusterFolder) -> Result<Contact, ClusterError> {
         let Some(record) = folder.read()? else {
-            return Err(ClusterError::Unknown { name: name.clone(), others: folder::names() });
+            return Err(ClusterError::Unknown { name: folder.name().clone(), others: folder::names() });
         };
         let Some(coordinator) = record.coordinator.as_ref().and_then(|coordinator| coordinator.address) else {
-            return Err(ClusterError::Unfinished { name: name.clone() });
+            return Err(ClusterError::Unfinished { name: folder.name().clone() });
         };
         Ok(Contact { folder, record, coordinator })
     }
@@ -101,11 +106,11 @@ impl Contact {
         }
     }
 
-    /// Threads of all workers that are ready.
-    pub fn threads(&self) -> Result<usize, ClusterError> {
+    /// The workers that are ready, and their threads.
+    pub fn nodes(&self) -> Result<Nodes, ClusterError> {
         let view = self.view()?;
-        let ready = view.workers.iter().filter(|worker| worker.state == WorkerState::Ready);
-        Ok(ready.map(|worker| worker.threads as usize).sum())
+        let ready = || view.workers.iter().filter(|worker| worker.state == WorkerState::Ready);
+        Ok(Nodes { workers: ready().count(), threads: ready().map(|worker| worker.threads as usize).sum() })
     }
 
     /// An answer that was not asked for.

@@ -65,6 +65,11 @@ impl fmt::Display for ClusterName {
 }
 
 impl ClusterName {
+    /// Of a cluster that a command starts for itself.
+    pub fn own() -> ClusterName {
+        ClusterName("own".to_owned())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -135,6 +140,11 @@ impl ClusterFolder {
     /// Where the cluster `name` is, or would be.
     pub fn of(name: &ClusterName) -> Result<ClusterFolder, ClusterError> {
         Ok(ClusterFolder { name: name.clone(), path: clusters()?.join(&name.0) })
+    }
+
+    /// Where a cluster is, or would be, that nobody else is to find: in a folder of the caller's.
+    pub fn within(folder: &Path, name: &ClusterName) -> ClusterFolder {
+        ClusterFolder { name: name.clone(), path: folder.join(&name.0) }
     }
 
     /// Whose it is.

@@ -9,10 +9,12 @@ mod folder; // ClusterName, ClusterFolder, Record: what is written down
 mod start; // cluster start
 mod status; // cluster status
 mod stop; // cluster stop
+mod temporary; // TemporaryCluster: one that ends with its command
 
 pub use engine::Contact;
 pub use error::ClusterError;
 pub use folder::ClusterName;
+pub use temporary::TemporaryCluster;
 
 use crate::{error::Failure, signal::Signals};
 

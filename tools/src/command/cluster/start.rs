@@ -31,7 +31,7 @@ use windrow::{Settings, cluster::protocol::WorkerState};
 use super::{
     Contact, NameFlag, engine,
     error::{ClusterError, LogTail, Status},
-    folder::{self, COORDINATOR, ClusterFolder, ClusterName, CoordinatorRecord, Record, WorkerRecord, worker_name},
+    folder::{self, COORDINATOR, ClusterFolder, CoordinatorRecord, Record, WorkerRecord, worker_name},
     stop::{clear, who_is},
 };
 use crate::{
@@ -74,16 +74,20 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 impl Start {
     pub fn run(&self, signals: &Signals) -> Result<(), Failure> {
         let settings = share(self.local, self.threads, self.memory)?;
-        let options =
-            StartOptions { name: self.name.name.clone(), workers: self.local, settings, spool: self.spool.clone() };
+        let options = StartOptions {
+            folder: ClusterFolder::of(&self.name.name)?,
+            workers: self.local,
+            settings,
+            spool: self.spool.clone(),
+        };
         output::text(&start(&options, signals)?)
     }
 }
 
 /// A cluster to be started.
 pub struct StartOptions {
-    /// Its name.
-    pub name: ClusterName,
+    /// Where it is written down.
+    pub folder: ClusterFolder,
     /// How many workers.
     pub workers: u32,
     /// Of each worker.
@@ -107,17 +111,17 @@ pub fn share(workers: u32, threads: Option<usize>, memory_bytes: Option<u64>) ->
 
 /// Starts a cluster; gives a line for each process when all are ready.
 pub fn start(options: &StartOptions, signals: &Signals) -> Result<String, Failure> {
-    let folder = ClusterFolder::of(&options.name)?;
+    let folder = &options.folder;
     let _lock = folder.lock()?;
-    replace_stale(&folder)?;
-    let spool = options.spool.as_deref().map(|spool| spool_folder(&folder, spool)).transpose()?;
+    replace_stale(folder)?;
+    let spool = options.spool.as_deref().map(|spool| spool_folder(folder, spool)).transpose()?;
 
-    let started = Started::new(&folder, spool.clone());
+    let started = Started::new(folder, spool.clone());
     let undo = {
         let started = started.clone();
         signals.on_exit(move || started.undo())
     };
-    let mut starting = Starting::new(&folder, spool, started.clone());
+    let mut starting = Starting::new(folder, spool, started.clone());
     let workers: Vec<String> = (1..=options.workers).map(worker_name).collect();
     if let Err(error) = starting.all(&workers, &options.settings) {
         started.undo();
@@ -303,7 +307,7 @@ impl Starting {
 
     /// Waits until the coordinator sees all workers ready.
     fn all_ready(&mut self, workers: &[String]) -> Result<(), ClusterError> {
-        let contact = Contact::of(self.folder.name())?;
+        let contact = Contact::at(self.folder.clone())?;
         loop {
             let view = contact.view()?;
             let is_ready = |who: &String| {

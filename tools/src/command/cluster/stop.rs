@@ -31,15 +31,15 @@ const KILL_GRACE: Duration = Duration::from_secs(10);
 
 impl Stop {
     pub fn run(&self) -> Result<(), Failure> {
-        let stopped = stop(&self.name.name)?;
+        let stopped = stop(&ClusterFolder::of(&self.name.name)?)?;
         let told: String = stopped.iter().map(|(who, pid)| format!("stopped {who} (process {pid})\n")).collect();
         output::text(if told.is_empty() { "nothing ran any more\n" } else { &told })
     }
 }
 
 /// Ends a cluster and removes its folder; gives the processes that ran, with their numbers.
-pub fn stop(name: &ClusterName) -> Result<Vec<(String, u32)>, ClusterError> {
-    let folder = ClusterFolder::of(name)?;
+pub fn stop(folder: &ClusterFolder) -> Result<Vec<(String, u32)>, ClusterError> {
+    let name = folder.name();
     let _lock = folder.lock()?;
     let record = match folder.read()? {
         Some(record) => record,
@@ -48,7 +48,7 @@ pub fn stop(name: &ClusterName) -> Result<Vec<(String, u32)>, ClusterError> {
         None => return Err(ClusterError::Unknown { name: name.clone(), others: folder::names() }),
     };
     let stopped = end_all(name, &record)?;
-    clear(&folder, &record)?;
+    clear(folder, &record)?;
     Ok(stopped)
 }
 

@@ -12,6 +12,7 @@ use std::{
     process::{Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -19,13 +20,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     CHILD_VARIABLE,
-    wire::{FromChild, PullAsk, PullPiece, Reader, ToChild, parse, write},
+    wire::{self, FromChild, PullAsk, PullPiece, Reader, ToChild, parse, write},
 };
 use crate::{
     cluster::{
         drive::{
             driver::wait_for,
-            node::{Node, host},
+            node::{Node, host, origin, remote},
             pull::{Fed, PullFailed, not_held},
         },
         limits::{PART_BYTES, VALUE_BYTES_MAX},
@@ -40,6 +41,12 @@ use crate::{
     shuffle::{GroupId, JobId},
     store::remove_all,
 };
+
+/// Of what a program prints: the job's value, less a line that tells what was cut.
+const OUTPUT_BYTES_MAX: usize = VALUE_BYTES_MAX - 256;
+
+/// A process that has closed its output and goes on is looked after so often.
+const WAIT_AGAIN: Duration = Duration::from_millis(2);
 
 /// A program as it is handed in: opaque to the coordinator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -117,7 +124,7 @@ impl Child {
         let failed = |source| ChildError::Start { path: path.clone(), source };
         fs::create_dir_all(&spool).map_err(failed)?;
         let socket = folder.join("socket");
-        let listener = UnixListener::bind(&socket).map_err(failed)?;
+        let listener = wire::listen(&socket).map_err(failed)?;
         let mut process = Command::new(&path)
             .args(&spec.arguments)
             .current_dir(&spec.folder)
@@ -370,18 +377,25 @@ impl Child {
 
     /// Reads what the process prints until it ends, and tells what ended with it.
     fn bury(&self, output: Option<std::process::ChildStdout>) {
+        let mut cut = 0;
         if let Some(mut output) = output {
             let mut buffer = vec![0; 64 << 10];
             while let Ok(count @ 1..) = output.read(&mut buffer) {
                 let kept = &mut lock(&self.state).output;
-                let room = VALUE_BYTES_MAX.saturating_sub(kept.len()).min(count);
+                let room = OUTPUT_BYTES_MAX.saturating_sub(kept.len()).min(count);
                 kept.extend_from_slice(&buffer[..room]);
+                cut += count - room;
             }
+        }
+        if cut > 0 {
+            let note =
+                format!("\n… {cut} more bytes were printed; of a program on a cluster {OUTPUT_BYTES_MAX} are kept\n");
+            lock(&self.state).output.extend_from_slice(note.as_bytes());
         }
         let status = self.wait();
         let was_killed = std::mem::replace(&mut lock(&self.control).is_over, true);
         // Wakes the thread that takes connections, so that it sees the end.
-        let _ = UnixStream::connect(self.folder.join("socket"));
+        let _ = wire::connect(&self.folder.join("socket"));
         let mut state = lock(&self.state);
         let attempts = std::mem::take(&mut state.attempts);
         let driver = state.driver.take();
@@ -401,10 +415,12 @@ impl Child {
         if let Some(driver) = driver {
             let end = match finished {
                 Some(None) => DriverEnd::Done { value: output.into(), result: None },
-                Some(Some(error)) => DriverEnd::Failed { error, cause: FailureCause::Error },
-                None => {
-                    DriverEnd::Failed { error: RemoteError::from_error(&died, "driver"), cause: FailureCause::Process }
+                Some(Some(error)) => {
+                    // What happened in the entry itself happened here.
+                    let error = if error.origin.is_empty() { error.at(origin(&self.node.name)) } else { error };
+                    DriverEnd::Failed { error, cause: FailureCause::Error }
                 }
+                None => DriverEnd::Failed { error: remote(&died, &self.node.name), cause: FailureCause::Process },
             };
             (self.tell)(Event::DriverEnded { driver, end });
         }
@@ -412,10 +428,10 @@ impl Child {
 
     fn wait(&self) -> Option<ExitStatus> {
         loop {
-            // Its output is closed, so it ends now or has ended; the lock is given up between, for `kill`.
             match lock(&self.process).try_wait() {
                 Ok(Some(status)) => return Some(status),
-                Ok(None) => thread::yield_now(),
+                // Its output is closed, so mostly it ends now; the lock is given up between, for `kill`.
+                Ok(None) => thread::park_timeout(WAIT_AGAIN),
                 Err(_) => return None,
             }
         }
@@ -432,7 +448,7 @@ impl Drop for Child {
 fn failed(node: &Node, error: &Error, cause: FailureCause) -> AttemptEnd {
     let cause_of: &(dyn std::error::Error + 'static) = error.cause();
     let lost = cause_of.downcast_ref::<PullFailed>().map(|failed| failed.lost.clone()).unwrap_or_default();
-    let error = crate::cluster::drive::node::remote(error, &node.name);
+    let error = remote(error, &node.name);
     AttemptEnd::Failed(Box::new(AttemptFailure { error, cause, lost }))
 }
 
@@ -448,7 +464,7 @@ enum ChildError {
     OtherBinary { path: PathBuf, host: String },
     #[error("starting the program {}", path.display())]
     Start { path: PathBuf, source: std::io::Error },
-    #[error("running the program of job {:016x}: its process ended ({status})", job.0)]
+    #[error("running the program of job {job}: its process ended ({status})")]
     Died { job: JobId, status: String },
     #[error("taking frames of a program: {} is not in its folder", path.display())]
     Elsewhere { path: PathBuf },

@@ -20,7 +20,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::wire::{ActionResult, FromChild, PlanEnvelope, PullAsk, PullPiece, Reader, ToChild, write};
+use super::wire::{self, ActionResult, FromChild, PlanEnvelope, PullAsk, PullPiece, Reader, ToChild, write};
 use crate::{
     batch::{Batch, datatypes::SchemaRef},
     cluster::{
@@ -95,7 +95,7 @@ impl Program {
     /// Says hello to the worker that listens at `socket`; the process's settings come with its answer.
     pub fn connect(socket: &Path) -> Result<(Arc<Program>, Settings)> {
         let failed = |source| ProgramError::Connect { socket: socket.to_owned(), source };
-        let control = UnixStream::connect(socket).map_err(failed)?;
+        let control = wire::connect(socket).map_err(failed)?;
         write(&control, &FromChild::Hello { version: PROTOCOL_VERSION })?;
         let mut reader = Reader::new(control.try_clone().map_err(failed)?);
         let Some(ToChild::Welcome { job, worker, threads, memory_bytes, rows_per_morsel, spool, spec }) =
@@ -183,7 +183,7 @@ impl Program {
             state = self.bell.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         drop(state);
-        let error = error.map(|error| RemoteError::from_error(error, "program"));
+        let error = error.map(|error| RemoteError::from_error(error, ""));
         // Without a worker there is nobody to tell.
         let _ = self.tell(&FromChild::Finished { error });
     }
@@ -365,7 +365,7 @@ struct ByWorker {
 impl Fetch for ByWorker {
     fn ask(&self, address: &str, request: &PullRequest) -> Result<Box<dyn Feed>> {
         let failed = |source| ProgramError::Connect { socket: self.socket.clone(), source };
-        let stream = UnixStream::connect(&self.socket).map_err(failed)?;
+        let stream = wire::connect(&self.socket).map_err(failed)?;
         write(&stream, &PullAsk { address: address.to_owned(), request: request.clone() })?;
         let shared = Arc::new(FeedShared::default());
         let reading = Arc::clone(&shared);

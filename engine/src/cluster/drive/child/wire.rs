@@ -4,8 +4,13 @@
 //! over connections of their own.
 
 use std::{
-    io::{Read, Write},
-    os::unix::net::UnixStream,
+    fs::File,
+    io::{self, Read, Write},
+    os::{
+        fd::AsRawFd,
+        unix::net::{UnixListener, UnixStream},
+    },
+    path::Path,
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -22,6 +27,30 @@ use crate::{
     error::{Cause, Kind, Result},
     shuffle::JobId,
 };
+
+/// Longest path of a socket that the system takes, with a byte to spare: `sun_path` has 108 bytes on Linux, 104 elsewhere.
+const SOCKET_PATH_MAX: usize = 102;
+
+/// Listens at a path, however long it is.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    by_short_path(path, |path| UnixListener::bind(path))
+}
+
+/// Connects to who listens at a path, however long it is.
+pub fn connect(path: &Path) -> io::Result<UnixStream> {
+    by_short_path(path, |path| UnixStream::connect(path))
+}
+
+/// A folder deep in somebody's home has a path that no socket may have: then it is reached by its open folder.
+fn by_short_path<T>(path: &Path, work: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) if path.as_os_str().len() > SOCKET_PATH_MAX => {
+            let folder = File::open(folder)?;
+            work(&Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
+        }
+        _ => work(path),
+    }
+}
 
 /// What the worker tells the process.
 #[derive(Serialize, Deserialize)]
@@ -230,7 +259,7 @@ enum WireError {
     #[error("reading a message between a worker and a program: kind {found} instead of {expected}")]
     Kind { found: MessageKind, expected: MessageKind },
     #[error("the connection between a worker and a program")]
-    Connection { source: std::io::Error },
+    Connection { source: io::Error },
 }
 
 impl Cause for WireError {

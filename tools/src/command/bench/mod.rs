@@ -3,6 +3,8 @@
 //! In: which workload, over which input. Out: a line a run, and with `--results` each query's answer as CSV. Never: data made for the run
 //! left behind.
 
+mod net; // bench net
+
 use std::{
     fs,
     io::{self, Write},
@@ -11,7 +13,7 @@ use std::{
 };
 
 use windrow::{Answer, Session};
-use windrow_bench::{ClusterWordCountRun, Measurement, Tpch, TpchRun, WordCountRun, best_seconds, table};
+use windrow_bench::{ClusterWordCountRun, Measurement, Nodes, Tpch, TpchRun, WordCountRun, best_seconds, table};
 use windrow_datasets::{TextOptions, write_text};
 
 use super::{
@@ -28,7 +30,7 @@ use crate::{
     size, terminal,
 };
 
-/// Measure TPC-H or a word count
+/// Measure TPC-H, a word count or the network
 #[derive(clap::Args)]
 pub struct Bench {
     #[command(subcommand)]
@@ -39,6 +41,7 @@ pub struct Bench {
 enum Workload {
     Tpch(TpchBench),
     Wordcount(WordCountBench),
+    Net(net::NetBench),
 }
 
 /// The 22 TPC-H queries over Parquet files
@@ -111,6 +114,7 @@ impl Bench {
         match &self.workload {
             Workload::Tpch(bench) => bench.run(signals),
             Workload::Wordcount(bench) => bench.run(signals),
+            Workload::Net(bench) => bench.run(signals),
         }
     }
 }
@@ -119,7 +123,7 @@ impl TpchBench {
     fn run(&self, signals: &Signals) -> Result<(), Failure> {
         let threads = self.how.engine.settings()?.threads;
         let progress = Progress::default();
-        let session = self.how.session(&progress)?;
+        let (session, nodes) = self.how.session(&progress)?;
         if let Some(results) = &self.results {
             make_folder(results)?;
         }
@@ -132,7 +136,7 @@ impl TpchBench {
                 scratch.path()
             }
         };
-        let tpch = Tpch::over(session, input)?;
+        let tpch = Tpch::over(session, nodes, input)?;
         let _job = signals.job(tpch.session().cancel());
         let _shown = progress.begin();
         let mut lines = Lines::begin(self.how.json)?;
@@ -185,8 +189,8 @@ impl WordCountBench {
         let add = |measurement: &Measurement, _: &Path| -> Result<(), Failure> { lines.add(measurement) };
         let measurements = match contact {
             Some(contact) => {
-                let (cluster, threads) = (&contact.address(), contact.threads()?);
-                ClusterWordCountRun { cluster, threads, input, scratch, runs }.run(add)?
+                let (cluster, nodes) = (&contact.address(), contact.nodes()?);
+                ClusterWordCountRun { cluster, nodes, input, scratch, runs }.run(add)?
             }
             None => {
                 let session = &Session::new(settings)?;
@@ -199,15 +203,17 @@ impl WordCountBench {
 }
 
 impl How {
-    /// Where statements run.
-    fn session(&self, progress: &Progress) -> Result<Session, Failure> {
+    /// Where statements run, and who computes there.
+    fn session(&self, progress: &Progress) -> Result<(Session, Nodes), Failure> {
         let settings = self.engine.settings()?;
-        let Some(name) = &self.cluster else { return Ok(Session::new(settings)?) };
-        let session = Contact::of(name)?.session(settings, progress)?;
+        let here = Nodes::here(settings.threads);
+        let Some(name) = &self.cluster else { return Ok((Session::new(settings)?, here)) };
+        let contact = Contact::of(name)?;
+        let session = contact.session(settings, progress)?;
         if let Some(bytes) = self.task_size {
             session.set_task_bytes(bytes);
         }
-        Ok(session)
+        Ok((session, contact.nodes()?))
     }
 }
 

@@ -1,0 +1,75 @@
+//! The program that is handed in: it counts words, and does whatever a user's program may do wrong.
+//!
+//! In: `program WHAT …`. Out: lines on standard output. Never: anything of the tests around it.
+
+use std::{fs::OpenOptions, hint::black_box, path::Path};
+
+use windrow::{Result, Session, Sum, dataset::failure};
+
+/// The first argument of each.
+pub const NAME: &str = "program";
+
+/// Turns that take some ten microseconds.
+const TURNS: u64 = 20_000;
+
+pub fn run(session: &Session, arguments: &[String]) -> Result<()> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [NAME, "words", text, out] => {
+            let written = windrow_bench::word_count(session, Path::new(text), Path::new(out))?;
+            println!("{} words, digest {}", written.rows, written.digest);
+            Ok(())
+        }
+        [NAME, "slow", text, out] => slow(session, text, out),
+        [NAME, "panics", text] => each_line(session, text, |line| {
+            if line.contains("\u{0}") { line.len() } else { panic!("I do not like {} bytes", line.len()) }
+        }),
+        [NAME, "aborts", text] => {
+            each_line(session, text, |line| if line.is_empty() { 0 } else { std::process::abort() })
+        }
+        [NAME, "loops", text] => each_line(session, text, |line| {
+            loop {
+                black_box(line);
+            }
+        }),
+        [NAME, "differs", text, marker] => {
+            // Two processes of one program that name two closures: a program that looks at the clock or the machine does that.
+            if OpenOptions::new().write(true).create_new(true).open(marker).is_ok() {
+                each_line(session, text, str::len)
+            } else {
+                let lines = session.read_text(text)?;
+                println!("{}", lines.filter(|line| !line.is_empty()).count()?);
+                Ok(())
+            }
+        }
+        [NAME, "entry panics"] => panic!("no entry"),
+        [NAME, "fails", text] => {
+            session.read_text(text)?.count()?;
+            Err(failure("I have counted, and I am not pleased"))
+        }
+        _ => Err(failure(format!("a program of other words: {words:?}"))),
+    }
+}
+
+fn each_line(session: &Session, text: &str, length: impl Fn(&str) -> usize + Send + Sync + 'static) -> Result<()> {
+    let lengths = session.read_text(text)?.map(move |line| length(line) as u64);
+    println!("{}", lengths.collect()?.len());
+    Ok(())
+}
+
+/// Three actions, each of which needs the one before, and takes its time.
+fn slow(session: &Session, text: &str, out: &str) -> Result<()> {
+    let words = session.read_text(text)?.flat_map::<String>(|line, out| {
+        (0..TURNS).for_each(|turn| {
+            black_box(turn);
+        });
+        line.split_ascii_whitespace().for_each(|word| out.push(word));
+    });
+    let counts = words.map_view::<(String, i64)>(|word| (word, 1)).reduce_by_key(Sum);
+    let all = counts.clone().count()?;
+    let often = counts.filter(move |(_, count)| count as u64 * all > 1_000_000);
+    let count = often.clone().count()? as i64;
+    let written = often.map(move |(word, times)| (word.to_owned(), times * count)).write_parquet(out)?;
+    println!("{all} words, {count} of them often, digest {}", written.digest);
+    Ok(())
+}
