@@ -56,6 +56,7 @@ fn every_job_ends_as_it_should_whatever_fails() {
 }
 
 const FAULTS: &[&str] = &[
+    "action replayed",
     "attempt failed",
     "attempt panicked",
     "broken connection",

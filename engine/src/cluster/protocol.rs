@@ -596,6 +596,8 @@ pub struct ShippedAction {
     pub action: ActionNumber,
     /// XXH3-64 of its plan.
     pub plan_hash: u64,
+    /// Length of its plan.
+    pub plan_bytes: u64,
 }
 
 /// How an action ended; a page of it when it is long.

@@ -61,7 +61,8 @@ impl JobModel {
     /// The k-th action, given the digest of the outcomes before it: a program's actions depend on them.
     pub fn action(self, number: u32, digest: u64) -> ActionModel {
         let seed = mix(self.seed ^ mix(u64::from(number) + 1) ^ digest);
-        ActionModel::new(seed, !self.is_sql && seed.is_multiple_of(3), self.fails && number + 1 == self.actions)
+        let writes = !self.is_sql && seed.is_multiple_of(3);
+        ActionModel::new(seed, writes, self.fails && number + 1 == self.actions, digest)
     }
 
     /// What the job must give: the digest that its driver returns and the rows of its last action; or that it fails.
@@ -87,6 +88,8 @@ pub struct ActionModel {
     pub seed: u64,
     pub writes: bool,
     pub fails: bool,
+    /// What the driver had computed before.
+    pub before: u64,
     pub skeleton: Skeleton,
     /// The split on which the user's code fails.
     pub failing: Option<(usize, u32)>,
@@ -100,9 +103,9 @@ pub struct Context {
 }
 
 impl ActionModel {
-    pub fn new(seed: u64, writes: bool, fails: bool) -> ActionModel {
+    pub fn new(seed: u64, writes: bool, fails: bool, before: u64) -> ActionModel {
         let mut random = Random::new(seed);
-        let mut model = ActionModel { seed, writes, fails, skeleton: Skeleton::default(), failing: None };
+        let mut model = ActionModel { seed, writes, fails, before, skeleton: Skeleton::default(), failing: None };
         let count = random.between(1, 5) as usize;
         let groups = 16 << random.below(2);
         let mut open: Vec<usize> = Vec::new();
@@ -198,6 +201,7 @@ impl ActionModel {
     pub fn plan(&self) -> Vec<u8> {
         let mut bytes = self.seed.to_le_bytes().to_vec();
         bytes.extend([self.writes as u8, self.fails as u8]);
+        bytes.extend(self.before.to_le_bytes());
         if self.seed.is_multiple_of(97) {
             bytes.resize(windrow::cluster::limits::PART_BYTES * 2 + 11, 0x5a);
         }
@@ -206,7 +210,8 @@ impl ActionModel {
 
     pub fn of_plan(bytes: &[u8]) -> ActionModel {
         let seed = u64::from_le_bytes(bytes[..8].try_into().unwrap());
-        ActionModel::new(seed, bytes[8] != 0, bytes[9] != 0)
+        let before = u64::from_le_bytes(bytes[10..18].try_into().unwrap());
+        ActionModel::new(seed, bytes[8] != 0, bytes[9] != 0, before)
     }
 
     pub fn split_rows(&self, stage: usize, split: u32) -> Vec<u64> {

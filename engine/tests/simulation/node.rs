@@ -42,6 +42,7 @@ pub struct Process {
 /// A driver that runs here.
 pub struct Hosted {
     pub driver: Driver,
+    pub next_action: u32,
     pub model: JobModel,
     pub digest: u64,
     /// The action that it waits for, with the revision whose rows it pulls.

@@ -12,9 +12,9 @@ use windrow::{
         driver::{Begin, Driver},
         limits::{SECOND, WATCH_AGAIN},
         protocol::{
-            ActionOutcome, Answer, AttemptEnd, AttemptKey, AttemptProgress, DriverEnd, DriverRun, FailureCause,
-            FromClient, FromWorker, Incarnation, JobKind, JobOptions, JobState, JobUpdate, Link, Message, Order,
-            OrderBody, RemoteError, Request, Submission, ToClient, ToWorker, WorkerName, stage_place,
+            ActionNumber, ActionOutcome, Answer, AttemptEnd, AttemptKey, AttemptProgress, DriverEnd, DriverRun,
+            FailureCause, FromClient, FromWorker, Incarnation, JobKind, JobOptions, JobState, JobUpdate, Link, Message,
+            Order, OrderBody, RemoteError, Request, Submission, ToClient, ToWorker, WorkerName, stage_place,
         },
         worker::{self, Worker},
     },
@@ -24,7 +24,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     disk::{Disk, Fact},
-    model::{JobModel, Random, mix, next_digest},
+    model::{ActionModel, JobModel, Random, mix, next_digest},
     node::{Ask, Execution, Hosted, Node, Process, Pull, Reply, Taken, failed, written_rows},
 };
 
@@ -74,7 +74,7 @@ enum Happening {
     LinkDown { node: usize, link: Link },
     PullTimeout { node: usize, life: u64, puller: Puller, request: u64 },
     Computed { node: usize, life: u64, key: AttemptKey },
-    PlanStored { node: usize, life: u64, job: JobId, action: windrow::cluster::protocol::ActionNumber },
+    PlanStored { node: usize, life: u64, job: JobId, action: ActionNumber },
     DriverStep { node: usize, life: u64, driver: DriverRun },
     ClientStep { client: usize },
     Start { node: usize },
@@ -730,11 +730,30 @@ impl World {
             worker::Command::StartDriver { start } => {
                 let model = JobModel::from_bytes(&start.spec);
                 let driver = start.driver;
-                let hosted =
-                    Hosted { driver: Driver::new(&start), model, digest: 0, waits: None, revision: 0, pull: None };
+                let hosted = Hosted {
+                    driver: Driver::new(&start),
+                    model,
+                    next_action: 0,
+                    digest: 0,
+                    waits: None,
+                    revision: 0,
+                    pull: None,
+                };
                 process.drivers.insert(driver.job, hosted);
                 let delay = self.random.between(1000, 200_000);
                 self.after(delay, Happening::DriverStep { node, life, driver });
+            }
+            worker::Command::TeachDriver { driver, action } => {
+                let plan =
+                    process.plans.get(&(driver.job, action)).ok_or("a driver learns from a plan that is not here")?;
+                let plan: Vec<u8> = plan.iter().flat_map(|part| part.iter().copied()).collect();
+                let hosted = process.drivers.get_mut(&driver.job).filter(|hosted| hosted.driver.run() == driver);
+                if let Some(hosted) = hosted {
+                    hosted.next_action = action.0;
+                    hosted.digest = ActionModel::of_plan(&plan).before;
+                    self.fire("action replayed");
+                    self.after(0, Happening::DriverStep { node, life, driver });
+                }
             }
             worker::Command::DeliverOutcome { driver, action, revision, outcome } => {
                 let Some(hosted) = process.drivers.get_mut(&driver.job) else { return Ok(()) };
@@ -955,15 +974,19 @@ impl World {
         }
         let life = self.lives.get(&node).copied().unwrap_or_default();
         let Some(action) = hosted.waits else {
-            let (action, event) = match hosted.driver.begin() {
-                Begin::Wait(action) => (action, None),
-                Begin::Plan(action) => {
+            let action = ActionNumber(hosted.next_action);
+            let event = match hosted.driver.begin(action) {
+                // The plan that tells what it gave is on its way.
+                Begin::Replay => return Ok(()),
+                Begin::Wait => None,
+                Begin::Plan => {
                     let model = hosted.model.action(action.0, hosted.digest);
                     hosted.driver.shipped(action);
                     let plan = model.plan().into();
-                    (action, Some(worker::Event::DriverShipped { driver, action, skeleton: model.skeleton, plan }))
+                    Some(worker::Event::DriverShipped { driver, action, skeleton: model.skeleton, plan })
                 }
             };
+            hosted.next_action += 1;
             hosted.waits = Some(action);
             if let Some(event) = event {
                 self.worker_hears(node, event)?;

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::Signal;
 use windrow::{
     Kind, Settings,
     cluster::protocol::{AttemptState, AttemptView, JobState, JobView, WorkerState, stage_place},
@@ -159,6 +160,26 @@ fn a_killed_worker_changes_no_answer() {
         let did = again.in_state(AttemptState::Finished).iter().any(|attempt| attempt.worker.as_str() == victim);
         assert!(did, "{victim} came back and does nothing: {:#?}", again.view);
     }
+}
+
+#[test]
+fn a_worker_that_stood_still_begins_again() {
+    let _machine = place::machine();
+    let tables = place::tables();
+    let cluster = Cluster::start(2);
+    let watched = Watched::new(&cluster, tables.path());
+    let expected = watched.run(SECONDS).digest();
+    let worker = cluster.worker(0);
+    worker.signal(Signal::STOP);
+    cluster.until_worker("w1", WorkerState::Dead, Duration::from_secs(20));
+    let begun = Instant::now();
+    worker.signal(Signal::CONT);
+    cluster.until_worker("w1", WorkerState::Ready, Duration::from_secs(30));
+    place::tell(&format!("a worker that stood still is back after {:.1} s", begun.elapsed().as_secs_f64()));
+    let ended = watched.run(SECONDS);
+    assert_eq!(ended.digest(), expected);
+    let did = ended.in_state(AttemptState::Finished).iter().any(|attempt| attempt.worker.as_str() == "w1");
+    assert!(did, "it is back and does nothing: {:#?}", ended.view);
 }
 
 #[test]

@@ -165,7 +165,6 @@ impl Process {
         }
     }
 
-    #[allow(dead_code)]
     pub fn signal(&self, signal: Signal) {
         kill(self.pid, signal);
     }

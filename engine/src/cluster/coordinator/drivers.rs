@@ -102,7 +102,11 @@ impl Coordinator {
         let host = life.0.clone();
         job.driver.said_at = now;
         let shipped = job.actions.iter();
-        let shipped = shipped.map(|(action, plan)| ShippedAction { action: *action, plan_hash: plan.plan_hash });
+        let shipped = shipped.map(|(number, action)| ShippedAction {
+            action: *number,
+            plan_hash: action.plan_hash,
+            plan_bytes: action.plan.len() as u64,
+        });
         let start = DriverStart {
             driver,
             kind: job.submission.kind,

@@ -14,7 +14,8 @@ use crate::{
     cluster::{
         coordinator::Epitaph,
         protocol::{
-            ActionNumber, AttemptKey, Blob, DriverRun, JobState, JobSummary, Link, Skeleton, Submission, stage_id,
+            ActionNumber, AttemptKey, Blob, DriverRun, JobKind, JobState, JobSummary, Link, Skeleton, Submission,
+            stage_id,
         },
     },
     shuffle::{AttemptId, JobId, TaskId},
@@ -114,7 +115,10 @@ impl Job {
     /// Somebody may still pull the rows of an action.
     pub(super) fn takes_result(&self, action: ActionNumber) -> bool {
         match self.state {
-            JobState::Queued | JobState::Running => true,
+            // A program's later plan holds what its earlier actions gave.
+            JobState::Queued | JobState::Running => {
+                self.submission.kind == JobKind::Sql || self.actions.range(action..).nth(1).is_none()
+            }
             JobState::Done => self.result == Some(action) && !self.is_dropped,
             JobState::Failed(_) | JobState::Cancelled => false,
         }

@@ -3,10 +3,7 @@
 //! In: an order to run a job's driver; the outcomes of its actions. Out: plans, shipped; the job's end. Never: plans an action again that an
 //! earlier start has shipped: its plan is durable, and its outcome comes by itself.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{
     child::PlanEnvelope,
@@ -17,6 +14,7 @@ use super::{
 use crate::{
     batch::{Batch, datatypes::SchemaRef},
     cluster::{
+        driver::{Begin, Driver as Machine},
         protocol::{
             ActionNumber, ActionOutcome, AttemptSource, Blob, DriverEnd, DriverRun, DriverStart, FailureCause,
             LostInput, RemoteError, Skeleton,
@@ -58,8 +56,6 @@ pub enum Acted {
 pub struct Driver {
     node: Arc<Node>,
     run: DriverRun,
-    nodes: u32,
-    shipped: BTreeSet<ActionNumber>,
     state: Mutex<State>,
     bell: Condvar,
     /// The driver is no longer wanted.
@@ -67,10 +63,9 @@ pub struct Driver {
     tell: Box<dyn Fn(Event) + Send + Sync>,
 }
 
-#[derive(Default)]
 struct State {
     next_action: u32,
-    outcomes: BTreeMap<ActionNumber, (u64, ActionOutcome)>,
+    machine: Machine,
 }
 
 impl Driver {
@@ -79,9 +74,7 @@ impl Driver {
         Arc::new(Driver {
             node: Arc::clone(node),
             run: start.driver,
-            nodes: start.nodes,
-            shipped: start.shipped.iter().map(|shipped| shipped.action).collect(),
-            state: Mutex::default(),
+            state: Mutex::new(State { next_action: 0, machine: Machine::new(start) }),
             bell: Condvar::new(),
             cancel: Cancel::default(),
             tell: Box::new(tell),
@@ -104,20 +97,22 @@ impl Driver {
 
     /// For how many nodes its actions are planned.
     pub fn nodes(&self) -> usize {
-        self.nodes.max(1) as usize
+        self.lock().machine.nodes().max(1) as usize
     }
 
     /// Ships the next action, unless an earlier start has, and waits for its end.
     pub fn act(&self, plan: impl FnOnce() -> Result<PhysicalPlan>) -> Result<(ActionNumber, Acted)> {
-        let action = {
+        let (action, begin) = {
             let mut state = self.lock();
+            let action = ActionNumber(state.next_action);
             state.next_action += 1;
-            ActionNumber(state.next_action - 1)
+            (action, state.machine.begin(action))
         };
-        if !self.shipped.contains(&action) {
+        if begin == Begin::Plan {
             let plan = plan()?;
             let envelope = PlanEnvelope::Statement(encode::encode(&plan)?.into());
             let bytes = postcard::to_allocvec(&envelope).map_err(|source| Unwritable { source })?;
+            self.lock().machine.shipped(action);
             self.ship(action, skeleton(&plan)?, bytes);
         }
         self.wait(action, 0).map(|(_, acted)| (action, acted))
@@ -133,10 +128,10 @@ impl Driver {
         let mut state = self.lock();
         loop {
             self.cancel.check()?;
-            if let Some((revision, outcome)) = state.outcomes.get(&action)
-                && *revision >= seen
+            if let Some((revision, outcome)) = state.machine.outcome(action)
+                && revision >= seen
             {
-                let revision = *revision + 1;
+                let revision = revision + 1;
                 return match outcome {
                     ActionOutcome::Rows(sources) => Ok((revision, Acted::Rows(sources.clone()))),
                     ActionOutcome::Written(tasks) => {
@@ -151,10 +146,7 @@ impl Driver {
 
     /// An action has ended, or its rows lie elsewhere now.
     pub fn deliver(&self, action: ActionNumber, revision: u64, outcome: ActionOutcome) {
-        let mut state = self.lock();
-        if state.outcomes.get(&action).is_none_or(|(known, _)| *known < revision) {
-            state.outcomes.insert(action, (revision, outcome));
-        }
+        self.lock().machine.handle_outcome(action, revision, outcome);
         self.bell.notify_all();
     }
 

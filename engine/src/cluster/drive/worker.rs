@@ -85,6 +85,14 @@ enum Heard {
     Machine(Event),
 }
 
+/// How a life of a worker ended.
+enum Ended {
+    /// It was told to go.
+    Over,
+    /// It was taken for dead: another life follows, with nothing of this one.
+    Fenced,
+}
+
 /// Runs a worker until it is told to go, or `stop` says so. `ready` is called with its address once it can be reached.
 pub fn run_worker(
     options: WorkerOptions,
@@ -92,6 +100,27 @@ pub fn run_worker(
     stop: Cancel,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<()> {
+    let mut ready = Some(ready);
+    loop {
+        let told = |address| {
+            if let Some(ready) = ready.take() {
+                ready(address);
+            }
+        };
+        match live(&options, Arc::clone(&entry), &stop, told)? {
+            Ended::Over => return Ok(()),
+            Ended::Fenced => tracing::warn!("the cluster took this worker for dead: it begins again, empty"),
+        }
+    }
+}
+
+/// One life of a worker.
+fn live(
+    options: &WorkerOptions,
+    entry: Arc<dyn Entry>,
+    stop: &Cancel,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<Ended> {
     let (tell, heard) = unbounded();
     let incarnation = Incarnation(random());
     let name = WorkerName::new(options.name.clone())?;
@@ -163,11 +192,12 @@ pub fn run_worker(
         children,
         plans: BTreeMap::new(),
         is_over: false,
+        is_fenced: false,
         refused: None,
         down_at: None,
         was_up: false,
     };
-    process.run(&heard, &stop)
+    process.run(&heard, stop)
 }
 
 struct Process {
@@ -188,6 +218,8 @@ struct Process {
     children: Arc<Children>,
     plans: BTreeMap<(JobId, ActionNumber), Arc<StoredPlan>>,
     is_over: bool,
+    /// It is over since it was taken for dead.
+    is_fenced: bool,
     refused: Option<RemoteError>,
     /// The last connection ended then: the next one waits a little.
     down_at: Option<Instant>,
@@ -212,7 +244,7 @@ enum Decoded {
 }
 
 impl Process {
-    fn run(&mut self, heard: &Receiver<Heard>, stop: &Cancel) -> Result<()> {
+    fn run(&mut self, heard: &Receiver<Heard>, stop: &Cancel) -> Result<Ended> {
         let mut progress_at = Instant::now() + PROGRESS;
         let mut leaving_at: Option<Instant> = None;
         self.connect();
@@ -247,7 +279,11 @@ impl Process {
         self.drivers.values().for_each(|driver| driver.stop());
         self.children.end_all();
         self.network.shutdown();
-        self.refused.take().map_or(Ok(()), |error| Err(error.into_error()))
+        match self.refused.take() {
+            Some(error) => Err(error.into_error()),
+            None if self.is_fenced && !stop.is_cancelled() => Ok(Ended::Fenced),
+            None => Ok(Ended::Over),
+        }
     }
 
     fn connect(&mut self) {
@@ -348,6 +384,7 @@ impl Process {
             Command::DropAttempt { key } => self.node.spool.drop_attempt(&key),
             Command::DropJob { job } => self.drop_job(job),
             Command::StartDriver { start } => self.start_driver(start),
+            Command::TeachDriver { driver, action } => self.teach_driver(driver, action),
             Command::DeliverOutcome { driver, action, revision, outcome } => {
                 if let Some(driver) = self.drivers.get(&driver) {
                     driver.deliver(action, revision, outcome);
@@ -364,12 +401,8 @@ impl Process {
                 }
             }
             Command::BeginAgain => {
-                // A new process is the simplest new life: nothing of the old one can be mistaken for it.
                 self.is_over = true;
-                self.refused = Some(
-                    RemoteError::unreachable("working for the cluster: this worker was declared dead")
-                        .hinted("start it again"),
-                );
+                self.is_fenced = true;
             }
             Command::Exit { error } => {
                 self.is_over = true;
@@ -461,6 +494,20 @@ impl Process {
             Err(error) => {
                 let end = DriverEnd::Failed { error: remote(&error, &self.node.name), cause: FailureCause::Error };
                 self.again(Event::DriverEnded { driver: start.driver, end });
+            }
+        }
+    }
+
+    /// A program that drives learns from a plan what its earlier actions gave.
+    fn teach_driver(&self, driver: DriverRun, action: ActionNumber) {
+        let child = self.children.of(driver.job).filter(|child| child.drives(driver));
+        let (Some(child), Some(plan)) = (child, self.plans.get(&(driver.job, action))) else { return };
+        match plan.decoded() {
+            Ok(Decoded::Program { envelope, .. }) => child.learn(action, &envelope),
+            Ok(Decoded::Statement(_)) => {}
+            Err(error) => {
+                let end = DriverEnd::Failed { error: remote(&error, &self.node.name), cause: FailureCause::Error };
+                self.again(Event::DriverEnded { driver, end });
             }
         }
     }

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //!   asked ─► was it shipped by an earlier run? ──no──► plan ─► shipped ─► outcome
-//!                          └──yes────────────────────────────────────────►┘
+//!                          ├──yes, as the last─────────────────────────────►┘
+//!                          └──yes, and a later one too──► replay: what it gave stands in the later one's plan
 //! ```
 //! A driver's program asks for actions in an order that depends on nothing but the outcomes of earlier ones, so the
 //! k-th action of each run is the same action.
@@ -19,7 +20,6 @@ use crate::cluster::protocol::{ActionNumber, ActionOutcome, DriverRun, DriverSta
 pub struct Driver {
     driver: DriverRun,
     nodes: u32,
-    next: u32,
     actions: BTreeMap<ActionNumber, Action>,
 }
 
@@ -27,28 +27,31 @@ pub struct Driver {
 struct Action {
     /// Its plan is durable, or on its way there.
     is_shipped: bool,
-    /// The hash of the plan, when an earlier run shipped it.
-    plan_hash: Option<u64>,
     /// The latest account of its end.
     outcome: Option<(u64, ActionOutcome)>,
 }
 
 /// What to do with an action that the program asks for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begin {
     /// Plan it, and ship the plan.
-    Plan(ActionNumber),
-    /// An earlier run has shipped it: wait for its outcome.
-    Wait(ActionNumber),
+    Plan,
+    /// It is shipped, by an earlier run perhaps: wait for its outcome.
+    Wait,
+    /// A later action is shipped too, with what this one gave in its plan.
+    Replay,
 }
 
 impl Driver {
     /// A run as it was started.
     pub fn new(start: &DriverStart) -> Driver {
-        let shipped = start.shipped.iter().map(|shipped| {
-            (shipped.action, Action { is_shipped: true, plan_hash: Some(shipped.plan_hash), outcome: None })
-        });
-        Driver { driver: start.driver, nodes: start.nodes, next: 0, actions: shipped.collect() }
+        Driver::begun(start.driver, start.nodes, start.shipped.iter().map(|shipped| shipped.action))
+    }
+
+    /// A run for so many nodes; these actions were shipped by earlier ones.
+    pub fn begun(driver: DriverRun, nodes: u32, shipped: impl IntoIterator<Item = ActionNumber>) -> Driver {
+        let action = |number| (number, Action { is_shipped: true, outcome: None });
+        Driver { driver, nodes, actions: shipped.into_iter().map(action).collect() }
     }
 
     /// Which run of which job.
@@ -61,21 +64,20 @@ impl Driver {
         self.nodes
     }
 
-    /// The program asks for its next action.
-    pub fn begin(&mut self) -> Begin {
-        let number = ActionNumber(self.next);
-        self.next += 1;
-        if self.actions.entry(number).or_default().is_shipped { Begin::Wait(number) } else { Begin::Plan(number) }
+    /// The program asks for an action.
+    pub fn begin(&self, action: ActionNumber) -> Begin {
+        let mut shipped =
+            self.actions.range(action..).filter(|(_, action)| action.is_shipped).map(|(number, _)| *number);
+        match (shipped.next(), shipped.next()) {
+            (Some(first), None) if first == action => Begin::Wait,
+            (Some(_), _) => Begin::Replay,
+            (None, _) => Begin::Plan,
+        }
     }
 
     /// The action was planned: its plan goes to the worker's machine as `Event::DriverShipped`.
     pub fn shipped(&mut self, action: ActionNumber) {
         self.actions.entry(action).or_default().is_shipped = true;
-    }
-
-    /// The hash of a plan that an earlier run shipped: what a program that plans in order to check itself must meet.
-    pub fn shipped_hash(&self, action: ActionNumber) -> Option<u64> {
-        self.actions.get(&action)?.plan_hash
     }
 
     /// An outcome has come; true when it is news: the first, or rows that lie elsewhere than before.
@@ -102,7 +104,8 @@ mod tests {
     use crate::shuffle::JobId;
 
     fn start(shipped: &[u32]) -> DriverStart {
-        let shipped = shipped.iter().map(|number| ShippedAction { action: ActionNumber(*number), plan_hash: 9 });
+        let action = |number: &u32| ShippedAction { action: ActionNumber(*number), plan_hash: 9, plan_bytes: 9 };
+        let shipped = shipped.iter().map(action);
         DriverStart {
             driver: DriverRun { job: JobId(1), run: 2 },
             kind: JobKind::Program,
@@ -116,10 +119,11 @@ mod tests {
     #[test]
     fn what_was_shipped_is_not_planned_again() {
         let mut driver = Driver::new(&start(&[0]));
-        assert_eq!(driver.begin(), Begin::Wait(ActionNumber(0)));
-        assert_eq!(driver.begin(), Begin::Plan(ActionNumber(1)));
-        assert_eq!(driver.shipped_hash(ActionNumber(0)), Some(9));
-        assert_eq!(driver.shipped_hash(ActionNumber(1)), None);
+        assert_eq!(driver.begin(ActionNumber(0)), Begin::Wait);
+        assert_eq!(driver.begin(ActionNumber(1)), Begin::Plan);
+        driver.shipped(ActionNumber(1));
+        assert_eq!(driver.begin(ActionNumber(1)), Begin::Wait);
+        assert_eq!(driver.begin(ActionNumber(0)), Begin::Replay);
     }
 
     #[test]

@@ -238,7 +238,11 @@ impl Maker {
                 spec: self.blob(),
                 options: self.options(),
                 nodes: self.small(),
-                shipped: self.list(|maker| ShippedAction { action: maker.action(), plan_hash: maker.next() }),
+                shipped: self.list(|maker| ShippedAction {
+                    action: maker.action(),
+                    plan_hash: maker.next(),
+                    plan_bytes: maker.next(),
+                }),
             })),
             10 => OrderBody::StopDriver(self.driver()),
             11 => OrderBody::WantDriverPlan { driver: self.driver(), action: self.action(), part: self.small() },

@@ -59,18 +59,22 @@ impl Attempts {
             Some(_) => return,
             None => {}
         }
-        let plan = self.plans.entry(plan_key(key)).or_insert_with(|| {
-            out.say(want(plan_key(key), 0));
-            let parts = part_count(order.plan_bytes);
-            Plan { hash: order.plan_hash, parts, next: 0, said: Said::now(now), is_stored: false }
-        });
-        let state = if plan.is_stored {
+        let state = if self.has_plan(now, plan_key(key), order.plan_hash, order.plan_bytes, out) {
             out.command(Command::StartAttempt { order });
             State::Running(AttemptProgress::default())
         } else {
             State::Waiting(order)
         };
         self.attempts.insert(key, state);
+    }
+
+    /// Whether the plan is stored; it is asked for if nobody has yet.
+    pub(super) fn has_plan(&mut self, now: u64, key: PlanKey, hash: u64, bytes: u64, out: &mut Out) -> bool {
+        let plan = self.plans.entry(key).or_insert_with(|| {
+            out.say(want(key, 0));
+            Plan { hash, parts: part_count(bytes), next: 0, said: Said::now(now), is_stored: false }
+        });
+        plan.is_stored
     }
 
     pub(super) fn plan_part(&mut self, now: u64, key: PlanKey, part: u32, parts: u32, bytes: Blob, out: &mut Out) {

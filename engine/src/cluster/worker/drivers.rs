@@ -9,8 +9,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Command, Out, Said};
 use crate::cluster::protocol::{
-    ActionNumber, ActionOutcome, Beat, Blob, DriverEnd, DriverPlan, DriverRun, DriverStart, FailureCause, RemoteError,
-    Skeleton, WorkerBody, part_of,
+    ActionNumber, ActionOutcome, Beat, Blob, DriverEnd, DriverPlan, DriverRun, DriverStart, FailureCause, JobKind,
+    RemoteError, ShippedAction, Skeleton, WorkerBody, part_of,
 };
 use crate::{error::Kind, shuffle::JobId};
 
@@ -26,6 +26,8 @@ struct Hosted {
     state: State,
     shipping: BTreeMap<ActionNumber, Shipping>,
     outcomes: BTreeMap<ActionNumber, Outcome>,
+    /// The last action that an earlier run shipped, until its plan is here: what the actions before it gave stands there.
+    learns: Option<ShippedAction>,
 }
 
 /// `running → ended → stopped`
@@ -80,8 +82,29 @@ impl Drivers {
                 out.command(Command::StopDriver { driver: DriverRun { job, run: known.run } });
             }
         }
-        self.hosted.insert(job, Hosted::new(run, State::Running));
+        let mut hosted = Hosted::new(run, State::Running);
+        if start.kind == JobKind::Program {
+            let last = start.shipped.iter().copied().max_by_key(|shipped| shipped.action);
+            hosted.learns = last.filter(|shipped| shipped.action > ActionNumber(0));
+        }
+        self.hosted.insert(job, hosted);
         out.command(Command::StartDriver { start });
+    }
+
+    /// The plans that drivers wait for.
+    pub(super) fn learning(&self) -> Vec<(JobId, ShippedAction)> {
+        let running = self.hosted.iter().filter(|(_, hosted)| matches!(hosted.state, State::Running));
+        running.filter_map(|(job, hosted)| Some((*job, hosted.learns?))).collect()
+    }
+
+    /// The plan that a driver waits for is stored.
+    pub(super) fn learned(&mut self, job: JobId, out: &mut Out) {
+        if let Some(hosted) = self.hosted.get_mut(&job)
+            && let Some(shipped) = hosted.learns.take()
+        {
+            let driver = DriverRun { job, run: hosted.run };
+            out.command(Command::TeachDriver { driver, action: shipped.action });
+        }
     }
 
     pub(super) fn stop(&mut self, driver: DriverRun, out: &mut Out) {
@@ -228,7 +251,7 @@ impl Drivers {
 
 impl Hosted {
     fn new(run: u32, state: State) -> Hosted {
-        Hosted { run, state, shipping: BTreeMap::new(), outcomes: BTreeMap::new() }
+        Hosted { run, state, shipping: BTreeMap::new(), outcomes: BTreeMap::new(), learns: None }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::cluster::limits::{BEAT, JOBS_MAX, RESEND, SILENCE, TICK};
 use crate::cluster::protocol::{
     ActionNumber, ActionOutcome, AttemptEnd, AttemptKey, AttemptProgress, Beat, Blob, DriverEnd, DriverRun,
     DriverStart, FromWorker, HeldJob, Incarnation, Link, LostInput, Order, OrderBody, PROTOCOL_VERSION, Registration,
-    RemoteError, Skeleton, ToWorker, WorkerBody, WorkerName,
+    RemoteError, ShippedAction, Skeleton, ToWorker, WorkerBody, WorkerName,
 };
 use crate::shuffle::{Epoch, JobId};
 
@@ -157,6 +157,13 @@ pub enum Command {
         /// What.
         start: Box<DriverStart>,
     },
+    /// The plan of the last action that earlier runs shipped is stored: what the actions before it gave stands in it.
+    TeachDriver {
+        /// Which.
+        driver: DriverRun,
+        /// Whose plan.
+        action: ActionNumber,
+    },
     /// Give a driver the outcome of an action. A higher revision replaces a lower one: its rows lie elsewhere.
     DeliverOutcome {
         /// Which.
@@ -294,7 +301,10 @@ impl Worker {
             Event::Message { link: _, message } => self.handle_message(*message),
             Event::Progress { key, progress } => self.attempts.set_progress(key, progress),
             Event::Ended { key, end } => self.attempts.end(self.now, key, end, &mut self.out),
-            Event::PlanStored { job, action } => self.attempts.plan_stored(job, action, &mut self.out),
+            Event::PlanStored { job, action } => {
+                self.attempts.plan_stored(job, action, &mut self.out);
+                self.teach_drivers();
+            }
             Event::PlanFailed { job, action, error } => {
                 self.attempts.plan_failed(self.now, job, action, error, &mut self.out);
             }
@@ -390,6 +400,7 @@ impl Worker {
             OrderBody::StartDriver(start) => {
                 if !self.forgotten.contains(&start.driver.job) {
                     self.drivers.start(start, &mut self.out);
+                    self.teach_drivers();
                 }
             }
             OrderBody::StopDriver(driver) => {
@@ -430,6 +441,17 @@ impl Worker {
         }
     }
 
+    /// Drivers that were started again get the plans that tell what their earlier actions gave; one that could not be stored is asked
+    /// for again.
+    fn teach_drivers(&mut self) {
+        for (job, shipped) in self.drivers.learning() {
+            let ShippedAction { action, plan_hash, plan_bytes } = shipped;
+            if self.attempts.has_plan(self.now, (job, action), plan_hash, plan_bytes, &mut self.out) {
+                self.drivers.learned(job, &mut self.out);
+            }
+        }
+    }
+
     fn tick(&mut self) {
         self.last_tick = self.now;
         if self.is_welcome && self.now >= self.heard_at + SILENCE {
@@ -448,6 +470,7 @@ impl Worker {
         }
         self.attempts.say_again(self.now, &mut self.out);
         self.drivers.say_again(self.now, &mut self.out);
+        self.teach_drivers();
         if let Some(leaving) = &mut self.leaving
             && self.now >= leaving.said_at + RESEND
         {

@@ -4,7 +4,7 @@
 //! their files are checked before they count.
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     fs,
     io::Read,
     os::unix::net::{UnixListener, UnixStream},
@@ -96,8 +96,9 @@ struct Control {
 
 #[derive(Default)]
 struct State {
-    attempts: BTreeMap<AttemptKey, ()>,
-    plans: BTreeMap<ActionNumber, ()>,
+    attempts: BTreeSet<AttemptKey>,
+    /// The plans that the process has.
+    plans: BTreeSet<ActionNumber>,
     driver: Option<DriverRun>,
     /// The plan that the process is shipping.
     shipping: Vec<u8>,
@@ -166,7 +167,7 @@ impl Child {
     pub fn drive(&self, start: &DriverStart) {
         lock(&self.state).driver = Some(start.driver);
         let shipped = start.shipped.iter().map(|shipped| shipped.action).collect();
-        self.send(ToChild::Drive { nodes: start.nodes, shipped });
+        self.send(ToChild::Drive { driver: start.driver, nodes: start.nodes, shipped });
     }
 
     /// The driver is no longer wanted here.
@@ -181,18 +182,22 @@ impl Child {
 
     /// Runs an attempt, by this plan.
     pub fn run(&self, order: Box<Order>, action: ActionNumber, plan: &[u8]) {
-        {
-            let mut state = lock(&self.state);
-            state.attempts.insert(order.key, ());
-            if state.plans.insert(action, ()).is_none() {
-                let parts = part_count(plan.len() as u64);
-                for part in 0..parts {
-                    let bytes = part_of(plan, part).unwrap_or_default();
-                    self.send(ToChild::Plan { action, part, parts, bytes: bytes.into() });
-                }
-            }
-        }
+        lock(&self.state).attempts.insert(order.key);
+        self.learn(action, plan);
         self.send(ToChild::Run(order));
+    }
+
+    /// Gives the process a plan, once.
+    pub fn learn(&self, action: ActionNumber, plan: &[u8]) {
+        let mut state = lock(&self.state);
+        if !state.plans.insert(action) {
+            return;
+        }
+        let parts = part_count(plan.len() as u64);
+        for part in 0..parts {
+            let bytes = part_of(plan, part).unwrap_or_default();
+            self.send(ToChild::Plan { action, part, parts, bytes: bytes.into() });
+        }
     }
 
     /// Stops an attempt.
@@ -278,7 +283,7 @@ impl Child {
         match message {
             FromChild::Hello { .. } => {}
             FromChild::Ended { key, end, files } => {
-                if lock(&self.state).attempts.remove(&key).is_none() {
+                if !lock(&self.state).attempts.remove(&key) {
                     return;
                 }
                 let end = self.taken(key, end, files);
@@ -409,7 +414,7 @@ impl Child {
             status: status.map_or_else(|| "unknown".to_owned(), |status| status.to_string()),
         }
         .into();
-        for key in attempts.into_keys() {
+        for key in attempts {
             (self.tell)(Event::Ended { key, end: failed(&self.node, &died, FailureCause::Process) });
         }
         if let Some(driver) = driver {

@@ -10,7 +10,7 @@
 //! ```
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -31,6 +31,7 @@ use crate::{
             skeleton::skeleton,
             task::{self, Attempt},
         },
+        driver::{Begin, Driver},
         protocol::{
             ActionNumber, ActionOutcome, AttemptEnd, AttemptKey, AttemptProgress, Blob, Incarnation, Order,
             PROTOCOL_VERSION, RemoteError, TaskManifest, WorkerName, part_count, part_of, stage_place,
@@ -70,10 +71,8 @@ pub struct Program {
 
 #[derive(Default)]
 struct State {
-    /// For how many nodes this process plans, if it is the driver.
-    drives: Option<u32>,
-    shipped: BTreeSet<ActionNumber>,
-    outcomes: BTreeMap<ActionNumber, (u64, ActionOutcome)>,
+    /// If this process is the driver.
+    driver: Option<Driver>,
     results: BTreeMap<ActionNumber, ActionResult>,
     plans: BTreeMap<ActionNumber, Vec<u8>>,
     /// The action that the entry waits at, and the closures that it has named until there.
@@ -147,9 +146,11 @@ impl Program {
             if state.is_orphan {
                 return Err(ProgramError::Orphan.into());
             }
-            if let Some(nodes) = state.drives
-                && state.shipped.insert(action)
+            if let Some(driver) = &mut state.driver
+                && driver.begin(action) == Begin::Plan
             {
+                driver.shipped(action);
+                let nodes = driver.nodes();
                 let (spec, results) = (state.spec.clone(), state.results.values().cloned().collect());
                 drop(state);
                 if let Want::Files(target) = want {
@@ -159,8 +160,11 @@ impl Program {
                 state = self.lock();
                 continue;
             }
-            let outcome = state.outcomes.get(&action).filter(|(revision, _)| *revision >= seen).cloned();
-            if let (Some((revision, outcome)), Some(_)) = (outcome, state.drives) {
+            // What is replayed comes with a later action's plan.
+            let waits = state.driver.as_ref().filter(|driver| driver.begin(action) == Begin::Wait);
+            let outcome = waits.and_then(|driver| driver.outcome(action));
+            if let Some((revision, outcome)) = outcome.filter(|(revision, _)| *revision >= seen) {
+                let outcome = outcome.clone();
                 seen = revision + 1;
                 drop(state);
                 let result = self.result_of(want, outcome)?;
@@ -179,7 +183,7 @@ impl Program {
         let mut state = self.lock();
         state.is_ended = true;
         self.bell.notify_all();
-        while state.drives.is_none() && !state.is_orphan {
+        while state.driver.is_none() && !state.is_orphan {
             state = self.bell.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         drop(state);
@@ -237,11 +241,23 @@ impl Program {
         let mut state = self.lock();
         match message {
             ToChild::Welcome { .. } => {}
-            ToChild::Drive { nodes, shipped } => {
-                state.drives = Some(nodes);
-                state.shipped.extend(shipped);
+            ToChild::Drive { driver, nodes, shipped } => {
+                // Another start in the same process knows what this one has shipped: it is durable or shipped again.
+                state.driver = Some(Driver::begun(driver, nodes, shipped));
             }
-            ToChild::Plan { action, bytes, .. } => state.plans.entry(action).or_default().extend_from_slice(&bytes),
+            ToChild::Plan { action, part, parts, bytes } => {
+                let State { plans, results, .. } = &mut *state;
+                let plan = plans.entry(action).or_default();
+                plan.extend_from_slice(&bytes);
+                // One that cannot be read fails the attempts that it is for.
+                if part + 1 == parts
+                    && let Ok(PlanEnvelope::Program { results: given, .. }) = postcard::from_bytes(plan)
+                {
+                    for (number, result) in given.into_iter().enumerate() {
+                        results.entry(ActionNumber(number as u32)).or_insert(result);
+                    }
+                }
+            }
             ToChild::Run(order) => {
                 let attempt = Arc::new(Attempt { cancel: Cancel::default(), counters: Arc::new(Counters::default()) });
                 state.attempts.insert(order.key, Arc::clone(&attempt));
@@ -259,8 +275,8 @@ impl Program {
                 }
             }
             ToChild::Outcome { action, revision, outcome } => {
-                if state.outcomes.get(&action).is_none_or(|(known, _)| *known < revision) {
-                    state.outcomes.insert(action, (revision, outcome));
+                if let Some(driver) = &mut state.driver {
+                    driver.handle_outcome(action, revision, outcome);
                 }
             }
         }
@@ -290,13 +306,9 @@ impl Program {
         let mut state = self.lock();
         let bytes = state.plans.get(&action).ok_or_else(|| bug("cluster", "an order without its plan"))?;
         let envelope = postcard::from_bytes(bytes).map_err(|source| ProgramError::Decode { source })?;
-        let PlanEnvelope::Program { results, plan, .. } = envelope else {
+        let PlanEnvelope::Program { plan, .. } = envelope else {
             return Err(bug("cluster", "a statement's plan in a program's process"));
         };
-        for (number, result) in results.into_iter().enumerate() {
-            state.results.entry(ActionNumber(number as u32)).or_insert(result);
-        }
-        self.bell.notify_all();
         let closures = loop {
             match &state.reached {
                 Some((reached, closures)) if *reached >= action => break closures.clone(),

@@ -20,8 +20,8 @@ use crate::{
     cluster::{
         drive::pull::PullRequest,
         protocol::{
-            ActionNumber, ActionOutcome, AttemptEnd, AttemptKey, AttemptProgress, Blob, LostInput, Order, RemoteError,
-            Skeleton,
+            ActionNumber, ActionOutcome, AttemptEnd, AttemptKey, AttemptProgress, Blob, DriverRun, LostInput, Order,
+            RemoteError, Skeleton,
         },
     },
     error::{Cause, Kind, Result},
@@ -66,7 +66,7 @@ pub enum ToChild {
         spec: Blob,
     },
     /// From now on this process is the driver, for so many nodes; these actions were shipped before.
-    Drive { nodes: u32, shipped: Vec<ActionNumber> },
+    Drive { driver: DriverRun, nodes: u32, shipped: Vec<ActionNumber> },
     /// A part of an action's plan, before the first order that needs it.
     Plan { action: ActionNumber, part: u32, parts: u32, bytes: Blob },
     /// Try a task.
