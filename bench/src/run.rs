@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use windrow::{Answer, Error, Result, Session, cluster::drive::ClusterAddress};
+use windrow::{
+    Answer, Error, Result, Session,
+    cluster::{drive::ClusterAddress, protocol::JobUpdate},
+};
 
 use crate::{
     BenchError,
@@ -68,6 +71,8 @@ pub struct ClusterWordCountRun<'a> {
     pub scratch: &'a Path,
     /// How often.
     pub runs: u32,
+    /// Hears how each run goes.
+    pub seen: &'a dyn Fn(&JobUpdate),
 }
 
 impl ClusterWordCountRun<'_> {
@@ -84,7 +89,7 @@ impl ClusterWordCountRun<'_> {
             let out = absolute(&self.scratch.join(format!("words-{run}")))?;
             let arguments = [PROGRAM.to_owned(), input.to_string_lossy().into(), out.to_string_lossy().into()];
             let clock = Clock::start()?;
-            let counted = counted(&windrow::dataset::submit(self.cluster, &arguments)?)?;
+            let counted = counted(&windrow::dataset::submit(self.cluster, &arguments, self.seen)?)?;
             let cost = clock.stop()?;
             let ran = Ran {
                 workload: "wordcount",

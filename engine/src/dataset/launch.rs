@@ -17,11 +17,14 @@ use std::{
     sync::Arc,
 };
 
-use super::{closure::message_of, error::DatasetError, named, remote, session::Session};
+use super::{closure::message_of, error::DatasetError, named, progress::ProgressLine, remote, session::Session};
 use crate::{
-    cluster::drive::{
-        ClusterAddress,
-        child::{CHILD_VARIABLE, Program, ProgramSpec, sha256_of},
+    cluster::{
+        drive::{
+            ClusterAddress,
+            child::{CHILD_VARIABLE, Program, ProgramSpec, sha256_of},
+        },
+        protocol::JobUpdate,
     },
     error::{Cause, Error, Kind, Result},
     settings::Settings,
@@ -33,19 +36,29 @@ use crate::{
 /// others, without the program's name. With `--cluster` the program is handed in to that cluster: workers run it, what it prints there is
 /// printed here, and this process only waits.
 pub fn launch(job: impl FnOnce(&Session, &[String]) -> Result<()>) -> ExitCode {
-    let flags = match read_flags(std::env::args_os().skip(1)) {
+    let arguments = std::env::args_os().skip(1);
+    if let Some(socket) = std::env::var_os(CHILD_VARIABLE) {
+        // Flags were read where the program was handed in: these are the job's.
+        let arguments: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
+        return exit(run_under_worker(Path::new(&socket), |session| job(session, &arguments)));
+    }
+    let flags = match read_flags(arguments) {
         Ok(read) => read,
         Err(error) => return tell(&error, 2),
     };
-    let ran = if let Some(socket) = std::env::var_os(CHILD_VARIABLE) {
-        run_under_worker(Path::new(&socket), |session| job(session, &flags.arguments))
-    } else if let Some(cluster) = &flags.cluster {
+    exit(if let Some(cluster) = &flags.cluster {
         named::address(cluster)
-            .and_then(|address| submit(&address, &flags.arguments))
+            .and_then(|address| {
+                let line = ProgressLine::begin();
+                submit(&address, &flags.arguments, &|update| line.update(update))
+            })
             .and_then(|printed| print(&printed))
     } else {
         Session::new(flags.settings).and_then(|session| job(&session, &flags.arguments))
-    };
+    })
+}
+
+fn exit(ran: Result<()>) -> ExitCode {
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => tell(&error, exit_code(error.kind())),
@@ -64,8 +77,8 @@ fn run_under_worker(socket: &Path, job: impl FnOnce(&Session) -> Result<()>) -> 
     Ok(())
 }
 
-/// Hands this program in to a cluster and waits for its end; what it printed there.
-pub fn submit(address: &ClusterAddress, arguments: &[String]) -> Result<Vec<u8>> {
+/// Hands this program in to a cluster and waits for its end; `seen` hears how it goes. Gives what it printed there.
+pub fn submit(address: &ClusterAddress, arguments: &[String], seen: &dyn Fn(&JobUpdate)) -> Result<Vec<u8>> {
     let path = std::env::current_exe().map_err(|source| FlagError::Own { source })?;
     let folder = std::env::current_dir().map_err(|source| FlagError::Own { source })?;
     let spec = ProgramSpec {
@@ -76,7 +89,7 @@ pub fn submit(address: &ClusterAddress, arguments: &[String]) -> Result<Vec<u8>>
     };
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let label = std::iter::once(name).chain(arguments.iter().cloned()).collect::<Vec<_>>().join(" ");
-    remote::submit_program(address, &spec, &label)
+    remote::submit_program(address, &spec, &label, seen)
 }
 
 /// Prints what a program has printed elsewhere.

@@ -13,6 +13,7 @@ mod map; // map, map_view, flat_map, filter over typed rows; Emitter
 mod monoid; // Monoid: Sum, Mean, Min, Max, Count and tuples of them
 mod named; // clusters of this machine by name, for launch
 mod parameters; // numbers of subquery values, kept apart when plans are put together
+mod progress; // a line on the terminal about a program on a cluster
 #[doc(hidden)]
 pub mod record; // Record: Rust types as columns
 mod reduce; // reduce_by_key, count_by_value, distinct

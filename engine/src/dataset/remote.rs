@@ -141,7 +141,12 @@ impl Remote {
 }
 
 /// Hands a program in, waits for its end; what it has printed.
-pub(super) fn submit_program(address: &ClusterAddress, spec: &ProgramSpec, label: &str) -> Result<Vec<u8>> {
+pub(super) fn submit_program(
+    address: &ClusterAddress,
+    spec: &ProgramSpec,
+    label: &str,
+    seen: &dyn Fn(&JobUpdate),
+) -> Result<Vec<u8>> {
     let client = Client::connect(address)?;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let spec = postcard::to_allocvec(spec).map_err(|source| NotASpec { what: "a program", source })?;
@@ -154,7 +159,7 @@ pub(super) fn submit_program(address: &ClusterAddress, spec: &ProgramSpec, label
         submitted_unix_ms: since.as_millis() as u64,
         options: JobOptions { cancel_on_disconnect: true, ..JobOptions::default() },
     })?;
-    let done = client.watch(job, &Cancel::default(), &|_| {})?;
+    let done = client.watch(job, &Cancel::default(), seen)?;
     client.taken(job)?;
     Ok(done.value.as_deref().unwrap_or_default().to_vec())
 }

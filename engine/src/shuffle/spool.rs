@@ -100,15 +100,11 @@ impl Spool {
             key,
             job_bytes,
             groups: (0..group_count).map(|_| Mutex::default()).collect(),
+            all_bytes: AtomicU64::new(0),
             memory_bytes: AtomicU64::new(0),
             next_file: AtomicU32::new(0),
             files: Arc::default(),
         })
-    }
-
-    /// What the attempt has written of each group, if it has ended and is held.
-    pub fn totals(&self, key: &AttemptKey) -> Option<Vec<GroupTotal>> {
-        lock(&self.held).get(key).map(|held| held.totals.clone())
     }
 
     /// The frames of these groups of an attempt, each whole, in no particular order. `None` if the attempt is not held.
@@ -125,11 +121,6 @@ impl Spool {
             let files: Vec<Bytes> = held.files.iter().filter_map(of_file).filter(|bytes| !bytes.is_empty()).collect();
             memory.into_iter().chain(files)
         }))
-    }
-
-    /// The attempts that are held.
-    pub fn held(&self) -> Vec<AttemptKey> {
-        lock(&self.held).keys().copied().collect()
     }
 
     /// Gives an ended attempt away: its frames in files, which are the caller's from now on, and what they hold.
@@ -198,11 +189,6 @@ impl Spool {
             let _ = fs::remove_dir(folder.join(job.to_string()));
         }
     }
-
-    /// Bytes of frames in memory.
-    pub fn memory_bytes(&self) -> u64 {
-        self.memory_bytes.load(Relaxed)
-    }
 }
 
 /// The frames of an attempt that has not ended. Dropped before it is finished it leaves nothing.
@@ -211,6 +197,9 @@ pub struct SpoolWriter {
     key: AttemptKey,
     job_bytes: Arc<AtomicU64>,
     groups: Vec<Mutex<GroupFrames>>,
+    /// Bytes of all its frames; none once they are a held attempt's.
+    all_bytes: AtomicU64,
+    /// Of those in memory.
     memory_bytes: AtomicU64,
     next_file: AtomicU32,
     files: Arc<Files>,
@@ -242,6 +231,8 @@ struct FilesState {
     pending: usize,
     written: Vec<SpoolFile>,
     failure: Option<Error>,
+    /// The writer is gone: what is still written is removed.
+    is_dropped: bool,
 }
 
 impl SpoolWriter {
@@ -272,6 +263,7 @@ impl SpoolWriter {
         let mut bytes = Vec::new();
         let frame_bytes = encode_frame(&header, batch, &mut bytes)? as u64;
         let job_bytes = self.job_bytes.fetch_add(frame_bytes, Relaxed) + frame_bytes;
+        self.all_bytes.fetch_add(frame_bytes, Relaxed);
         self.memory_bytes.fetch_add(frame_bytes, Relaxed);
         let spool_bytes = self.spool.memory_bytes.fetch_add(frame_bytes, Relaxed) + frame_bytes;
         let rows = batch.num_rows() as u64;
@@ -313,6 +305,8 @@ impl SpoolWriter {
             let mut state = lock(&files.state);
             state.pending -= 1;
             match written {
+                // Nobody is left to drop it.
+                Ok(file) if state.is_dropped => file.remove(),
                 Ok(file) => state.written.push(file),
                 Err(error) => state.failure = Some(error),
             }
@@ -340,6 +334,7 @@ impl SpoolWriter {
         }
         // What is in memory is the held attempt's now.
         self.memory_bytes.store(0, Relaxed);
+        self.all_bytes.store(0, Relaxed);
         let (spool, job_bytes) = (Arc::clone(&self.spool), Arc::clone(&self.job_bytes));
         let held = Held { spool, job_bytes, memory, files, totals: totals.clone() };
         let replaced = lock(&self.spool.held).insert(self.key, Arc::new(held));
@@ -351,7 +346,10 @@ impl SpoolWriter {
 impl Drop for SpoolWriter {
     fn drop(&mut self) {
         self.spool.memory_bytes.fetch_sub(self.memory_bytes.load(Relaxed), Relaxed);
-        for file in &lock(&self.files.state).written {
+        self.job_bytes.fetch_sub(self.all_bytes.load(Relaxed), Relaxed);
+        let mut state = lock(&self.files.state);
+        state.is_dropped = true;
+        for file in &state.written {
             file.remove();
         }
     }

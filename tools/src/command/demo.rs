@@ -150,7 +150,8 @@ fn on_a_cluster(
     agrees("the query", &done.query, digest)?;
     drop(job);
 
-    let run = ClusterWordCountRun { cluster: &contact.address(), nodes, input: done.text, scratch, runs: 1 };
+    let run =
+        ClusterWordCountRun { cluster: &contact.address(), nodes, input: done.text, scratch, runs: 1, seen: &|_| {} };
     for counted in run.run(|_, _| Ok::<(), Failure>(()))? {
         let words = size::show_count(counted.rows);
         say(out, &format!("   {words} words in {:.3} s; digest {}", counted.seconds, counted.digest))?;

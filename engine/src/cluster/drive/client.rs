@@ -17,7 +17,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
 use windrow_net::{Event as NetEvent, LinkId, MessageKind, NetError, Network, Role};
 
 use super::{
-    driver::{lost_of, pull_rows, wait_for},
+    driver::{PULL_AGAIN, lost_of, pull_rows, wait_for},
     identity, network_options,
     node::{Links, Node, NodeParts},
     pull::{Fed, Fetch, Traffic},
@@ -68,8 +68,6 @@ pub struct Client {
     was_up: std::cell::Cell<bool>,
     refusal: std::cell::RefCell<Option<NetError>>,
     next_request: AtomicU64,
-    /// The last update that came while something else was waited for.
-    update: std::cell::RefCell<Option<JobUpdate>>,
 }
 
 impl Client {
@@ -118,7 +116,6 @@ impl Client {
             was_up: std::cell::Cell::new(false),
             refusal: std::cell::RefCell::new(None),
             next_request: AtomicU64::new(super::worker::random()),
-            update: std::cell::RefCell::new(None),
         })
     }
 
@@ -143,7 +140,6 @@ impl Client {
                 Some(ToClient { request: of, body, .. }) if of == number && !matches!(body, Answer::Update(_)) => {
                     return Ok(body);
                 }
-                Some(ToClient { body: Answer::Update(update), .. }) => self.keep(*update),
                 _ => {}
             }
         }
@@ -154,8 +150,20 @@ impl Client {
         self.ask(&Request::Submit(Box::new(submission))).map(drop)
     }
 
-    /// Watches a job until it is over and its rows, if it has any, can be pulled; `seen` gets each update. Cancels the job when `cancel` says so.
+    /// Watches a job until it is over; `seen` gets each update. Cancels the job when `cancel` says so.
     pub fn watch(&self, job: JobId, cancel: &Cancel, seen: &dyn Fn(&JobUpdate)) -> Result<JobUpdate> {
+        self.watch_for_news(job, cancel, seen, None)
+    }
+
+    /// As [`Client::watch`]; a job that is over as it was at the revision `known` is looked at for a while longer.
+    fn watch_for_news(
+        &self,
+        job: JobId,
+        cancel: &Cancel,
+        seen: &dyn Fn(&JobUpdate),
+        known: Option<u64>,
+    ) -> Result<JobUpdate> {
+        let started = Instant::now();
         let number = self.next_request.fetch_add(1, Relaxed);
         let mut asked_at: Option<Instant> = None;
         let mut heard_at = Instant::now();
@@ -193,9 +201,10 @@ impl Client {
                 JobState::Queued | JobState::Running => {}
                 JobState::Failed(error) => return Err(error.clone().into_error()),
                 JobState::Cancelled => return Err(crate::operator::Cancelled.into()),
-                // Rows that are made again come with a later update.
-                JobState::Done if update.value.is_some() => return Ok(update),
-                JobState::Done => {}
+                JobState::Done if update.value.is_none() => return Err(Forgotten { job }.into()),
+                // Its rows are made again, or the way to them was broken for a moment.
+                JobState::Done if known == Some(update.revision) && started.elapsed() < PULL_AGAIN => {}
+                JobState::Done => return Ok(update),
             }
         }
     }
@@ -223,7 +232,8 @@ impl Client {
                     }
                 }
             }
-            done = self.watch(job, cancel, seen)?;
+            let known = done.revision;
+            done = self.watch_for_news(job, cancel, seen, Some(known))?;
         }
     }
 
@@ -255,10 +265,6 @@ impl Client {
             }
         }
         Ok(postcard::from_bytes(&bytes).map_err(|source| Misread { source })?)
-    }
-
-    fn keep(&self, update: JobUpdate) {
-        *self.update.borrow_mut() = Some(update);
     }
 
     fn send(&self, number: u64, request: &Request) -> Result<()> {
@@ -308,7 +314,23 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
+        self.links.end();
         self.network.shutdown();
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("taking what job {job} gave: nobody asked for too long, and the cluster has forgotten it")]
+struct Forgotten {
+    job: JobId,
+}
+
+impl Cause for Forgotten {
+    fn kind(&self) -> Kind {
+        Kind::Job
+    }
+    fn hint(&self) -> Option<String> {
+        Some("hand the job in again".to_owned())
     }
 }
 

@@ -13,7 +13,7 @@ use crossbeam::channel::{RecvTimeoutError, Sender, unbounded};
 use windrow_net::{Event as NetEvent, LinkId, MessageKind, Network, Role};
 
 use super::{
-    identity,
+    hold, identity,
     journal::{self, Entry, Wrote},
     network_options,
 };
@@ -45,6 +45,8 @@ enum Heard {
 
 /// Runs a coordinator until `stop` says so. `ready` is called with its address once it can be reached.
 pub fn run_coordinator(options: CoordinatorOptions, stop: Cancel, ready: impl FnOnce(SocketAddr)) -> Result<()> {
+    // Held while it runs: a second coordinator must not read a journal that is being written.
+    let _lock = hold(&options.folder)?;
     let mut left = journal::open(&options.folder)?;
     let (tell, heard) = unbounded();
     let wrote = tell.clone();

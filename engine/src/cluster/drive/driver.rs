@@ -3,12 +3,15 @@
 //! In: an order to run a job's driver; the outcomes of its actions. Out: plans, shipped; the job's end. Never: plans an action again that an
 //! earlier start has shipped: its plan is durable, and its outcome comes by itself.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use super::{
     child::PlanEnvelope,
     node::{Node, remote},
-    pull::{PullFailed, PullInlet, Unwritable},
+    pull::{PullFailed, PullInlet},
     skeleton::skeleton,
 };
 use crate::{
@@ -51,6 +54,9 @@ pub enum Acted {
     /// Part files were written; by task, what each wrote.
     Written(Vec<Blob>),
 }
+
+/// Rows that could not be pulled are pulled again after this, if nothing else is said of them.
+pub const PULL_AGAIN: Duration = Duration::from_secs(1);
 
 /// A driver as its entry sees it.
 pub struct Driver {
@@ -110,12 +116,11 @@ impl Driver {
         };
         if begin == Begin::Plan {
             let plan = plan()?;
-            let envelope = PlanEnvelope::Statement(encode::encode(&plan)?.into());
-            let bytes = postcard::to_allocvec(&envelope).map_err(|source| Unwritable { source })?;
+            let bytes = PlanEnvelope::Statement(encode::encode(&plan)?.into()).to_bytes()?;
             self.lock().machine.shipped(action);
             self.ship(action, skeleton(&plan)?, bytes);
         }
-        self.wait(action, 0).map(|(_, acted)| (action, acted))
+        self.wait(action).map(|(_, acted)| (action, acted))
     }
 
     /// Tells the coordinator what an action is.
@@ -123,15 +128,12 @@ impl Driver {
         (self.tell)(Event::DriverShipped { driver: self.run, action, skeleton, plan: plan.into() });
     }
 
-    /// The outcome of an action, of a later revision than the first `seen` ones.
-    pub fn wait(&self, action: ActionNumber, seen: u64) -> Result<(u64, Acted)> {
+    /// The outcome of an action, with its revision.
+    fn wait(&self, action: ActionNumber) -> Result<(u64, Acted)> {
         let mut state = self.lock();
         loop {
             self.cancel.check()?;
-            if let Some((revision, outcome)) = state.machine.outcome(action)
-                && revision >= seen
-            {
-                let revision = revision + 1;
+            if let Some((revision, outcome)) = state.machine.outcome(action) {
                 return match outcome {
                     ActionOutcome::Rows(sources) => Ok((revision, Acted::Rows(sources.clone()))),
                     ActionOutcome::Written(tasks) => {
@@ -142,6 +144,15 @@ impl Driver {
             }
             state = self.bell.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Waits until a later outcome than this one is known, or for a while.
+    fn wait_for_news(&self, action: ActionNumber, known: u64) {
+        let state = self.lock();
+        let is_old = |state: &mut State| {
+            !self.cancel.is_cancelled() && state.machine.outcome(action).is_some_and(|(revision, _)| revision <= known)
+        };
+        drop(self.bell.wait_timeout_while(state, PULL_AGAIN, is_old));
     }
 
     /// An action has ended, or its rows lie elsewhere now.
@@ -160,16 +171,16 @@ impl Driver {
 
     /// The rows of an action, wherever they lie; they are asked for again when they are lost on the way.
     pub fn rows(&self, action: ActionNumber, schema: &SchemaRef) -> Result<Vec<Batch>> {
-        let mut seen = 0;
         loop {
-            let (revision, acted) = self.wait(action, seen)?;
+            let (revision, acted) = self.wait(action)?;
             let Acted::Rows(sources) = acted else { return Err(bug("cluster", "an action that writes has no rows")) };
             match pull_rows(&self.node, sources, schema) {
                 Ok(batches) => return Ok(batches),
                 Err(error) => {
                     let Some(lost) = lost_of(&error) else { return Err(error) };
                     (self.tell)(Event::DriverLost { driver: self.run, lost });
-                    seen = revision;
+                    // They are made again, and are then news; or the way to them was broken for a moment.
+                    self.wait_for_news(action, revision);
                 }
             }
         }

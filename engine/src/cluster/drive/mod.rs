@@ -21,6 +21,7 @@ pub use pull::Traffic;
 pub use worker::{WorkerOptions, random, run_worker};
 
 use std::{
+    fs::{self, File, TryLockError},
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -51,6 +52,49 @@ fn identity(folder: &Path, expected: Role) -> Result<Identity> {
         return Err(OtherRole { folder: folder.to_owned(), found, expected }.into());
     }
     Ok(identity)
+}
+
+/// Keeps other processes off a folder while the file lives: its lock stands beside it.
+fn hold(folder: &Path) -> Result<File> {
+    let path = folder.with_extension("lock");
+    let failed = |source| Unlocked { folder: folder.to_owned(), source };
+    if let Some(above) = folder.parent() {
+        fs::create_dir_all(above).map_err(failed)?;
+    }
+    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(InUse { folder: folder.to_owned() }.into()),
+        Err(TryLockError::Error(source)) => Err(failed(source).into()),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("taking the folder {}", folder.display())]
+struct Unlocked {
+    folder: PathBuf,
+    source: std::io::Error,
+}
+
+impl Cause for Unlocked {
+    fn kind(&self) -> Kind {
+        Kind::Io
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("taking the folder {}: another process works in it", folder.display())]
+struct InUse {
+    folder: PathBuf,
+}
+
+impl Cause for InUse {
+    fn kind(&self) -> Kind {
+        Kind::Request
+    }
+    fn hint(&self) -> Option<String> {
+        Some("give each coordinator and each worker a folder of its own".to_owned())
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

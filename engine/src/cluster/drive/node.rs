@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -117,7 +117,8 @@ impl Node {
 /// → up`, any → `absent`.
 #[derive(Default)]
 pub struct Links {
-    network: OnceLock<Network>,
+    /// None before [`Links::begin`] and after [`Links::end`]: the network calls us, so we must not keep it alive.
+    network: Mutex<Option<Network>>,
     links: Mutex<BTreeMap<String, PeerLink>>,
 }
 
@@ -131,8 +132,12 @@ struct PeerLink {
 impl Links {
     /// From now on it asks over `network`; before, nothing is asked.
     pub fn begin(&self, network: &Network) {
-        // Set once, by the process that starts both.
-        let _ = self.network.set(network.clone());
+        *self.network() = Some(network.clone());
+    }
+
+    /// Nothing is asked any more.
+    pub fn end(&self) {
+        *self.network() = None;
     }
 
     /// A connection stands, or is over. Called on the network's thread, before anybody else hears of it.
@@ -144,8 +149,9 @@ impl Links {
                 peer.is_up = true;
                 let waiting = std::mem::take(&mut peer.waiting);
                 drop(links);
-                if let Some(network) = self.network.get() {
-                    waiting.iter().for_each(|asked| asked.ask(network, *link));
+                let network = self.network().clone();
+                if let Some(network) = network {
+                    waiting.iter().for_each(|asked| asked.ask(&network, *link));
                 }
             }
             Event::Down { link, cause } => {
@@ -168,7 +174,7 @@ impl Links {
     }
 
     fn ask_kind(&self, address: &str, kind: MessageKind, request: Vec<u8>) -> Result<Box<dyn Feed>> {
-        let network = self.network.get().ok_or_else(|| bug("cluster", "asked before the network is there"))?;
+        let network = self.network().clone().ok_or_else(|| bug("cluster", "asked while no network is there"))?;
         let asked = Arc::new(Asked { kind, request, state: Mutex::default() });
         // Held while a connection is begun, so that nobody hears of it before it is written down.
         let mut links = self.links();
@@ -176,7 +182,7 @@ impl Links {
             Some(PeerLink { id, is_up: true, .. }) => {
                 let id = *id;
                 drop(links);
-                asked.ask(network, id);
+                asked.ask(&network, id);
             }
             Some(peer) => peer.waiting.push(Arc::clone(&asked)),
             None => {
@@ -186,6 +192,10 @@ impl Links {
             }
         }
         Ok(Box::new(AskedFeed(asked)))
+    }
+
+    fn network(&self) -> MutexGuard<'_, Option<Network>> {
+        self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn links(&self) -> MutexGuard<'_, BTreeMap<String, PeerLink>> {

@@ -163,10 +163,11 @@ impl Inlet for PullInlet {
         let mut number = 0;
         while number < state.streams.len() {
             let stream = &mut state.streams[number];
-            match stream.next()? {
+            // What is not as its ledger says is of no use: whoever made it makes it again.
+            match stream.next().map_err(|error| PullFailed::made_again(&stream.sources, error))? {
                 Read::Frame(frame) => {
                     self.node.counters.count_pulled(frame.len() as u64);
-                    state.ledger.take(&frame)?;
+                    state.ledger.take(&frame).map_err(|error| PullFailed::made_again(&stream.sources, error))?;
                     return Ok(Arrival::Frame(frame));
                 }
                 Read::Pending => number += 1,
@@ -359,6 +360,12 @@ pub struct PullFailed {
 }
 
 impl PullFailed {
+    /// An error of what came from `sources`, so that they are made again.
+    fn made_again(sources: &[AttemptSource], error: Error) -> Error {
+        let cause: &(dyn std::error::Error + 'static) = error.cause();
+        if cause.is::<PullFailed>() { error } else { PullFailed::of(sources, true, error).into() }
+    }
+
     fn of(sources: &[AttemptSource], is_denied: bool, source: Error) -> PullFailed {
         let lost = |source: &AttemptSource| LostInput {
             key: source.key,

@@ -16,11 +16,14 @@ use super::{
 };
 use crate::{
     batch::{Batch, datatypes::SchemaRef},
-    cluster::protocol::{
-        self, AttemptCounters, AttemptEnd, AttemptFailure, AttemptReport, Blob, EdgeTaken, FailureCause, Order,
-        stage_place,
+    cluster::{
+        limits::PARAMETER_BYTES_MAX,
+        protocol::{
+            self, AttemptCounters, AttemptEnd, AttemptFailure, AttemptReport, Blob, EdgeTaken, FailureCause, Order,
+            stage_place,
+        },
     },
-    error::{Error, Result, bug},
+    error::{Cause, Error, Kind, Result, bug},
     observe::Counters,
     operator::{
         Cancel, JobContext,
@@ -137,7 +140,12 @@ fn put_in_pieces(writer: &SpoolWriter, batch: &Batch) -> Result<()> {
 /// The parameter that the stage gives to others, as bytes.
 fn value_of(plan: &PhysicalPlan, place: usize, parameters: &crate::expression::Parameters) -> Result<Option<Blob>> {
     let number = plan.given_to_others(place);
-    number.map(|number| Ok(encode::literal_to_bytes(parameters.value(number)?)?.into())).transpose()
+    let Some(number) = number else { return Ok(None) };
+    let bytes = encode::literal_to_bytes(parameters.value(number)?)?;
+    if bytes.len() > PARAMETER_BYTES_MAX {
+        return Err(LongParameter { bytes: bytes.len() }.into());
+    }
+    Ok(Some(bytes.into()))
 }
 
 /// The ends of an attempt's edges.
@@ -177,5 +185,22 @@ impl Outlet for ToSpool {
             return Err(bug("cluster", format!("group {group} of attempt {} is not among its groups", self.key)));
         }
         self.writer.put(group, batch, hash_sum)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "sending the value of a subquery to the workers: it has {bytes} bytes, at most {PARAMETER_BYTES_MAX} are taken"
+)]
+struct LongParameter {
+    bytes: usize,
+}
+
+impl Cause for LongParameter {
+    fn kind(&self) -> Kind {
+        Kind::Limit
+    }
+    fn hint(&self) -> Option<String> {
+        Some("join with the subquery instead of comparing with its value".to_owned())
     }
 }

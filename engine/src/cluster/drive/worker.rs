@@ -27,7 +27,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{
     child::{Child, PlanEnvelope, ProgramSpec},
     driver::{Driver, Entry},
-    identity, network_options,
+    hold, identity, network_options,
     node::{Links, Node, NodeCounters, NodeParts, remote},
     pull::{Fetch, NOT_HELD, PULL, PullRequest, TRAFFIC, not_held},
     task::{self, Attempt},
@@ -48,7 +48,7 @@ use crate::{
     scan::OpenedTables,
     settings::Settings,
     shuffle::{Epoch, JobId, Spool, SpoolOptions},
-    store::Io,
+    store::{Io, remove_all},
 };
 
 /// How a worker is started.
@@ -100,6 +100,9 @@ pub fn run_worker(
     stop: Cancel,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<()> {
+    // Held while it runs: another worker must not sweep its folders.
+    let _locks = options.spool.iter().map(|folder| hold(folder)).collect::<Result<Vec<_>>>()?;
+    options.spool.iter().try_for_each(|folder| remove_all(folder))?;
     let mut ready = Some(ready);
     loop {
         let told = |address| {
@@ -126,8 +129,10 @@ fn live(
     let name = WorkerName::new(options.name.clone())?;
     let settings = options.settings.clone().checked()?;
     let io = Io::start()?;
+    // Each life has folders of its own: what an earlier one still writes is not in its way.
+    let folders: Vec<PathBuf> = options.spool.iter().map(|folder| folder.join(incarnation.to_string())).collect();
     let spool = SpoolOptions {
-        folders: options.spool.clone(),
+        folders: folders.clone(),
         memory_bytes: settings.memory_bytes / SPOOL_MEMORY_SHARE,
         job_bytes: options.spool_bytes,
         epoch: Epoch(incarnation.0 as u32),
@@ -172,7 +177,7 @@ fn live(
     let node = Node::start(NodeParts { name, incarnation, settings, io, spool, fetch, counters })?;
     let children = Arc::new(Children {
         node: Arc::clone(&node),
-        folder: options.spool.first().map(|folder| folder.join("programs")).unwrap_or_default(),
+        folder: folders.first().map(|folder| folder.join("programs")).unwrap_or_default(),
         tell: tell.clone(),
         running: Mutex::default(),
     });
@@ -180,6 +185,8 @@ fn live(
     let mut process = Process {
         node,
         network,
+        links,
+        folders,
         link_number: 0,
         entry,
         machine,
@@ -203,6 +210,8 @@ fn live(
 struct Process {
     node: Arc<Node>,
     network: Network,
+    links: Arc<Links>,
+    folders: Vec<PathBuf>,
     entry: Arc<dyn Entry>,
     machine: Worker,
     tell: Sender<Heard>,
@@ -278,7 +287,12 @@ impl Process {
         }
         self.drivers.values().for_each(|driver| driver.stop());
         self.children.end_all();
+        self.links.end();
         self.network.shutdown();
+        for folder in &self.folders {
+            // What is still written there is swept at the next start.
+            let _ = remove_all(folder);
+        }
         match self.refused.take() {
             Some(error) => Err(error.into_error()),
             None if self.is_fenced && !stop.is_cancelled() => Ok(Ended::Fenced),
@@ -344,6 +358,8 @@ impl Process {
                 let report = attempt.counters.report();
                 (*key, AttemptProgress { rows: report.rows_in, bytes: report.bytes_in })
             })
+            // Those in a program's process tell it themselves.
+            .filter(|(_, progress)| *progress != AttemptProgress::default())
             .collect();
         for (key, progress) in progress {
             self.handle(Event::Progress { key, progress });
@@ -443,7 +459,7 @@ impl Process {
             let plan = plan.ok_or_else(|| bug("cluster", "an order without its plan")).and_then(|plan| plan.decoded());
             let end = match plan {
                 Ok(Decoded::Statement(plan)) => task::run(&node, &plan, &order, &attempt),
-                Ok(Decoded::Program { spec, envelope }) => match children.get(key.job, &spec) {
+                Ok(Decoded::Program { spec, envelope }) => match children.get(key.job, &spec, &attempt.cancel) {
                     // Its process tells the end.
                     Ok(child) => return child.run(order, action, &envelope),
                     Err(error) => AttemptEnd::Failed(Box::new(task::failure(&node, &error))),
@@ -489,7 +505,7 @@ impl Process {
     /// The driver of a program is its process.
     fn start_program(&self, start: &DriverStart) {
         let spec = postcard::from_bytes(&start.spec).map_err(|source| Unreadable { source }.into());
-        match spec.and_then(|spec: ProgramSpec| self.children.get(start.driver.job, &spec)) {
+        match spec.and_then(|spec: ProgramSpec| self.children.get(start.driver.job, &spec, &Cancel::default())) {
             Ok(child) => child.drive(start),
             Err(error) => {
                 let end = DriverEnd::Failed { error: remote(&error, &self.node.name), cause: FailureCause::Error };
@@ -513,10 +529,11 @@ impl Process {
     }
 
     fn drop_job(&mut self, job: JobId) {
-        self.children.end(job);
         for (_, attempt) in self.attempts.iter().filter(|(key, _)| key.job == job) {
             attempt.cancel.cancel();
         }
+        // After that no attempt starts another one.
+        self.children.end(job);
         self.attempts.retain(|key, _| key.job != job);
         self.plans.retain(|(of, _), _| *of != job);
         self.node.spool.drop_job(job);
@@ -556,9 +573,10 @@ struct Children {
 }
 
 impl Children {
-    /// The process of a job, started if there is none.
-    fn get(&self, job: JobId, spec: &ProgramSpec) -> Result<Arc<Child>> {
+    /// The process of a job, started if there is none; unless who asks was cancelled meanwhile.
+    fn get(&self, job: JobId, spec: &ProgramSpec, cancel: &Cancel) -> Result<Arc<Child>> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        cancel.check()?;
         if let Some(child) = running.get(&job).filter(|child| !child.is_over()) {
             return Ok(Arc::clone(child));
         }

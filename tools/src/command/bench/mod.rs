@@ -12,7 +12,7 @@ use std::{
     process,
 };
 
-use windrow::{Answer, Session};
+use windrow::{Answer, Session, cluster::protocol::JobUpdate};
 use windrow_bench::{ClusterWordCountRun, Measurement, Nodes, Tpch, TpchRun, WordCountRun, best_seconds, table};
 use windrow_datasets::{TextOptions, write_text};
 
@@ -190,7 +190,10 @@ impl WordCountBench {
         let measurements = match contact {
             Some(contact) => {
                 let (cluster, nodes) = (&contact.address(), contact.nodes()?);
-                ClusterWordCountRun { cluster, nodes, input, scratch, runs }.run(add)?
+                let progress = Progress::default();
+                let _shown = progress.begin();
+                let seen = |update: &JobUpdate| progress.update(update);
+                ClusterWordCountRun { cluster, nodes, input, scratch, runs, seen: &seen }.run(add)?
             }
             None => {
                 let session = &Session::new(settings)?;

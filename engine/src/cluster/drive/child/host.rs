@@ -9,8 +9,8 @@ use std::{
     io::Read,
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    process::{ChildStdout, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -45,8 +45,12 @@ use crate::{
 /// Of what a program prints: the job's value, less a line that tells what was cut.
 const OUTPUT_BYTES_MAX: usize = VALUE_BYTES_MAX - 256;
 
-/// A process that has closed its output and goes on is looked after so often.
+/// A process that has closed its output ends soon: it is looked after so often.
 const WAIT_AGAIN: Duration = Duration::from_millis(2);
+/// One that has not is looked after so often.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// What an ended process has said and printed comes within this.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A program as it is handed in: opaque to the coordinator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -83,6 +87,11 @@ pub struct Child {
     /// None until the process has said hello.
     control: Mutex<Control>,
     state: Mutex<State>,
+    printed: Mutex<Printed>,
+    /// The process closed its connection.
+    all_heard: Condvar,
+    /// It closed its output.
+    all_printed: Condvar,
     tell: Box<dyn Fn(Event) + Send + Sync>,
 }
 
@@ -91,7 +100,18 @@ struct Control {
     stream: Option<UnixStream>,
     /// What is to be told once it can be.
     waiting: Vec<ToChild>,
+    /// All that the process said was heard.
+    is_heard: bool,
     is_over: bool,
+}
+
+/// What the process prints.
+#[derive(Default)]
+struct Printed {
+    kept: Vec<u8>,
+    /// Bytes that were not kept.
+    cut: usize,
+    is_all: bool,
 }
 
 #[derive(Default)]
@@ -104,7 +124,6 @@ struct State {
     shipping: Vec<u8>,
     skeleton: Option<Skeleton>,
     finished: Option<Option<RemoteError>>,
-    output: Vec<u8>,
 }
 
 impl Child {
@@ -152,13 +171,18 @@ impl Child {
             folder,
             control: Mutex::new(Control { waiting: vec![welcome], ..Control::default() }),
             state: Mutex::default(),
+            printed: Mutex::default(),
+            all_heard: Condvar::new(),
+            all_printed: Condvar::new(),
             tell: Box::new(tell),
         });
-        let (accepting, waiting) = (Arc::clone(&child), Arc::clone(&child));
+        let (accepting, waiting, reading) = (Arc::clone(&child), Arc::clone(&child), Arc::clone(&child));
         let accept = move || accepting.accept(&listener);
         thread::Builder::new().name("windrow-child".to_owned()).spawn(accept).map_err(failed)?;
-        // It ends when the process does, whatever becomes of its connections.
-        let bury = move || waiting.bury(output);
+        let read = move || reading.read_output(output);
+        thread::Builder::new().name("windrow-child".to_owned()).spawn(read).map_err(failed)?;
+        // It ends when the process does, whatever becomes of its connections and of what it has started itself.
+        let bury = move || waiting.bury();
         thread::Builder::new().name("windrow-child".to_owned()).spawn(bury).map_err(failed)?;
         Ok(child)
     }
@@ -168,6 +192,14 @@ impl Child {
         lock(&self.state).driver = Some(start.driver);
         let shipped = start.shipped.iter().map(|shipped| shipped.action).collect();
         self.send(ToChild::Drive { driver: start.driver, nodes: start.nodes, shipped });
+        if self.is_over()
+            && let Some(driver) = lock(&self.state).driver.take()
+        {
+            // It ended in between, and was buried without this.
+            let error = remote(&self.died(None), &self.node.name);
+            let end = DriverEnd::Failed { error, cause: FailureCause::Process };
+            (self.tell)(Event::DriverEnded { driver, end });
+        }
     }
 
     /// The driver is no longer wanted here.
@@ -182,9 +214,14 @@ impl Child {
 
     /// Runs an attempt, by this plan.
     pub fn run(&self, order: Box<Order>, action: ActionNumber, plan: &[u8]) {
-        lock(&self.state).attempts.insert(order.key);
+        let key = order.key;
+        lock(&self.state).attempts.insert(key);
         self.learn(action, plan);
         self.send(ToChild::Run(order));
+        if self.is_over() && lock(&self.state).attempts.remove(&key) {
+            // It ended in between, and was buried without this one.
+            (self.tell)(Event::Ended { key, end: failed(&self.node, &self.died(None), FailureCause::Process) });
+        }
     }
 
     /// Gives the process a plan, once.
@@ -262,11 +299,15 @@ impl Child {
         }
         match parse::<FromChild>(&first) {
             Ok(FromChild::Hello { version }) if version == PROTOCOL_VERSION => {}
-            // Another build, or nobody of ours.
-            _ => return self.kill(),
+            // Another build, or nobody of ours: it is buried as one that died.
+            _ => return drop(lock(&self.process).kill()),
         }
         {
             let mut control = lock(&self.control);
+            if control.stream.is_some() {
+                // A program that our program has started.
+                return;
+            }
             for message in std::mem::take(&mut control.waiting) {
                 if write(&stream, &message).is_err() {
                     return;
@@ -277,6 +318,8 @@ impl Child {
         while let Ok(Some(message)) = reader.message::<FromChild>() {
             self.hear(message);
         }
+        lock(&self.control).is_heard = true;
+        self.all_heard.notify_all();
     }
 
     fn hear(&self, message: FromChild) {
@@ -380,46 +423,47 @@ impl Child {
         }
     }
 
-    /// Reads what the process prints until it ends, and tells what ended with it.
-    fn bury(&self, output: Option<std::process::ChildStdout>) {
-        let mut cut = 0;
+    /// Keeps what the process prints.
+    fn read_output(&self, output: Option<ChildStdout>) {
         if let Some(mut output) = output {
             let mut buffer = vec![0; 64 << 10];
             while let Ok(count @ 1..) = output.read(&mut buffer) {
-                let kept = &mut lock(&self.state).output;
-                let room = OUTPUT_BYTES_MAX.saturating_sub(kept.len()).min(count);
-                kept.extend_from_slice(&buffer[..room]);
-                cut += count - room;
+                let mut printed = lock(&self.printed);
+                let room = OUTPUT_BYTES_MAX.saturating_sub(printed.kept.len()).min(count);
+                printed.kept.extend_from_slice(&buffer[..room]);
+                printed.cut += count - room;
             }
         }
-        if cut > 0 {
-            let note =
-                format!("\n… {cut} more bytes were printed; of a program on a cluster {OUTPUT_BYTES_MAX} are kept\n");
-            lock(&self.state).output.extend_from_slice(note.as_bytes());
-        }
+        lock(&self.printed).is_all = true;
+        self.all_printed.notify_all();
+    }
+
+    /// Waits for the process and tells what ended with it.
+    fn bury(&self) {
         let status = self.wait();
-        let was_killed = std::mem::replace(&mut lock(&self.control).is_over, true);
+        // What it said last may still be on its way to us.
+        let control = lock(&self.control);
+        let is_silent = |control: &mut Control| control.stream.is_some() && !control.is_heard;
+        let (mut control, _) =
+            self.all_heard.wait_timeout_while(control, LAST_WORDS, is_silent).unwrap_or_else(PoisonError::into_inner);
+        let was_killed = std::mem::replace(&mut control.is_over, true);
+        drop(control);
         // Wakes the thread that takes connections, so that it sees the end.
         let _ = wire::connect(&self.folder.join("socket"));
         let mut state = lock(&self.state);
         let attempts = std::mem::take(&mut state.attempts);
-        let driver = state.driver.take();
-        let (finished, output) = (state.finished.take(), std::mem::take(&mut state.output));
+        let (driver, finished) = (state.driver.take(), state.finished.take());
         drop(state);
         if was_killed {
             return;
         }
-        let died: Error = ChildError::Died {
-            job: self.job,
-            status: status.map_or_else(|| "unknown".to_owned(), |status| status.to_string()),
-        }
-        .into();
+        let died = self.died(status);
         for key in attempts {
             (self.tell)(Event::Ended { key, end: failed(&self.node, &died, FailureCause::Process) });
         }
         if let Some(driver) = driver {
             let end = match finished {
-                Some(None) => DriverEnd::Done { value: output.into(), result: None },
+                Some(None) => DriverEnd::Done { value: self.output().into(), result: None },
                 Some(Some(error)) => {
                     // What happened in the entry itself happened here.
                     let error = if error.origin.is_empty() { error.at(origin(&self.node.name)) } else { error };
@@ -431,14 +475,40 @@ impl Child {
         }
     }
 
+    /// All that the process printed, or nearly.
+    fn output(&self) -> Vec<u8> {
+        let printed = lock(&self.printed);
+        // Something that it has started may hold its output open for ever.
+        let waited = self.all_printed.wait_timeout_while(printed, LAST_WORDS, |printed| !printed.is_all);
+        let (mut printed, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut kept = std::mem::take(&mut printed.kept);
+        if printed.cut > 0 {
+            let cut = printed.cut;
+            let note =
+                format!("\n… {cut} more bytes were printed; of a program on a cluster {OUTPUT_BYTES_MAX} are kept\n");
+            kept.extend_from_slice(note.as_bytes());
+        }
+        kept
+    }
+
+    fn died(&self, status: Option<ExitStatus>) -> Error {
+        let status = status.map_or_else(|| "how is not known".to_owned(), |status| status.to_string());
+        ChildError::Died { job: self.job, status }.into()
+    }
+
     fn wait(&self) -> Option<ExitStatus> {
         loop {
+            // The lock is given up between, for `kill`.
             match lock(&self.process).try_wait() {
                 Ok(Some(status)) => return Some(status),
-                // Its output is closed, so mostly it ends now; the lock is given up between, for `kill`.
-                Ok(None) => thread::park_timeout(WAIT_AGAIN),
+                Ok(None) => {}
                 Err(_) => return None,
             }
+            let printed = lock(&self.printed);
+            // Its output is closed when it ends; what it has started may hold it open.
+            let patience = if printed.is_all { WAIT_AGAIN } else { LOOK_AGAIN };
+            let is_all = printed.is_all;
+            drop(self.all_printed.wait_timeout_while(printed, patience, |printed| printed.is_all == is_all));
         }
     }
 }

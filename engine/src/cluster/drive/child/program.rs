@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use crate::{
     batch::{Batch, datatypes::SchemaRef},
     cluster::{
         drive::{
-            driver::{lost_of, pull_rows},
+            driver::{PULL_AGAIN, lost_of, pull_rows},
             node::{Node, NodeParts},
             pull::{Fed, Feed, Fetch, PullRequest},
             skeleton::skeleton,
@@ -87,6 +87,46 @@ struct State {
     is_orphan: bool,
 }
 
+/// What the driver does next for an action.
+enum Step {
+    /// Plan it for so many nodes and ship it, with the results of those before it.
+    Ship { nodes: usize, results: Vec<ActionResult> },
+    /// Take what it gave.
+    Take { revision: u64, outcome: ActionOutcome },
+    /// Nothing, until something is heard.
+    Wait,
+}
+
+impl State {
+    /// The next step for an action whose result is not known. `tried`: the revision whose rows could not be pulled, and when.
+    fn step(&mut self, action: ActionNumber, tried: Option<(u64, Instant)>) -> Step {
+        let Some(driver) = &mut self.driver else { return Step::Wait };
+        match driver.begin(action) {
+            Begin::Plan => {
+                driver.shipped(action);
+                let results = self.results.values().cloned().collect();
+                Step::Ship { nodes: driver.nodes().max(1) as usize, results }
+            }
+            // It comes with a later action's plan.
+            Begin::Replay => Step::Wait,
+            Begin::Wait => match driver.outcome(action) {
+                Some((revision, outcome))
+                    if tried.is_none_or(|(known, at)| revision > known || at.elapsed() >= PULL_AGAIN) =>
+                {
+                    Step::Take { revision, outcome: outcome.clone() }
+                }
+                _ => Step::Wait,
+            },
+        }
+    }
+
+    /// Keeps an error as what the action gave: whoever replays this driver must see the same, and every action must have a result.
+    fn fail(&mut self, action: ActionNumber, error: Error) -> Error {
+        self.results.insert(action, ActionResult::Failed(RemoteError::from_error(&error, "")));
+        error
+    }
+}
+
 /// How often the process tells how far its attempts are.
 const PROGRESS: Duration = Duration::from_millis(500);
 
@@ -138,7 +178,7 @@ impl Program {
         state.next_action += 1;
         state.reached = Some((action, closures));
         self.bell.notify_all();
-        let mut seen = 0;
+        let mut tried = None;
         loop {
             if let Some(result) = state.results.get(&action) {
                 return Ok(result.clone());
@@ -146,35 +186,31 @@ impl Program {
             if state.is_orphan {
                 return Err(ProgramError::Orphan.into());
             }
-            if let Some(driver) = &mut state.driver
-                && driver.begin(action) == Begin::Plan
-            {
-                driver.shipped(action);
-                let nodes = driver.nodes();
-                let (spec, results) = (state.spec.clone(), state.results.values().cloned().collect());
-                drop(state);
-                if let Want::Files(target) = want {
-                    check_free(target)?;
+            match state.step(action, tried) {
+                Step::Ship { nodes, results } => {
+                    let spec = state.spec.clone();
+                    drop(state);
+                    let shipped = self.ship(action, want, || lower(nodes), spec, results);
+                    state = self.lock();
+                    shipped.map_err(|error| state.fail(action, error))?;
                 }
-                self.ship(action, &lower(nodes.max(1) as usize)?, spec, results)?;
-                state = self.lock();
-                continue;
-            }
-            // What is replayed comes with a later action's plan.
-            let waits = state.driver.as_ref().filter(|driver| driver.begin(action) == Begin::Wait);
-            let outcome = waits.and_then(|driver| driver.outcome(action));
-            if let Some((revision, outcome)) = outcome.filter(|(revision, _)| *revision >= seen) {
-                let outcome = outcome.clone();
-                seen = revision + 1;
-                drop(state);
-                let result = self.result_of(want, outcome)?;
-                state = self.lock();
-                if let Some(result) = result {
-                    state.results.insert(action, result);
+                Step::Take { revision, outcome } => {
+                    drop(state);
+                    let taken = self.result_of(want, outcome);
+                    state = self.lock();
+                    match taken.map_err(|error| state.fail(action, error))? {
+                        Some(result) => drop(state.results.insert(action, result)),
+                        // Its rows are made again, and are then news; or the way to them was broken for a moment.
+                        None => tried = Some((revision, Instant::now())),
+                    }
                 }
-                continue;
+                Step::Wait => {
+                    state = match tried {
+                        Some(_) => self.bell.wait_timeout(state, PULL_AGAIN).unwrap_or_else(PoisonError::into_inner).0,
+                        None => self.bell.wait(state).unwrap_or_else(PoisonError::into_inner),
+                    };
+                }
             }
-            state = self.bell.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -192,10 +228,20 @@ impl Program {
         let _ = self.tell(&FromChild::Finished { error });
     }
 
-    fn ship(&self, action: ActionNumber, plan: &PhysicalPlan, spec: Blob, results: Vec<ActionResult>) -> Result<()> {
-        let mut skeleton = Some(skeleton(plan)?);
-        let envelope = PlanEnvelope::Program { spec, results, plan: encode::encode(plan)?.into() };
-        let bytes = postcard::to_allocvec(&envelope).map_err(|source| ProgramError::Encode { source })?;
+    fn ship(
+        &self,
+        action: ActionNumber,
+        want: &Want<'_>,
+        lower: impl FnOnce() -> Result<PhysicalPlan>,
+        spec: Blob,
+        results: Vec<ActionResult>,
+    ) -> Result<()> {
+        if let Want::Files(target) = want {
+            check_free(target)?;
+        }
+        let plan = lower()?;
+        let mut skeleton = Some(skeleton(&plan)?);
+        let bytes = PlanEnvelope::Program { spec, results, plan: encode::encode(&plan)?.into() }.to_bytes()?;
         let parts = part_count(bytes.len() as u64);
         for part in 0..parts {
             let bytes = part_of(&bytes, part).unwrap_or_default().into();
@@ -323,11 +369,20 @@ impl Program {
     fn report_progress(self: Arc<Program>) {
         let mut state = self.lock();
         while !state.is_orphan {
-            for (key, attempt) in &state.attempts {
-                let counted = attempt.counters.report();
-                let progress = AttemptProgress { rows: counted.rows_in, bytes: counted.bytes_in };
-                let _ = self.tell(&FromChild::Progress { key: *key, progress });
+            let progress: Vec<_> = state
+                .attempts
+                .iter()
+                .map(|(key, attempt)| {
+                    let counted = attempt.counters.report();
+                    (*key, AttemptProgress { rows: counted.rows_in, bytes: counted.bytes_in })
+                })
+                .collect();
+            // Not under the lock: who reads what the worker says needs it, and the worker may wait for that before it hears us.
+            drop(state);
+            for (key, progress) in progress {
+                let _ = self.tell(&FromChild::Progress { key, progress });
             }
+            state = self.lock();
             state = self.bell.wait_timeout(state, PROGRESS).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -472,8 +527,6 @@ enum ProgramError {
     Orphan,
     #[error("running action {action} of the program: its entry ended here before it")]
     Ended { action: u32 },
-    #[error("writing a plan for the cluster")]
-    Encode { source: postcard::Error },
     #[error("reading a plan of the cluster")]
     Decode { source: postcard::Error },
 }
@@ -483,7 +536,6 @@ impl Cause for ProgramError {
         match self {
             ProgramError::Connect { .. } | ProgramError::NoWelcome | ProgramError::Orphan => Kind::Io,
             ProgramError::Ended { .. } => Kind::Job,
-            ProgramError::Encode { .. } => Kind::Internal,
             ProgramError::Decode { .. } => Kind::Corrupt,
         }
     }

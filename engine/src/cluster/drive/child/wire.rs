@@ -19,6 +19,7 @@ use windrow_net::{Decoder, MessageError, MessageKind, encode};
 use crate::{
     cluster::{
         drive::pull::PullRequest,
+        limits::PLAN_BYTES_MAX,
         protocol::{
             ActionNumber, ActionOutcome, AttemptEnd, AttemptKey, AttemptProgress, Blob, DriverRun, LostInput, Order,
             RemoteError, Skeleton,
@@ -128,6 +129,17 @@ pub enum PlanEnvelope {
         /// The plan itself.
         plan: Blob,
     },
+}
+
+impl PlanEnvelope {
+    /// As it is shipped, if it is not too long to be.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let bytes = postcard::to_allocvec(self).map_err(|source| WireError::Encode { source })?;
+        if bytes.len() > PLAN_BYTES_MAX {
+            return Err(WireError::LongPlan { bytes: bytes.len() }.into());
+        }
+        Ok(bytes)
+    }
 }
 
 /// What an action gave.
@@ -250,6 +262,8 @@ pub fn parse<M: Wire>(envelope: &windrow_net::Message) -> Result<M> {
 
 #[derive(Debug, thiserror::Error)]
 enum WireError {
+    #[error("shipping a plan: with what earlier actions gave it has {bytes} bytes, at most {PLAN_BYTES_MAX} are taken")]
+    LongPlan { bytes: usize },
     #[error("writing a message between a worker and a program")]
     Encode { source: postcard::Error },
     #[error("reading a message between a worker and a program")]
@@ -265,6 +279,7 @@ enum WireError {
 impl Cause for WireError {
     fn kind(&self) -> Kind {
         match self {
+            WireError::LongPlan { .. } => Kind::Limit,
             WireError::Encode { .. } => Kind::Internal,
             WireError::Connection { .. } => Kind::Io,
             _ => Kind::Corrupt,
