@@ -237,12 +237,15 @@ fn dependencies_have_a_reason() {
 fn formats_are_drawn_and_alive() {
     for (file, magic) in [
         ("engine/src/shuffle/frame.rs", "WNDF"),
+        ("engine/src/shuffle/index.rs", "WNDI"),
+        ("engine/src/checkpoint/journal.rs", "WNDJ"),
         ("engine/src/plan/decision.rs", "WNDD"),
+        ("engine/src/plan/encode/mod.rs", "WNDP"),
         ("net/src/message.rs", "WNDM"),
     ] {
         let path = top().join(file);
         let mut text = fs::read_to_string(&path).unwrap_or_default();
-        let folder = path.with_extension("");
+        let folder = if file.ends_with("mod.rs") { path.with_file_name("") } else { path.with_extension("") };
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             text.push_str(&fs::read_to_string(entry.path()).unwrap_or_default());
         }

@@ -8,7 +8,7 @@
 //!
 //! # On several nodes
 //!
-//! A flow's pipelines stand in *fragments*, one a stage. How its rows are spread over the tasks of those stages is known ([`Spread`]); where
+//! A flow's pipelines stand in *fragments*, one a stage. How its rows are spread over the tasks of those stages is known (`Spread`); where
 //! an operator needs them otherwise, an exchange closes the fragments into edges and opens one pipeline in the stage that reads them:
 //!
 //! ```text
