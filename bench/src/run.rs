@@ -11,6 +11,7 @@ use std::{
 use windrow::{
     Answer, Error, Result, Session,
     cluster::{drive::ClusterAddress, protocol::JobUpdate},
+    operator::Cancel,
 };
 
 use crate::{
@@ -71,6 +72,8 @@ pub struct ClusterWordCountRun<'a> {
     pub scratch: &'a Path,
     /// How often.
     pub runs: u32,
+    /// Ends them.
+    pub cancel: &'a Cancel,
     /// Hears how each run goes.
     pub seen: &'a dyn Fn(&JobUpdate),
 }
@@ -89,7 +92,7 @@ impl ClusterWordCountRun<'_> {
             let out = absolute(&self.scratch.join(format!("words-{run}")))?;
             let arguments = [PROGRAM.to_owned(), input.to_string_lossy().into(), out.to_string_lossy().into()];
             let clock = Clock::start()?;
-            let counted = counted(&windrow::dataset::submit(self.cluster, &arguments, self.seen)?)?;
+            let counted = counted(&windrow::dataset::submit(self.cluster, &arguments, self.cancel, self.seen)?)?;
             let cost = clock.stop()?;
             let ran = Ran {
                 workload: "wordcount",

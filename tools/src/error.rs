@@ -84,6 +84,8 @@ pub enum CommandError {
     Output { source: io::Error },
     #[error("watching for signals")]
     Signals { source: io::Error },
+    #[error("running on a cluster: --threads and --memory are its workers'")]
+    WorkersOwn,
     #[error("measuring how fast bytes go between two processes")]
     Net { source: io::Error },
     #[error("comparing {what} on the cluster with the same here: the digest is {there} there and {here} here")]
@@ -105,6 +107,7 @@ impl Cause for CommandError {
                 DatasetError::Generate { .. } | DatasetError::Panicked { .. } => Kind::Internal,
                 _ => Kind::Io,
             },
+            CommandError::WorkersOwn => Kind::Request,
             CommandError::Differs { .. } => Kind::Internal,
             _ => Kind::Io,
         }
@@ -113,6 +116,7 @@ impl Cause for CommandError {
     fn hint(&self) -> Option<String> {
         match self {
             CommandError::Dataset(DatasetError::Exists { .. }) => Some("--overwrite replaces it".to_owned()),
+            CommandError::WorkersOwn => Some("give them to `windrow cluster start` or `windrow worker`".to_owned()),
             _ => None,
         }
     }

@@ -4,7 +4,10 @@
 
 use windrow::Settings;
 
-use crate::{error::Failure, size};
+use crate::{
+    error::{CommandError, Failure},
+    size,
+};
 
 /// How much of the machine a command may use.
 #[derive(clap::Args)]
@@ -21,6 +24,14 @@ pub struct EngineFlags {
 }
 
 impl EngineFlags {
+    /// On a cluster the workers have their own: flags that would do nothing are refused.
+    pub fn none_on_cluster(&self) -> Result<(), Failure> {
+        if self.threads.is_some() || self.memory.is_some() {
+            return Err(Failure::Usage(CommandError::WorkersOwn.into()));
+        }
+        Ok(())
+    }
+
     /// The settings; what is out of range is wrong usage.
     pub fn settings(&self) -> Result<Settings, Failure> {
         let default = Settings::default();

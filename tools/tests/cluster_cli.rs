@@ -208,6 +208,16 @@ fn wrong_flags_are_told() {
             (&["cluster", "stop", "--name", ""], 2, &["--name"]),
             (&["sql", "--cluster", "a/b", "-c", "select 1"], 2, &["small letters"]),
             (&["jobs"], 2, &["Usage: "]),
+            (
+                &["sql", "--cluster", "local", "--memory", "1GiB", "-c", "select 1"],
+                2,
+                &["--memory are its workers'", "hint: "],
+            ),
+            (
+                &["bench", "tpch", "--cluster", "local", "--threads", "1", "--input", "t"],
+                2,
+                &["--threads and --memory"],
+            ),
             (&["jobs", "show"], 2, &["ID"]),
             (&["jobs", "show", "7"], 2, &["16 hexadecimal digits"]),
             (&["jobs", "cancel", "not-a-number-at-"], 2, &["16 hexadecimal digits"]),

@@ -27,6 +27,7 @@ use crate::{
         protocol::JobUpdate,
     },
     error::{Cause, Error, Kind, Result},
+    operator::Cancel,
     settings::Settings,
 };
 
@@ -50,7 +51,7 @@ pub fn launch(job: impl FnOnce(&Session, &[String]) -> Result<()>) -> ExitCode {
         named::address(cluster)
             .and_then(|address| {
                 let line = ProgressLine::begin();
-                submit(&address, &flags.arguments, &|update| line.update(update))
+                submit(&address, &flags.arguments, &Cancel::default(), &|update| line.update(update))
             })
             .and_then(|printed| print(&printed))
     } else {
@@ -77,8 +78,14 @@ fn run_under_worker(socket: &Path, job: impl FnOnce(&Session) -> Result<()>) -> 
     Ok(())
 }
 
-/// Hands this program in to a cluster and waits for its end; `seen` hears how it goes. Gives what it printed there.
-pub fn submit(address: &ClusterAddress, arguments: &[String], seen: &dyn Fn(&JobUpdate)) -> Result<Vec<u8>> {
+/// Hands this program in to a cluster and waits for its end, or until `cancel` says so; `seen` hears how it goes. Gives what it printed
+/// there.
+pub fn submit(
+    address: &ClusterAddress,
+    arguments: &[String],
+    cancel: &Cancel,
+    seen: &dyn Fn(&JobUpdate),
+) -> Result<Vec<u8>> {
     let path = std::env::current_exe().map_err(|source| FlagError::Own { source })?;
     let folder = std::env::current_dir().map_err(|source| FlagError::Own { source })?;
     let spec = ProgramSpec {
@@ -89,7 +96,7 @@ pub fn submit(address: &ClusterAddress, arguments: &[String], seen: &dyn Fn(&Job
     };
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let label = std::iter::once(name).chain(arguments.iter().cloned()).collect::<Vec<_>>().join(" ");
-    remote::submit_program(address, &spec, &label, seen)
+    remote::submit_program(address, &spec, &label, cancel, seen)
 }
 
 /// Prints what a program has printed elsewhere.

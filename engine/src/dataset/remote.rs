@@ -145,6 +145,7 @@ pub(super) fn submit_program(
     address: &ClusterAddress,
     spec: &ProgramSpec,
     label: &str,
+    cancel: &Cancel,
     seen: &dyn Fn(&JobUpdate),
 ) -> Result<Vec<u8>> {
     let client = Client::connect(address)?;
@@ -159,7 +160,7 @@ pub(super) fn submit_program(
         submitted_unix_ms: since.as_millis() as u64,
         options: JobOptions { cancel_on_disconnect: true, ..JobOptions::default() },
     })?;
-    let done = client.watch(job, &Cancel::default(), seen)?;
+    let done = client.watch(job, cancel, seen)?;
     client.taken(job)?;
     Ok(done.value.as_deref().unwrap_or_default().to_vec())
 }

@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use windrow::{Answer, Result as EngineResult, Session, Settings};
+use windrow::{Answer, Result as EngineResult, Session, Settings, operator::Cancel};
 use windrow_bench::{ClusterWordCountRun, QUERIES, Tpch, word_count};
 use windrow_datasets::{TextOptions, write_text};
 
@@ -150,8 +150,9 @@ fn on_a_cluster(
     agrees("the query", &done.query, digest)?;
     drop(job);
 
-    let run =
-        ClusterWordCountRun { cluster: &contact.address(), nodes, input: done.text, scratch, runs: 1, seen: &|_| {} };
+    let (cluster, cancel) = (&contact.address(), &Cancel::default());
+    let _job = signals.job(cancel.clone());
+    let run = ClusterWordCountRun { cluster, nodes, input: done.text, scratch, runs: 1, cancel, seen: &|_| {} };
     for counted in run.run(|_, _| Ok::<(), Failure>(()))? {
         let words = size::show_count(counted.rows);
         say(out, &format!("   {words} words in {:.3} s; digest {}", counted.seconds, counted.digest))?;

@@ -8,6 +8,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use windrow::{cluster::drive::WorkerOptions, dataset::run_worker};
 
+use super::cluster::SPOOL_FOLDER;
 use crate::{address, error::Failure, log::LogFlags, service::Service, settings::EngineFlags, signal::Signals, size};
 
 /// Work for a cluster, in the foreground
@@ -42,9 +43,6 @@ pub struct Worker {
     service: Service,
 }
 
-/// The spool's own folder.
-const SPOOL: &str = "windrow-spool";
-
 impl Worker {
     pub fn run(&self, signals: &Signals) -> Result<(), Failure> {
         let settings = self.engine.settings()?;
@@ -56,7 +54,7 @@ impl Worker {
             coordinator: self.join,
             bind: self.bind,
             identity: self.identity.clone(),
-            spool: vec![self.folder.join(SPOOL)],
+            spool: vec![self.folder.join(SPOOL_FOLDER)],
             spool_bytes: self.spool_size.unwrap_or(u64::MAX),
             settings,
         };

@@ -132,6 +132,9 @@ fn a_worker_that_does_not_belong_to_the_cluster_ends() {
     as_worker(&cluster, "w3", &named).fails(4, &["w3", "w2"]);
     let client = authority.issue(Role::Client, "w2", HOSTS, DAY).unwrap();
     as_worker(&cluster, "w2", &client).fails(4, &["client"]);
+    // The name of one that is there.
+    let first = Identity::load(&cluster.identity("w1")).unwrap();
+    as_worker(&cluster, "w1", &first).fails(4, &["a worker w1 is here already: process", "hint: "]);
     // Not one of them was taken for the cluster's.
     let status = cluster.run(&["cluster", "status"]);
     assert!(status.printed().contains("worker w1") && !status.stdout.contains("worker w2"), "{status:#?}");

@@ -201,7 +201,7 @@ fn a_restarted_coordinator_keeps_what_was_finished() {
     });
     coordinator.kill();
     let dead = Instant::now();
-    cluster.revive(&coordinator);
+    let second = cluster.revive(&coordinator);
     let dead = dead.elapsed();
     // It was there while the job still ran: what follows was decided by the second life.
     let after = running.until("the second life tells of it", |view| Some(view.clone()));
@@ -234,6 +234,9 @@ fn a_restarted_coordinator_keeps_what_was_finished() {
     assert_eq!((again, ended.view.driver_runs), (0, 1), "{:#?}", ended.view);
     assert!(ended.took < clean.took * 3 + Duration::from_secs(20), "{:?}", ended.took);
     cluster.works(tables.path());
+    // It is not the process that was written down, and is stopped all the same.
+    let stopped = cluster.run(&["cluster", "stop"]);
+    assert!(stopped.printed().contains(&format!("stopped the coordinator (process {})", second.pid)), "{stopped:#?}");
 }
 
 #[test]

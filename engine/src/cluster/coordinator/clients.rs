@@ -224,7 +224,9 @@ impl Coordinator {
     fn summaries(&self) -> Vec<crate::cluster::protocol::JobSummary> {
         let living = self.line.iter().rev().filter_map(|id| self.jobs.get(id)).map(|job| job.summary(self.now));
         let ended = self.epitaph_order.iter().rev().filter_map(|id| self.epitaphs.get(id)).map(Epitaph::summary);
-        living.chain(ended).collect()
+        let mut all: Vec<_> = living.chain(ended).collect();
+        all.sort_by_key(|job| std::cmp::Reverse(job.submitted_unix_ms));
+        all
     }
 
     fn view(&self, id: JobId) -> Answer {

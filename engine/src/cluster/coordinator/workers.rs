@@ -9,7 +9,7 @@ use super::{Command, Coordinator, DEAD_MAX, JobEvent, JournalRecord, Life, Peer}
 use crate::{
     cluster::{
         coordinator::AttemptLost,
-        limits::{DEAD_AFTER, LINK_GRACE, RESEND, SLOTS_MAX, WORKERS_MAX},
+        limits::{BEAT, DEAD_AFTER, LINK_GRACE, RESEND, SLOTS_MAX, WORKERS_MAX},
         protocol::{
             AttemptKey, AttemptState, Beat, DriverRun, EdgeEnd, FromWorker, Incarnation, Link, OrderBody,
             PROTOCOL_VERSION, Registration, RemoteError, WorkerBody, WorkerName, WorkerState, stage_place,
@@ -51,6 +51,9 @@ impl Worker {
         self.state == WorkerState::Ready && self.running.len() < self.slots
     }
 }
+
+/// A worker that registers so often beside a living one of its name is refused: three seconds.
+const NAMESAKE_PATIENCE: u64 = 4;
 
 impl Coordinator {
     pub(super) fn link_down(&mut self, link: Link) {
@@ -137,6 +140,13 @@ impl Coordinator {
         match self.workers.get(name).map(|known| (known.incarnation, known.number, known.is_here())) {
             Some((known, seen, true)) if known == life.1 && number <= seen => return,
             Some((known, _, true)) if known != life.1 => {
+                if let Some(other) = self.lively_namesake(name, &registration) {
+                    // It may have died just now, and this one follows: its silence tells soon.
+                    if number >= NAMESAKE_PATIENCE {
+                        self.refuse(link, life, other);
+                    }
+                    return;
+                }
                 self.lose_life((name.clone(), known), "another life of it came")
             }
             _ => {}
@@ -157,6 +167,14 @@ impl Coordinator {
         self.compare_held(&life, &registration);
         self.compare(&life, &registration.beat);
         self.is_dirty = true;
+    }
+
+    /// Another process of this name that was heard just now, as an error.
+    fn lively_namesake(&self, name: &WorkerName, registration: &Registration) -> Option<RemoteError> {
+        let worker = self.workers.get(name)?;
+        let is_lively = worker.pid != registration.pid && self.now < worker.heard_at + 3 * BEAT;
+        let sentence = format!("a worker {name} is here already: process {} at {}", worker.pid, worker.address);
+        is_lively.then(|| RemoteError::denied(sentence).hinted("give each worker a name and a certificate of its own"))
     }
 
     fn admit(&mut self, link: Link, life: &Life, number: u64, registration: &Registration) {

@@ -22,6 +22,7 @@ pub use worker::{WorkerOptions, random, run_worker};
 
 use std::{
     fs::{self, File, TryLockError},
+    io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -54,16 +55,26 @@ fn identity(folder: &Path, expected: Role) -> Result<Identity> {
     Ok(identity)
 }
 
-/// Keeps other processes off a folder while the file lives: its lock stands beside it.
+/// The lock of a coordinator's or a spool's folder. It stands beside the folder and tells the process that holds it.
+pub fn lock_of(folder: &Path) -> PathBuf {
+    folder.with_extension("lock")
+}
+
+/// Keeps other processes off a folder while the file lives.
 fn hold(folder: &Path) -> Result<File> {
-    let path = folder.with_extension("lock");
+    let path = lock_of(folder);
     let failed = |source| Unlocked { folder: folder.to_owned(), source };
     if let Some(above) = folder.parent() {
         fs::create_dir_all(above).map_err(failed)?;
     }
     let file = File::options().create(true).truncate(false).write(true).open(path).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            // Who it is, for whoever finds the folder taken.
+            file.set_len(0).map_err(failed)?;
+            (&file).write_all(std::process::id().to_string().as_bytes()).map_err(failed)?;
+            Ok(file)
+        }
         Err(TryLockError::WouldBlock) => Err(InUse { folder: folder.to_owned() }.into()),
         Err(TryLockError::Error(source)) => Err(failed(source).into()),
     }

@@ -12,7 +12,7 @@ use std::{
     process,
 };
 
-use windrow::{Answer, Session, cluster::protocol::JobUpdate};
+use windrow::{Answer, Session, cluster::protocol::JobUpdate, operator::Cancel};
 use windrow_bench::{ClusterWordCountRun, Measurement, Nodes, Tpch, TpchRun, WordCountRun, best_seconds, table};
 use windrow_datasets::{TextOptions, write_text};
 
@@ -173,6 +173,9 @@ impl WordCountBench {
     fn run(&self, signals: &Signals) -> Result<(), Failure> {
         let settings = self.how.engine.settings()?;
         let contact = self.how.cluster.as_ref().map(Contact::of).transpose()?;
+        if contact.is_some() {
+            self.how.engine.none_on_cluster()?;
+        }
         let scratch = Scratch::new(signals)?;
         let made = scratch.path().join("words.txt");
         let input = match (&self.input, self.size) {
@@ -192,8 +195,9 @@ impl WordCountBench {
                 let (cluster, nodes) = (&contact.address(), contact.nodes()?);
                 let progress = Progress::default();
                 let _shown = progress.begin();
-                let seen = |update: &JobUpdate| progress.update(update);
-                ClusterWordCountRun { cluster, nodes, input, scratch, runs, seen: &seen }.run(add)?
+                let (seen, cancel) = (|update: &JobUpdate| progress.update(update), &Cancel::default());
+                let _job = signals.job(cancel.clone());
+                ClusterWordCountRun { cluster, nodes, input, scratch, runs, cancel, seen: &seen }.run(add)?
             }
             None => {
                 let session = &Session::new(settings)?;
@@ -211,6 +215,7 @@ impl How {
         let settings = self.engine.settings()?;
         let here = Nodes::here(settings.threads);
         let Some(name) = &self.cluster else { return Ok((Session::new(settings)?, here)) };
+        self.engine.none_on_cluster()?;
         let contact = Contact::of(name)?;
         let session = contact.session(settings, progress)?;
         if let Some(bytes) = self.task_size {

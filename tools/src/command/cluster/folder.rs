@@ -26,6 +26,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use windrow::cluster::drive::lock_of;
 
 use super::error::{ClusterError, NameError};
 use crate::process::Process;
@@ -36,6 +37,8 @@ const VERSION: u32 = 1;
 const RECORD_FILE: &str = "cluster.json";
 /// The identity of who asks.
 pub const CLIENT: &str = "client";
+/// In a worker's folder: what it keeps for others.
+pub const SPOOL_FOLDER: &str = "windrow-spool";
 /// The name of the coordinator's files and identity.
 pub const COORDINATOR: &str = "coordinator";
 
@@ -172,6 +175,26 @@ impl ClusterFolder {
         self.path.join(who)
     }
 
+    /// The folder in which a worker keeps rows for others.
+    pub fn worker_home(&self, record: &Record, who: &str) -> PathBuf {
+        record.spool.as_ref().map_or_else(|| self.home(who), |spool| spool.join(who))
+    }
+
+    /// Who works in the folder of a process: another one, where somebody has started it again by hand.
+    pub fn holder(&self, record: &Record, who: &str) -> Option<Process> {
+        let lock = match who {
+            COORDINATOR => lock_of(&self.home(who)),
+            _ => lock_of(&self.worker_home(record, who).join(SPOOL_FOLDER)),
+        };
+        let mut file = File::open(lock).ok()?;
+        if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+            return None;
+        }
+        let mut pid = String::new();
+        io::Read::read_to_string(&mut file, &mut pid).ok()?;
+        Process::of(pid.trim().parse().ok()?).ok()
+    }
+
     /// What a process says on standard error.
     pub fn log(&self, who: &str) -> PathBuf {
         self.path.join(format!("{who}.log"))
@@ -181,7 +204,7 @@ impl ClusterFolder {
     pub fn lock(&self) -> Result<Lock, ClusterError> {
         let clusters = self.path.parent().unwrap_or(&self.path);
         make_private(clusters)?;
-        let path = clusters.join(format!("{}.lock", self.name));
+        let path = self.lock_path();
         let failed = |source| ClusterError::File { doing: "locking", path: path.clone(), source };
         let file =
             OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
@@ -190,6 +213,11 @@ impl ClusterFolder {
             Err(TryLockError::WouldBlock) => Err(ClusterError::Busy { name: self.name.clone() }),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
+    }
+
+    /// The file of [`ClusterFolder::lock`].
+    pub fn lock_path(&self) -> PathBuf {
+        self.path.with_file_name(format!("{}.lock", self.name))
     }
 
     /// Makes it, with a folder for each identity.

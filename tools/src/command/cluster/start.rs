@@ -250,10 +250,7 @@ impl Starting {
         let coordinator = coordinator.to_string();
         let (threads, memory) = (settings.threads.to_string(), settings.memory_bytes.to_string());
         for who in workers {
-            let home = match &self.record.spool {
-                Some(spool) => spool.join(who),
-                None => self.folder.home(who),
-            };
+            let home = self.folder.worker_home(&self.record, who);
             let join = ["worker", "--join", &coordinator, "--name", who, "--bind", "127.0.0.1:0"];
             let size = ["--threads", &threads, "--memory", &memory];
             let process = self.spawn(who, &[&join[..], &size].concat(), home)?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{
     NameFlag,
     error::ClusterError,
-    folder::{self, COORDINATOR, ClusterFolder, ClusterName, Record},
+    folder::{self, COORDINATOR, ClusterFolder, Record},
 };
 use crate::{
     error::Failure,
@@ -40,25 +40,36 @@ impl Stop {
 /// Ends a cluster and removes its folder; gives the processes that ran, with their numbers.
 pub fn stop(folder: &ClusterFolder) -> Result<Vec<(String, u32)>, ClusterError> {
     let name = folder.name();
+    let unknown = || ClusterError::Unknown { name: name.clone(), others: folder::names() };
+    // A lock is not made for a name that never was; one that is there may be a start's that has made no folder yet.
+    if !folder.path().exists() && !folder.lock_path().exists() {
+        return Err(unknown());
+    }
     let _lock = folder.lock()?;
-    let record = match folder.read()? {
-        Some(record) => record,
-        // Left by a start that was killed before it had started anything.
-        None if folder.path().exists() => Record::new(name, None),
-        None => return Err(ClusterError::Unknown { name: name.clone(), others: folder::names() }),
-    };
-    let stopped = end_all(name, &record)?;
+    if !folder.path().exists() {
+        return Err(unknown());
+    }
+    // Without a record it was left by a start that was killed before it had started anything.
+    let record = folder.read()?.unwrap_or_else(|| Record::new(name, None));
+    let stopped = end_all(folder, &record)?;
     clear(folder, &record)?;
     Ok(stopped)
 }
 
 /// Ends all processes of a cluster: workers first, while there is somebody to whom they can say that they go.
-fn end_all(name: &ClusterName, record: &Record) -> Result<Vec<(String, u32)>, ClusterError> {
+fn end_all(folder: &ClusterFolder, record: &Record) -> Result<Vec<(String, u32)>, ClusterError> {
+    let name = folder.name();
     let (coordinator, workers): (Vec<_>, Vec<_>) = record.processes().partition(|(who, _)| *who == COORDINATOR);
     let mut stopped = Vec::new();
     for processes in [workers, coordinator] {
-        let held: Vec<(&str, &Process, Held)> =
-            processes.into_iter().filter_map(|(who, process)| Some((who, process, process.hold()?))).collect();
+        let held: Vec<(&str, Process, Held)> = processes
+            .into_iter()
+            .filter_map(|(who, process)| {
+                let process = if process.is_running() { process.clone() } else { folder.holder(record, who)? };
+                let held = process.hold()?;
+                Some((who, process, held))
+            })
+            .collect();
         held.iter().for_each(|(_, _, held)| held.ask(Ask::Terminate));
         let deadline = Instant::now() + GRACE;
         for (who, process, held) in &held {

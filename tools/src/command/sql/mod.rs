@@ -70,7 +70,10 @@ impl Sql {
     pub fn run(&self, signals: &Signals) -> Result<(), Failure> {
         let (settings, progress) = (self.engine.settings()?, Progress::default());
         let session = match &self.cluster {
-            Some(name) => Contact::of(name)?.session(settings, &progress)?,
+            Some(name) => {
+                self.engine.none_on_cluster()?;
+                Contact::of(name)?.session(settings, &progress)?
+            }
             None => Session::new(settings)?,
         };
         if let Some(bytes) = self.task_size {
