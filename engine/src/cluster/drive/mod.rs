@@ -25,6 +25,8 @@ use std::{
     io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use windrow_net::{Identity, Limits, NetError, Options, Role};
@@ -60,6 +62,11 @@ pub fn lock_of(folder: &Path) -> PathBuf {
     folder.with_extension("lock")
 }
 
+/// A folder that another process works in is waited for so long.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+/// It is looked at again so often.
+const LOCK_AGAIN: Duration = Duration::from_millis(20);
+
 /// Keeps other processes off a folder while the file lives.
 fn hold(folder: &Path) -> Result<File> {
     let path = lock_of(folder);
@@ -68,16 +75,20 @@ fn hold(folder: &Path) -> Result<File> {
         fs::create_dir_all(above).map_err(failed)?;
     }
     let file = File::options().create(true).truncate(false).write(true).open(path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {
-            // Who it is, for whoever finds the folder taken.
-            file.set_len(0).map_err(failed)?;
-            (&file).write_all(std::process::id().to_string().as_bytes()).map_err(failed)?;
-            Ok(file)
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            // A process that was killed lets go once its last write to the disk returns.
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => thread::park_timeout(LOCK_AGAIN),
+            Err(TryLockError::WouldBlock) => return Err(InUse { folder: folder.to_owned() }.into()),
+            Err(TryLockError::Error(source)) => return Err(failed(source).into()),
         }
-        Err(TryLockError::WouldBlock) => Err(InUse { folder: folder.to_owned() }.into()),
-        Err(TryLockError::Error(source)) => Err(failed(source).into()),
     }
+    // Who it is, for whoever finds the folder taken.
+    file.set_len(0).map_err(failed)?;
+    (&file).write_all(std::process::id().to_string().as_bytes()).map_err(failed)?;
+    Ok(file)
 }
 
 #[derive(Debug, thiserror::Error)]
