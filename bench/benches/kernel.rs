@@ -1,7 +1,7 @@
-//! The kernels beside their scalar twins: hash of numbers and strings, group numbers, histogram, scatter.
+//! The kernels beside their scalar twins: hash of numbers and strings, group numbers, histogram, order of rows.
 //!
-//! In: columns made here, of one morsel's rows. Out: rows a second for each instruction set of this machine, with a
-//! copy of the same bytes as the bound that a scatter cannot pass. Never: a correctness check; those are the tests of
+//! In: columns made here, of one morsel's rows. Out: rows a second for each instruction set of this machine (the
+//! move of the values is `shuffle`'s). Never: a correctness check; those are the tests of
 //! the kernels.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
@@ -112,29 +112,6 @@ fn partition(criterion: &mut Criterion) {
         let mut order = vec![0; ROWS];
         group.bench_function(BenchmarkId::from_parameter(isa), |bencher| {
             bencher.iter(|| kernels.row_order(black_box(&groups), &mut first_rows(&counts), &mut order));
-        });
-    }
-    group.finish();
-
-    let mut group = criterion.benchmark_group("scatter_u64_256");
-    group.throughput(Throughput::Bytes(8 * ROWS as u64));
-    let mut out = vec![0; ROWS];
-    group.bench_function("copy", |bencher| bencher.iter(|| out.copy_from_slice(black_box(&hashes))));
-    for (isa, kernels) in all_kernels() {
-        group.bench_function(BenchmarkId::from_parameter(isa), |bencher| {
-            bencher.iter(|| kernels.scatter_u64(black_box(&hashes), &groups, &mut first_rows(&counts), &mut out));
-        });
-    }
-    group.finish();
-
-    let mut group = criterion.benchmark_group("scatter_u128_256");
-    group.throughput(Throughput::Bytes(16 * ROWS as u64));
-    let wide: Vec<u128> = hashes.iter().map(|hash| u128::from(*hash)).collect();
-    let mut out = vec![0; ROWS];
-    group.bench_function("copy", |bencher| bencher.iter(|| out.copy_from_slice(black_box(&wide))));
-    for (isa, kernels) in all_kernels() {
-        group.bench_function(BenchmarkId::from_parameter(isa), |bencher| {
-            bencher.iter(|| kernels.scatter_u128(black_box(&wide), &groups, &mut first_rows(&counts), &mut out));
         });
     }
     group.finish();

@@ -15,13 +15,15 @@ mod arch;
 pub use arch::Kernels;
 mod hash;
 mod partition;
-pub use partition::{GROUPS_MAX, first_rows, group_of};
+pub use partition::{GROUPS_MAX, PARTITIONS_MAX, first_rows, group_of};
 mod scatter;
 mod vector;
 
 // ── the border with arrow ──
 mod columns;
 pub use columns::{HASH_VERSION, KernelError, hash_columns, hash_columns_with};
+mod chunks;
+pub use chunks::{Appended, Chunks, Exchanger, Rows};
 
 /// Batches of every type, with nulls and slices, for the property tests of the whole crate.
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Which group a row belongs to, and how many rows each group has.
 //!
-//! In: row hashes. Out: one byte a row, and counts. Never: more than 256 groups; the next hash bits split further at
-//! the receiver, which keeps the cursors of one pass in L1 and its open lines in the TLB (Polychroniou & Ross 2014).
+//! In: row hashes, or keys and splitters. Out: the number of each row's group, and counts. Never: more than 256 groups in one pass: that
+//! keeps the cursors in L1 and the open lines in L2 and in the TLB (Polychroniou & Ross 2014); more groups are two passes, the second
+//! over the chunks of the first (`shuffle::Builder`).
 
 #![allow(unsafe_code)]
 
@@ -9,6 +10,8 @@ use super::vector::Vector;
 
 /// Most groups of an exchange: a group's number is one byte.
 pub const GROUPS_MAX: usize = 256;
+/// Most groups that rows can be split into, in two passes.
+pub const PARTITIONS_MAX: usize = 4096;
 
 /// The group of a row: the top bits of its hash. `group_count`: a power of two, at most [`GROUPS_MAX`].
 #[inline]
@@ -58,6 +61,33 @@ unsafe fn group_numbers_rows<V: Vector>(hashes: &[u64], group_bits: u32, groups:
             top.shift_right(8 - group_bits).store_low_bytes(groups.as_mut_ptr().add(row));
         }
         row += V::LANES;
+    }
+}
+
+/// The group of each row among any number of groups: the high half of the product of `group_count`, at most [`PARTITIONS_MAX`], and the
+/// hash's upper 32 bits (Lemire 2019). For a power of two these are the top bits, as in [`group_numbers`].
+#[inline(always)]
+pub(super) fn group_products(hashes: &[u64], group_count: u32, groups: &mut [u16]) {
+    assert!(hashes.len() == groups.len() && group_count as usize <= PARTITIONS_MAX);
+    for (group, hash) in groups.iter_mut().zip(hashes) {
+        *group = (((hash >> 32) * u64::from(group_count)) >> 32) as u16;
+    }
+}
+
+/// The group of each row by range: how many of `splitters`, which never fall, are at most the key.
+///
+/// A binary search without a branch on what it compares: each step is a conditional move, and the searches of neighbouring rows overlap.
+#[inline(always)]
+pub(super) fn range_numbers(keys: &[u64], splitters: &[u64], groups: &mut [u16]) {
+    assert!(keys.len() == groups.len() && splitters.len() < PARTITIONS_MAX);
+    for (group, key) in groups.iter_mut().zip(keys) {
+        let (mut first, mut length) = (0, splitters.len());
+        while length > 0 {
+            let half = length.div_ceil(2);
+            first += if splitters[first + half - 1] <= *key { half } else { 0 };
+            length -= half;
+        }
+        *group = first as u16;
     }
 }
 

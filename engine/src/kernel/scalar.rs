@@ -39,11 +39,17 @@
 //! Multiplications keep 64 bits, so four or eight lanes do them at once; XXH3 is taken where it is best, on long
 //! strings.
 
+#![allow(unsafe_code)]
+
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, IntervalUnit, i256};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{KernelError, Kernels, partition::GROUPS_MAX};
+use super::{
+    KernelError, Kernels,
+    partition::GROUPS_MAX,
+    scatter::{LongStrings, Starts, Stream},
+};
 
 /// What a row's hash starts from: the first digits of π.
 pub const SEED: u64 = 0x243f_6a88_85a3_08d3;
@@ -271,6 +277,20 @@ fn group_numbers(hashes: &[u64], group_bits: u32, groups: &mut [u8]) {
     }
 }
 
+fn group_products(hashes: &[u64], group_count: u32, groups: &mut [u16]) {
+    assert_eq!(hashes.len(), groups.len());
+    for (group, hash) in groups.iter_mut().zip(hashes) {
+        *group = ((u128::from(hash >> 32) * u128::from(group_count)) >> 32) as u16;
+    }
+}
+
+fn range_numbers(keys: &[u64], splitters: &[u64], groups: &mut [u16]) {
+    assert_eq!(keys.len(), groups.len());
+    for (group, key) in groups.iter_mut().zip(keys) {
+        *group = splitters.iter().filter(|splitter| *splitter <= key).count() as u16;
+    }
+}
+
 fn histogram(groups: &[u8], counts: &mut [u32; GROUPS_MAX]) {
     for group in groups {
         counts[usize::from(*group)] += 1;
@@ -285,12 +305,56 @@ fn row_order(groups: &[u8], cursors: &mut [u32; GROUPS_MAX], order: &mut [u32]) 
     }
 }
 
-fn scatter<T: Copy>(values: &[T], groups: &[u8], cursors: &mut [u32; GROUPS_MAX], out: &mut [T]) {
-    assert_eq!(values.len(), groups.len());
-    for (value, group) in values.iter().zip(groups) {
-        let cursor = &mut cursors[usize::from(*group)];
-        out[*cursor as usize] = *value;
-        *cursor += 1;
+/// # Safety
+/// As [`scatter::scatter`](super::scatter::scatter).
+unsafe fn scatter(width: usize, streams: &[Stream], groups: &[u8], starts: &Starts, rows: &[u32; GROUPS_MAX]) {
+    for stream in streams {
+        let mut rows = *rows;
+        for (row, group) in groups.iter().enumerate() {
+            let group = usize::from(*group);
+            // SAFETY: the caller's promise, word for word.
+            unsafe {
+                let place = starts[group].add(stream.offset + rows[group] as usize * width);
+                std::ptr::copy_nonoverlapping(stream.from.add(row * width), place, width);
+            }
+            rows[group] += 1;
+        }
+    }
+}
+
+/// # Safety
+/// As [`scatter::scatter_strings`](super::scatter::scatter_strings).
+unsafe fn scatter_strings(from: *const u8, _readable: usize, lengths: &[u32], groups: &[u8], heaps: &mut Starts) {
+    let mut start = 0;
+    for (length, group) in lengths.iter().zip(groups) {
+        let (length, heap) = (*length as usize, &mut heaps[usize::from(*group)]);
+        // SAFETY: the caller's promise.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from.add(start), *heap, length);
+            *heap = heap.add(length);
+        }
+        start += length;
+    }
+}
+
+/// # Safety
+/// As [`scatter::scatter_views`](super::scatter::scatter_views).
+unsafe fn scatter_views(views: &[u128], groups: &[u8], strings: LongStrings<'_>, moved: &mut [u128]) {
+    for (row, view) in views.iter().enumerate() {
+        let (length, group) = (*view as u32 as usize, usize::from(groups[row]));
+        if length <= 12 {
+            moved[row] = *view;
+            continue;
+        }
+        let (buffer, start) = ((view >> 64) as u32 as usize, (view >> 96) as usize);
+        let string = &strings.buffers[buffer][start..start + length];
+        let offset = strings.heaps[group].addr() - strings.starts[group].addr();
+        moved[row] = view & u128::from(u64::MAX) | (offset as u128) << 96;
+        // SAFETY: the caller's promise.
+        unsafe {
+            std::ptr::copy_nonoverlapping(string.as_ptr(), strings.heaps[group], length);
+            strings.heaps[group] = strings.heaps[group].add(length);
+        }
     }
 }
 
@@ -305,9 +369,11 @@ pub(super) static KERNELS: Kernels = Kernels {
     words_of_i128,
     words_of_views,
     group_numbers,
+    group_products,
+    range_numbers,
     histogram,
     row_order,
-    scatter_u32: scatter::<u32>,
-    scatter_u64: scatter::<u64>,
-    scatter_u128: scatter::<u128>,
+    scatter,
+    scatter_strings,
+    scatter_views,
 };

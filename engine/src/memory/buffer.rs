@@ -1,13 +1,14 @@
-//! Bytes that lie in memory or in a file: the one call that maps a file.
+//! Bytes that lie in memory or in a file: blocks that one holder writes, and the calls that map a file.
 //!
-//! In: a file of our own. Out: its bytes, seen where they lie. Never: maps a file that somebody else may change; those are read.
+//! In: a length, or a file of our own. Out: memory to write to; a file's bytes, seen where they lie. Never: maps a file that somebody else
+//! may change; those are read.
 
 #![allow(unsafe_code)]
 
-use std::{fs::File, io};
+use std::{fs::File, io, ptr::NonNull, sync::Arc};
 
 use bytes::Bytes;
-use memmap2::{Advice, MmapOptions};
+use memmap2::{Advice, MmapMut, MmapOptions};
 
 /// The bytes of `file`, all of them, read by the kernel as they are touched. They stay valid when the file is unlinked.
 ///
@@ -22,6 +23,73 @@ pub fn map_file(file: &File) -> io::Result<Bytes> {
     // A hint; without it the bytes come all the same.
     let _ = mapped.advise(Advice::Sequential);
     Ok(Bytes::from_owner(mapped))
+}
+
+/// A page of the larger size, on the processors that have one.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// Some bytes of a slab, which nobody else has.
+#[derive(Debug)]
+pub struct Block {
+    /// Invariant: `start[..bytes]` lies in the slab, and in no other block of it.
+    start: NonNull<u8>,
+    bytes: usize,
+    /// Holds the mapping; its bytes are reached through `start` alone, as a reference to the whole would cover other blocks.
+    _slab: Arc<MmapMut>,
+}
+
+// SAFETY: a block is its bytes' only owner, as a `Box<[u8]>` is; the mapping behind it may be unmapped by any thread.
+unsafe impl Send for Block {}
+// SAFETY: through a shared reference the bytes can only be read.
+unsafe impl Sync for Block {}
+
+/// Maps memory for `count` blocks of `block_bytes` behind the first `skipped_bytes`, in huge pages where the system has them.
+pub(super) fn map_slab(skipped_bytes: usize, block_bytes: usize, count: usize) -> io::Result<Vec<Block>> {
+    let bytes = block_bytes.checked_mul(count).and_then(|bytes| bytes.checked_add(skipped_bytes));
+    // Whole huge pages: the system aligns only such mappings to them.
+    let bytes = bytes.and_then(|bytes| bytes.checked_next_multiple_of(HUGE_PAGE_BYTES));
+    let mut map = MmapMut::map_anon(bytes.ok_or(io::ErrorKind::OutOfMemory)?)?;
+    // A hint; small pages do the same, slower.
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(Advice::HugePage);
+    let first = NonNull::new(map.as_mut_ptr()).ok_or(io::ErrorKind::OutOfMemory)?;
+    let slab = Arc::new(map);
+    let block = |number: usize| {
+        // SAFETY: `skipped_bytes + (number + 1) · block_bytes` is at most the mapping's length, as `number < count`.
+        let start = unsafe { first.add(skipped_bytes + number * block_bytes) };
+        Block { start, bytes: block_bytes, _slab: Arc::clone(&slab) }
+    };
+    Ok((0..count).map(block).collect())
+}
+
+impl Block {
+    /// Bytes of it.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Has it none?
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// What was written.
+    pub fn as_slice(&self) -> &[u8] {
+        // SAFETY: the bytes are mapped as long as the slab lives, which `self` holds, were zero before anything was written, and nobody
+        // writes while `self` is shared.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
+    }
+
+    /// Where its bytes begin.
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    /// Its bytes, to be written.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: as for `as_slice`; `self` is borrowed alone for as long as the slice.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }
+    }
 }
 
 #[cfg(test)]

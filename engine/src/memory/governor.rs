@@ -15,7 +15,7 @@ use std::{
     },
 };
 
-use super::Reservation;
+use super::{Pool, Reservation};
 use crate::error::{Cause, Kind, Result};
 
 /// One who may give memory back when asked.
@@ -43,6 +43,7 @@ pub struct Governor {
     holders: Mutex<BTreeMap<&'static str, u64>>,
     /// Who may be asked to give back; those that are gone are forgotten at the next registration.
     revocables: Mutex<Vec<Weak<dyn Revocable>>>,
+    pool: Arc<Pool>,
 }
 
 impl Governor {
@@ -54,6 +55,7 @@ impl Governor {
             peak_bytes: AtomicU64::new(0),
             holders: Mutex::default(),
             revocables: Mutex::default(),
+            pool: Arc::default(),
         })
     }
 
@@ -75,6 +77,11 @@ impl Governor {
             return Err(self.over_budget("the floors of the job's operators", floor_bytes).into());
         }
         Ok(())
+    }
+
+    /// The blocks of this process.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     /// Bytes granted now.

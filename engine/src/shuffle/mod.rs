@@ -20,6 +20,10 @@ pub use digest::Digest;
 /// The index of a spool's file, drawn byte by byte.
 pub mod index;
 
+/// A builder for each group.
+pub mod builder;
+pub use builder::{Builder, BuilderError, BuilderOptions};
+
 /// The spool: frames kept by their producer.
 pub mod spool;
 pub use spool::{Spool, SpoolOptions, SpoolWriter};

@@ -13,9 +13,7 @@ use std::sync::OnceLock;
 
 use super::partition::GROUPS_MAX;
 use super::scalar;
-
-/// Moves values to their groups: values, the group of each, where each group's next value goes, the place for all.
-type Scatter<T> = fn(&[T], &[u8], &mut [u32; GROUPS_MAX], &mut [T]);
+use super::scatter::{LongStrings, Starts, Stream};
 
 /// The kernels of one instruction set, as plain functions.
 ///
@@ -31,11 +29,14 @@ pub struct Kernels {
     pub(super) words_of_i128: fn(&[i128], &mut [u64]),
     pub(super) words_of_views: fn(&[u128], &mut [u64]) -> bool,
     pub(super) group_numbers: fn(&[u64], u32, &mut [u8]),
+    pub(super) group_products: fn(&[u64], u32, &mut [u16]),
+    pub(super) range_numbers: fn(&[u64], &[u64], &mut [u16]),
     pub(super) histogram: fn(&[u8], &mut [u32; GROUPS_MAX]),
     pub(super) row_order: fn(&[u8], &mut [u32; GROUPS_MAX], &mut [u32]),
-    pub(super) scatter_u32: Scatter<u32>,
-    pub(super) scatter_u64: Scatter<u64>,
-    pub(super) scatter_u128: Scatter<u128>,
+    /// See [`scatter::scatter`](super::scatter::scatter), and so on.
+    pub(super) scatter: unsafe fn(usize, &[Stream], &[u8], &Starts, &[u32; GROUPS_MAX]),
+    pub(super) scatter_strings: unsafe fn(*const u8, usize, &[u32], &[u8], &mut Starts),
+    pub(super) scatter_views: unsafe fn(&[u128], &[u8], LongStrings<'_>, &mut [u128]),
 }
 
 impl Kernels {
@@ -78,6 +79,21 @@ impl Kernels {
         (self.group_numbers)(hashes, group_bits, groups);
     }
 
+    /// The group of each row among `group_count` groups, any number up to [`PARTITIONS_MAX`](super::PARTITIONS_MAX); clears and fills
+    /// `groups`.
+    pub fn group_products(&self, hashes: &[u64], group_count: u32, groups: &mut Vec<u16>) {
+        groups.clear();
+        groups.resize(hashes.len(), 0);
+        (self.group_products)(hashes, group_count, groups);
+    }
+
+    /// The group of each key by range: how many of `splitters`, which never fall, are at most the key; clears and fills `groups`.
+    pub fn range_numbers(&self, keys: &[u64], splitters: &[u64], groups: &mut Vec<u16>) {
+        groups.clear();
+        groups.resize(keys.len(), 0);
+        (self.range_numbers)(keys, splitters, groups);
+    }
+
     /// Adds the rows of each group to `counts`.
     pub fn histogram(&self, groups: &[u8], counts: &mut [u32; GROUPS_MAX]) {
         (self.histogram)(groups, counts);
@@ -88,21 +104,6 @@ impl Kernels {
     /// `cursors` as of [`first_rows`](super::first_rows); `order` at least as long as the cursors go, or it panics.
     pub fn row_order(&self, groups: &[u8], cursors: &mut [u32; GROUPS_MAX], order: &mut [u32]) {
         (self.row_order)(groups, cursors, order);
-    }
-
-    /// Writes each value to `out`, at its group's cursor, which moves on; `out` as `order` of [`Kernels::row_order`].
-    pub fn scatter_u32(&self, values: &[u32], groups: &[u8], cursors: &mut [u32; GROUPS_MAX], out: &mut [u32]) {
-        (self.scatter_u32)(values, groups, cursors, out);
-    }
-
-    /// As [`Kernels::scatter_u32`], for 8 bytes.
-    pub fn scatter_u64(&self, values: &[u64], groups: &[u8], cursors: &mut [u32; GROUPS_MAX], out: &mut [u64]) {
-        (self.scatter_u64)(values, groups, cursors, out);
-    }
-
-    /// As [`Kernels::scatter_u32`], for 16 bytes: decimals, views of strings.
-    pub fn scatter_u128(&self, values: &[u128], groups: &[u8], cursors: &mut [u32; GROUPS_MAX], out: &mut [u128]) {
-        (self.scatter_u128)(values, groups, cursors, out);
     }
 }
 
@@ -122,8 +123,21 @@ macro_rules! kernels {
             unsafe { inner($($argument),*) }
         }
     };
+    // The same for an algorithm that asks more of its caller than the processor.
+    (@unsafe [$($feature:tt)*] $name:ident($($argument:ident: $type:ty),*) = $algorithm:expr) => {
+        unsafe fn $name($($argument: $type),*) {
+            $($feature)*
+            unsafe fn inner($($argument: $type),*) {
+                // SAFETY: the algorithm's conditions are the caller's promise.
+                unsafe { $algorithm($($argument),*) }
+            }
+            // SAFETY: the table is handed out by `new` alone, after the processor said that it has these features; the rest is the
+            // caller's promise.
+            unsafe { inner($($argument),*) }
+        }
+    };
     ($vector:ty, $name:literal, $feature:tt) => {
-        use crate::kernel::{Kernels, hash, partition::{self, GROUPS_MAX}, scatter};
+        use crate::kernel::{Kernels, hash, partition::{self, GROUPS_MAX}, scatter::{self, LongStrings, Starts, Stream}};
 
         kernels! { @entry $feature fold_u64(values: &[u64], validity: &[u64], hashes: &mut [u64])
             = hash::fold::<$vector, u64> }
@@ -141,23 +155,28 @@ macro_rules! kernels {
             = hash::words_of_views::<$vector> }
         kernels! { @entry $feature group_numbers(hashes: &[u64], group_bits: u32, groups: &mut [u8])
             = partition::group_numbers::<$vector> }
+        kernels! { @entry $feature group_products(hashes: &[u64], group_count: u32, groups: &mut [u16])
+            = partition::group_products }
+        kernels! { @entry $feature range_numbers(keys: &[u64], splitters: &[u64], groups: &mut [u16])
+            = partition::range_numbers }
         kernels! { @entry $feature histogram(groups: &[u8], counts: &mut [u32; GROUPS_MAX])
             = partition::histogram }
         kernels! { @entry $feature row_order(groups: &[u8], cursors: &mut [u32; GROUPS_MAX], order: &mut [u32])
             = scatter::row_order }
-        kernels! { @entry $feature
-            scatter_u32(values: &[u32], groups: &[u8], cursors: &mut [u32; GROUPS_MAX], out: &mut [u32])
-            = scatter::scatter::<u32> }
-        kernels! { @entry $feature
-            scatter_u64(values: &[u64], groups: &[u8], cursors: &mut [u32; GROUPS_MAX], out: &mut [u64])
-            = scatter::scatter::<u64> }
-        kernels! { @entry $feature
-            scatter_u128(values: &[u128], groups: &[u8], cursors: &mut [u32; GROUPS_MAX], out: &mut [u128])
-            = scatter::scatter::<u128> }
+        kernels! { @unsafe $feature
+            scatter(width: usize, streams: &[Stream], groups: &[u8], starts: &Starts, rows: &[u32; GROUPS_MAX])
+            = scatter::scatter }
+        kernels! { @unsafe $feature
+            scatter_strings(from: *const u8, readable: usize, lengths: &[u32], groups: &[u8], heaps: &mut Starts)
+            = scatter::scatter_strings }
+        kernels! { @unsafe $feature
+            scatter_views(views: &[u128], groups: &[u8], strings: LongStrings<'_>, moved: &mut [u128])
+            = scatter::scatter_views }
 
         pub(super) static KERNELS: Kernels = Kernels {
             name: $name, fold_u64, fold_u32, fold_i32, fold_f64, fold_f32, words_of_i128, words_of_views, group_numbers,
-            histogram, row_order, scatter_u32, scatter_u64, scatter_u128,
+            group_products, range_numbers,
+            histogram, row_order, scatter, scatter_strings, scatter_views,
         };
     };
 }
@@ -273,6 +292,19 @@ mod tests {
                 assert_eq!(groups, expected);
                 assert!(hashes.iter().zip(&groups).all(|(hash, group)| group_of(*hash, 1 << group_bits) == *group));
 
+                let (mut products, mut expected_products) = (Vec::new(), Vec::new());
+                for count in [1 << group_bits, 200, 7, 4096] {
+                    kernels.group_products(&hashes, count, &mut products);
+                    scalar.group_products(&hashes, count, &mut expected_products);
+                    assert_eq!(products, expected_products);
+                    assert!(count != 1 << group_bits || products.iter().zip(&groups).all(|(a, b)| *a == u16::from(*b)));
+                    let mut splitters: Vec<u64> = hashes.iter().take(count as usize - 1).copied().collect();
+                    splitters.sort_unstable();
+                    kernels.range_numbers(&hashes, &splitters, &mut products);
+                    scalar.range_numbers(&hashes, &splitters, &mut expected_products);
+                    assert_eq!(products, expected_products);
+                }
+
                 let (mut expected, mut counts) = ([1; GROUPS_MAX], [1; GROUPS_MAX]);
                 scalar.histogram(&groups, &mut expected);
                 kernels.histogram(&groups, &mut counts);
@@ -285,17 +317,6 @@ mod tests {
                 let mut stable: Vec<u32> = (0..groups.len() as u32).collect();
                 stable.sort_by_key(|row| groups[*row as usize]);
                 assert_eq!(order, stable);
-
-                let narrow: Vec<u32> = hashes.iter().map(|hash| *hash as u32 ^ 1).collect();
-                let wide: Vec<u128> = hashes.iter().map(|hash| u128::from(*hash) << 7).collect();
-                let (mut out_32, mut out_64, mut out_128) =
-                    (vec![0; hashes.len()], vec![0; hashes.len()], vec![0; hashes.len()]);
-                kernels.scatter_u32(&narrow, &groups, &mut { firsts }, &mut out_32);
-                kernels.scatter_u64(&hashes, &groups, &mut { firsts }, &mut out_64);
-                kernels.scatter_u128(&wide, &groups, &mut { firsts }, &mut out_128);
-                for (place, row) in order.iter().map(|row| *row as usize).enumerate() {
-                    assert_eq!((out_32[place], out_64[place], out_128[place]), (narrow[row], hashes[row], wide[row]));
-                }
             });
         }
     }

@@ -1,0 +1,159 @@
+//! Blocks of memory that are used again: what the per-group builders of a node write into.
+//!
+//! In: a size. Out: a [`Block`] of it; when its last reader is gone it comes back here. Never: counts towards a budget (who takes a block
+//! has reserved it), or keeps more than [`KEPT_BYTES_MAX`] that nobody uses.
+//!
+//! ```text
+//!   slab, 4 MiB, huge pages:  │ colour │ block │ block │ block │ …        a block is an odd number of cache lines
+//! ```
+//! Two things make scattered writes to many blocks slow, and both are decided here. *Pages*: a slab asks for pages of 2 MiB, so that the
+//! cursors of 256 groups are a few dozen pages and not hundreds. *Sets*: groups fill at the same pace, so cursors at equal distances from
+//! their blocks' starts would meet in a few sets of the caches if blocks were a power of two long; an odd number of lines, and slabs that
+//! begin at different lines, spread them over all sets.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use super::buffer::{Block, map_slab};
+use crate::batch::buffer::Buffer;
+
+/// Bytes of a slab, two huge pages; a block that is larger has one of its own.
+const SLAB_BYTES: usize = 4 << 20;
+/// Bytes that may lie unused: what one thread's builder of an exchange holds.
+const KEPT_BYTES_MAX: usize = 64 << 20;
+/// A cache line.
+const LINE_BYTES: usize = 64;
+/// Slabs begin at so many different lines.
+const COLOURS: usize = 61;
+
+/// The blocks of a node that nobody uses.
+#[derive(Debug, Default)]
+pub struct Pool {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// By their length.
+    blocks: BTreeMap<usize, Vec<Block>>,
+    bytes: usize,
+    /// Slabs made so far: the next one's colour.
+    slabs: usize,
+}
+
+impl Pool {
+    /// The length that a block has when so many bytes are asked for: an odd number of lines.
+    pub fn block_bytes(bytes: usize) -> usize {
+        (bytes.div_ceil(LINE_BYTES) | 1) * LINE_BYTES
+    }
+
+    /// A block of [`Pool::block_bytes`]`(bytes)`; what stands in it is anything.
+    pub fn take(&self, bytes: usize) -> io::Result<Block> {
+        let bytes = Pool::block_bytes(bytes);
+        let mut kept = self.lock();
+        if let Some(block) = kept.blocks.get_mut(&bytes).and_then(Vec::pop) {
+            kept.bytes -= bytes;
+            return Ok(block);
+        }
+        let colour = kept.slabs % COLOURS * LINE_BYTES;
+        let count = ((SLAB_BYTES - colour) / bytes).max(1);
+        let mut blocks = map_slab(colour, bytes, count)?;
+        kept.slabs += 1;
+        let block = blocks.pop().ok_or(io::ErrorKind::OutOfMemory)?;
+        kept.bytes += blocks.len() * bytes;
+        kept.blocks.entry(bytes).or_default().extend(blocks);
+        Ok(block)
+    }
+
+    /// Takes a block back.
+    pub fn give_back(&self, block: Block) {
+        let mut kept = self.lock();
+        let bytes = block.len();
+        // Blocks of other lengths go first: they are of a builder that is gone.
+        while kept.bytes + bytes > KEPT_BYTES_MAX {
+            let Some((other, blocks)) =
+                kept.blocks.iter_mut().find(|(other, blocks)| **other != bytes && !blocks.is_empty())
+            else {
+                return;
+            };
+            let freed = other * blocks.len();
+            blocks.clear();
+            kept.bytes -= freed;
+        }
+        kept.bytes += bytes;
+        kept.blocks.entry(bytes).or_default().push(block);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A full block on its way to its readers: nobody writes to it any more, and it goes back to its pool after the last of them.
+struct Frozen {
+    block: Option<Block>,
+    pool: Weak<Pool>,
+}
+
+/// What was written to `block`, to be read by any number of arrays.
+pub fn freeze(block: Block, pool: &Arc<Pool>) -> Buffer {
+    let frozen = Frozen { block: Some(block), pool: Arc::downgrade(pool) };
+    Buffer::from(bytes::Bytes::from_owner(frozen))
+}
+
+impl AsRef<[u8]> for Frozen {
+    fn as_ref(&self) -> &[u8] {
+        self.block.as_ref().map_or(&[], Block::as_slice)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        if let (Some(block), Some(pool)) = (self.block.take(), self.pool.upgrade()) {
+            pool.give_back(block);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_do_not_overlap_and_come_back() {
+        let pool = Arc::new(Pool::default());
+        let mut blocks: Vec<Block> = (0..100).map(|_| pool.take(100_000).unwrap()).collect();
+        for (number, block) in blocks.iter_mut().enumerate() {
+            assert_eq!(block.len() % (2 * LINE_BYTES), LINE_BYTES);
+            block.as_mut_slice().fill(number as u8);
+        }
+        for (number, block) in blocks.iter().enumerate() {
+            assert!(block.as_slice().iter().all(|byte| *byte == number as u8));
+        }
+        let frozen: Vec<Buffer> = blocks.into_iter().map(|block| freeze(block, &pool)).collect();
+        assert_eq!(frozen[7].as_slice()[99_999], 7);
+        let slice = frozen[7].slice_with_length(10, 20);
+        drop(frozen);
+        assert_eq!(slice.as_slice(), [7; 20]);
+        assert!(pool.lock().bytes >= 99 * 100_000);
+        drop(slice);
+        let slabs = pool.lock().slabs;
+        drop((0..100).map(|_| pool.take(100_000).unwrap()).collect::<Vec<_>>());
+        assert_eq!(pool.lock().slabs, slabs, "new memory though there is some unused");
+    }
+
+    #[test]
+    fn what_nobody_uses_stays_bounded() {
+        let pool = Arc::new(Pool::default());
+        for bytes in [1 << 20, 3 << 20, 100] {
+            let blocks: Vec<Block> = (0..200).map(|_| pool.take(bytes).unwrap()).collect();
+            blocks.into_iter().for_each(|block| pool.give_back(block));
+            assert!(pool.lock().bytes <= KEPT_BYTES_MAX);
+        }
+        assert_eq!(pool.take(5 << 20).unwrap().len(), Pool::block_bytes(5 << 20));
+    }
+}

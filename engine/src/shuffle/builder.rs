@@ -1,0 +1,501 @@
+//! A builder for each group: rows go in batch by batch, and come out as batches of one group, when they are worth it.
+//!
+//! In: batches of one schema, the group of each row. Out: for each group its rows, in the order in which they came, cut where a chunk was
+//! full. Never: a batch for each input batch; memory that was not reserved; fails because a row is long.
+//!
+//! ```text
+//!   batch ─► 4,096 rows ─► scatter ─► chunk of group 0 │ 1 │ … │ 255                  up to 256 groups: one pass
+//!                                       │ full
+//!                                       ▼
+//!                                     scatter ─► chunk of group 0 │ 1 │ … │ 15       up to 4,096: each chunk goes on to its sixteen
+//! ```
+//! A builder belongs to one thread of one attempt. Its chunks get smaller as there are more groups and columns, so that a builder of many
+//! groups holds no more than one of few: [`BuilderOptions::bytes`] for each pass. A group whose rows do not fit into a chunk even when it
+//! is empty (all of a block's rows in one group; long strings) takes them in smaller blocks; a row that alone is too long goes past the
+//! chunks, as a batch of its own.
+
+use std::sync::Arc;
+
+use crate::{
+    batch::{
+        Batch,
+        array::{ArrayRef, AsArray, RecordBatchOptions, UInt8Array},
+        buffer::Buffer,
+        datatypes::{DataType, Field, Schema, SchemaRef, UInt8Type},
+        payload_bytes,
+    },
+    error::{Cause, Error, Kind, Result},
+    kernel::{Appended, Chunks, Exchanger, GROUPS_MAX, Kernels, PARTITIONS_MAX},
+    memory::{Block, Pool, Reservation, freeze},
+};
+
+/// Fewest and most bytes of a chunk: below the first its head and its line ends are too much of it, above the second it is no longer worth
+/// to wait for.
+const CHUNK_BYTES_MIN: usize = 8 << 10;
+const CHUNK_BYTES_MAX: usize = 512 << 10;
+
+/// How a builder is made.
+#[derive(Clone, Copy, Debug)]
+pub struct BuilderOptions {
+    /// Groups, at most [`PARTITIONS_MAX`].
+    pub group_count: usize,
+    /// Bytes that the chunks of a pass take together.
+    pub bytes: usize,
+}
+
+impl BuilderOptions {
+    /// What a thread's builder takes unless memory is short: 256 groups of 256 KiB.
+    pub const BYTES: usize = 64 << 20;
+}
+
+/// Takes the rows of a group, and how many bytes of memory they hold until they are dropped.
+pub type Give<'a> = &'a mut dyn FnMut(usize, Batch, u64) -> Result<()>;
+
+/// The builders of all groups of one thread.
+pub struct Builder {
+    kernels: &'static Kernels,
+    first: Pass,
+    /// Of more than [`GROUPS_MAX`] groups: those of each group of the first pass.
+    second: Vec<Pass>,
+    /// The group of the first pass is the number shifted by so much; what is shifted out is the group of the second.
+    shift: u32,
+    options: BuilderOptions,
+    schema: SchemaRef,
+    pool: Arc<Pool>,
+    reservation: Reservation,
+    coarse: Vec<u8>,
+}
+
+/// The chunks of one pass, made when the first rows have shown how long they are.
+struct Pass {
+    schema: SchemaRef,
+    group_count: usize,
+    bytes: usize,
+    chunks: Option<Chunks>,
+    /// Bytes of the strings of an average row, by column: what the chunks are laid out for.
+    heap_bytes: Vec<f64>,
+}
+
+impl Builder {
+    /// Empty builders for batches of `schema`; `reservation` is an empty one.
+    pub fn new(schema: &SchemaRef, options: BuilderOptions, pool: &Arc<Pool>, reservation: Reservation) -> Builder {
+        Builder::with_kernels(Kernels::detect(), schema, options, pool, reservation)
+    }
+
+    /// [`Builder::new`] with kernels of the caller's choice: what comes out is the same.
+    pub fn with_kernels(
+        kernels: &'static Kernels,
+        schema: &SchemaRef,
+        options: BuilderOptions,
+        pool: &Arc<Pool>,
+        reservation: Reservation,
+    ) -> Builder {
+        let group_count = options.group_count.clamp(1, PARTITIONS_MAX);
+        let shift = group_count.div_ceil(GROUPS_MAX).next_power_of_two().trailing_zeros();
+        let coarse_count = ((group_count - 1) >> shift) + 1;
+        let (first, second) = if shift == 0 {
+            (Pass::new(schema, coarse_count, options.bytes), Vec::new())
+        } else {
+            let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
+            fields.push(Arc::new(Field::new("group", DataType::UInt8, false)));
+            let numbered: SchemaRef = Arc::new(Schema::new(fields));
+            let second = (0..coarse_count).map(|_| Pass::new(schema, 1 << shift, options.bytes / coarse_count));
+            (Pass::new(&numbered, coarse_count, options.bytes), second.collect())
+        };
+        Builder {
+            kernels,
+            first,
+            second,
+            shift,
+            options: BuilderOptions { group_count, ..options },
+            schema: Arc::clone(schema),
+            pool: Arc::clone(pool),
+            reservation,
+            coarse: Vec::new(),
+        }
+    }
+
+    /// Bytes that the chunks hold now.
+    pub fn held_bytes(&self) -> u64 {
+        self.reservation.bytes()
+    }
+
+    /// How many groups there are.
+    pub fn group_count(&self) -> usize {
+        self.options.group_count
+    }
+
+    /// Appends the rows of `batch` to their groups, one number a row; full chunks go to `give`.
+    pub fn push(&mut self, batch: &Batch, groups: &[u16], give: Give<'_>) -> Result<()> {
+        if groups.len() != batch.num_rows() {
+            return Err(BuilderError::Numbers { rows: batch.num_rows(), numbers: groups.len() }.into());
+        }
+        if let Some(group) = groups.iter().max().filter(|group| usize::from(**group) >= self.options.group_count) {
+            let group_count = self.options.group_count;
+            return Err(BuilderError::Group { group: usize::from(*group), group_count }.into());
+        }
+        self.coarse.clear();
+        self.coarse.extend(groups.iter().map(|group| (group >> self.shift) as u8));
+        let Builder { kernels, first, shift, pool, reservation, coarse, .. } = self;
+        if *shift == 0 {
+            return first.push(kernels, batch, coarse, &mut Hand::new(pool, reservation, give));
+        }
+        let mask = (1 << *shift) - 1;
+        let fine = groups.iter().map(|group| (group & mask) as u8);
+        let numbered = with_column(batch, &first.schema, Arc::new(UInt8Array::from_iter_values(fine)))?;
+        let mut full = Vec::new();
+        first.push(kernels, &numbered, coarse, &mut Hand::new(pool, reservation, &mut gather(&mut full)))?;
+        self.send_on(full, give)
+    }
+
+    /// Gives what all groups still have; empty afterwards.
+    pub fn finish(&mut self, give: Give<'_>) -> Result<()> {
+        let Builder { first, shift, pool, reservation, .. } = self;
+        if *shift == 0 {
+            return first.finish(&mut Hand::new(pool, reservation, give));
+        }
+        let mut full = Vec::new();
+        first.finish(&mut Hand::new(pool, reservation, &mut gather(&mut full)))?;
+        self.send_on(full, give)?;
+        let Builder { second, shift, pool, reservation, .. } = self;
+        for (group, pass) in second.iter_mut().enumerate() {
+            let first_group = group << *shift;
+            let give = &mut |fine, batch, bytes| give(first_group + fine, batch, bytes);
+            pass.finish(&mut Hand::new(pool, reservation, give))?;
+        }
+        Ok(())
+    }
+
+    /// Sends chunks of the first pass, whose last column is the number within their group, through the second.
+    fn send_on(&mut self, full: Vec<(usize, Batch)>, give: Give<'_>) -> Result<()> {
+        let Builder { kernels, second, shift, schema, pool, reservation, .. } = self;
+        for (group, batch) in full {
+            let rows = batch.num_rows();
+            let (fine, columns) = batch.columns().split_last().ok_or(BuilderError::Numbers { rows, numbers: 0 })?;
+            let options = RecordBatchOptions::new().with_row_count(Some(rows));
+            let batch = Batch::try_new_with_options(Arc::clone(schema), columns.to_vec(), &options)?;
+            let fine = fine.as_primitive::<UInt8Type>().values();
+            let first_group = group << *shift;
+            let give = &mut |fine: usize, batch: Batch, bytes: u64| give(first_group + fine, batch, bytes);
+            second[group].push(kernels, &batch, fine, &mut Hand::new(pool, reservation, give))?;
+        }
+        Ok(())
+    }
+}
+
+/// Keeps what the first pass gives: one batch's rows fill few of its chunks.
+fn gather(full: &mut Vec<(usize, Batch)>) -> impl FnMut(usize, Batch, u64) -> Result<()> {
+    |group, batch, _| {
+        full.push((group, batch));
+        Ok(())
+    }
+}
+
+fn with_column(batch: &Batch, schema: &SchemaRef, column: ArrayRef) -> Result<Batch> {
+    let mut columns = batch.columns().to_vec();
+    columns.push(column);
+    Ok(Batch::try_new(Arc::clone(schema), columns)?)
+}
+
+impl Pass {
+    fn new(schema: &SchemaRef, group_count: usize, bytes: usize) -> Pass {
+        Pass { schema: Arc::clone(schema), group_count, bytes, chunks: None, heap_bytes: Vec::new() }
+    }
+
+    fn push(&mut self, kernels: &'static Kernels, batch: &Batch, groups: &[u8], hand: &mut Hand<'_>) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        if self.schema.fields().iter().any(|field| is_string(field.data_type())) {
+            self.measure(batch, hand)?;
+        }
+        let chunks = self.chunks.get_or_insert_with(|| {
+            self.heap_bytes.resize(batch.num_columns(), 0.0);
+            let chunk_bytes = (self.bytes / self.group_count).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
+            Chunks::new(kernels, &self.schema, self.group_count, chunk_bytes, &self.heap_bytes)
+        });
+        let rows = chunks.prepare(batch, hand)?;
+        let block_rows = chunks.block_rows();
+        let mut first = 0;
+        while first < batch.num_rows() {
+            // Smaller and smaller while some group cannot take its rows at once.
+            let mut end = batch.num_rows().min(first + block_rows);
+            while let Appended::TooLarge = chunks.append(&rows, first..end, &groups[first..end], hand)? {
+                if end == first + 1 {
+                    let row = batch.slice(first, 1);
+                    let bytes = payload_bytes(&row);
+                    (hand.give)(usize::from(groups[first]), row, bytes)?;
+                    break;
+                }
+                end = first + (end - first) / 2;
+            }
+            first = end;
+        }
+        Ok(())
+    }
+
+    /// Looks at how long strings are; where they have become much longer than the chunks are laid out for, new chunks are begun.
+    fn measure(&mut self, batch: &Batch, hand: &mut Hand<'_>) -> Result<()> {
+        let rows = batch.num_rows() as f64;
+        let found: Vec<f64> = batch.columns().iter().map(|column| heap_bytes(column) as f64 / rows).collect();
+        let total: f64 = found.iter().sum();
+        let planned: f64 = self.heap_bytes.iter().sum();
+        if self.chunks.is_none() || total > 2.0 * planned + 16.0 {
+            self.finish(hand)?;
+            self.chunks = None;
+            self.heap_bytes = found;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, hand: &mut Hand<'_>) -> Result<()> {
+        self.chunks.as_mut().map_or(Ok(()), |chunks| chunks.finish(hand))
+    }
+}
+
+fn is_string(data_type: &DataType) -> bool {
+    use DataType as D;
+    matches!(data_type, D::Utf8 | D::LargeUtf8 | D::Binary | D::LargeBinary | D::Utf8View | D::BinaryView)
+}
+
+/// Bytes of the strings of a column that stand outside of its rows.
+fn heap_bytes(column: &ArrayRef) -> u64 {
+    let data = column.to_data();
+    let rows = data.len();
+    match data.data_type() {
+        DataType::Utf8 | DataType::Binary => {
+            let offsets = data.buffer::<i32>(0);
+            u64::from((offsets[rows] - offsets[0]) as u32)
+        }
+        DataType::LargeUtf8 | DataType::LargeBinary => {
+            let offsets = data.buffer::<i64>(0);
+            (offsets[rows] - offsets[0]) as u64
+        }
+        DataType::Utf8View | DataType::BinaryView => {
+            let long = |view: &u128| if *view as u32 > 12 { u64::from(*view as u32) } else { 0 };
+            data.buffer::<u128>(0)[..rows].iter().map(long).sum()
+        }
+        _ => 0,
+    }
+}
+
+/// What chunks get from the node and give to the builder's owner.
+struct Hand<'a> {
+    pool: &'a Arc<Pool>,
+    reservation: &'a mut Reservation,
+    give: Give<'a>,
+    /// Bytes of the block that was frozen last: what the batch that is given next holds.
+    frozen_bytes: u64,
+}
+
+impl<'a> Hand<'a> {
+    fn new(pool: &'a Arc<Pool>, reservation: &'a mut Reservation, give: Give<'a>) -> Hand<'a> {
+        Hand { pool, reservation, give, frozen_bytes: 0 }
+    }
+}
+
+impl Exchanger for Hand<'_> {
+    type Error = Error;
+
+    fn block(&mut self, bytes: usize) -> Result<Block> {
+        self.reservation.grow(Pool::block_bytes(bytes) as u64)?;
+        Ok(self.pool.take(bytes).map_err(|source| BuilderError::Memory { bytes, source })?)
+    }
+
+    fn freeze(&mut self, block: Block) -> Buffer {
+        self.frozen_bytes = block.len() as u64;
+        let left = self.reservation.bytes().saturating_sub(self.frozen_bytes);
+        // Less than before is always granted.
+        let _ = self.reservation.resize(left);
+        freeze(block, self.pool)
+    }
+
+    fn give(&mut self, group: usize, batch: Batch) -> Result<()> {
+        (self.give)(group, batch, self.frozen_bytes)
+    }
+}
+
+/// Why rows could not be put to their groups.
+#[derive(Debug, thiserror::Error)]
+pub enum BuilderError {
+    /// A number for each row is needed.
+    #[error("put {rows} rows to their groups with {numbers} numbers")]
+    Numbers {
+        /// Rows.
+        rows: usize,
+        /// Numbers.
+        numbers: usize,
+    },
+    /// A group that is not there.
+    #[error("put a row to group {group} of {group_count}")]
+    Group {
+        /// Its number.
+        group: usize,
+        /// How many there are.
+        group_count: usize,
+    },
+    /// The system gives no memory.
+    #[error("map {bytes} bytes for the rows of a group")]
+    Memory {
+        /// How much was asked for.
+        bytes: usize,
+        /// What it said.
+        source: std::io::Error,
+    },
+}
+
+impl Cause for BuilderError {
+    fn kind(&self) -> Kind {
+        match self {
+            BuilderError::Memory { .. } => Kind::Limit,
+            BuilderError::Numbers { .. } | BuilderError::Group { .. } => Kind::Internal,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        batch::{
+            array::{Int64Array, StringArray, UInt32Array},
+            concat, take_rows,
+        },
+        kernel::testing::{Random, cases, random_array, random_type},
+        memory::Governor,
+    };
+
+    fn builder(kernels: &'static Kernels, schema: &SchemaRef, group_count: usize, bytes: usize) -> Builder {
+        let governor = Governor::new(1 << 30);
+        let options = BuilderOptions { group_count, bytes };
+        Builder::with_kernels(kernels, schema, options, &Arc::clone(governor.pool()), governor.reservation("test"))
+    }
+
+    /// Rows by group, put together.
+    fn split(builder: &mut Builder, batches: &[Batch], groups: &[Vec<u16>]) -> Vec<Vec<Batch>> {
+        let mut out = vec![Vec::new(); builder.group_count()];
+        for (batch, groups) in batches.iter().zip(groups) {
+            let give = &mut |group: usize, batch: Batch, _: u64| {
+                out[group].push(batch);
+                Ok(())
+            };
+            builder.push(batch, groups, give).unwrap();
+        }
+        builder
+            .finish(&mut |group, batch, _| {
+                out[group].push(batch);
+                Ok(())
+            })
+            .unwrap();
+        out
+    }
+
+    /// The specification: for each group its rows, in order of arrival.
+    fn expected(schema: &SchemaRef, batches: &[Batch], groups: &[Vec<u16>], group: usize) -> Batch {
+        let taken: Vec<Batch> = batches
+            .iter()
+            .zip(groups)
+            .map(|(batch, groups)| {
+                let rows = (0..batch.num_rows() as u32).filter(|row| usize::from(groups[*row as usize]) == group);
+                take_rows(batch, &UInt32Array::from_iter_values(rows)).unwrap()
+            })
+            .collect();
+        concat(schema, &taken).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(cases(300))]
+
+        #[test]
+        fn every_row_comes_out_in_its_group_and_in_order(seed: u64) {
+            let random = &mut Random::new(seed);
+            let group_count = random.pick(&[1, 2, 7, 16, 256, 300, 1000]);
+            let fields: Vec<Field> = (0..1 + random.below(6))
+                .map(|number| {
+                    let data_type = random_type(random, 2);
+                    let is_nullable = data_type == DataType::Null || random.chance(60);
+                    Field::new(format!("column{number}"), data_type, is_nullable)
+                })
+                .collect();
+            let schema: SchemaRef = Arc::new(Schema::new(fields));
+            let mut batches = Vec::new();
+            let mut groups = Vec::new();
+            for _ in 0..random.below(5) {
+                let rows = random.pick(&[0, 1, 100, 3000]);
+                let columns = schema.fields().iter()
+                    .map(|field| random_array(random, field.data_type(), field.is_nullable(), rows)).collect();
+                batches.push(Batch::try_new(Arc::clone(&schema), columns).unwrap());
+                let is_skewed = random.chance(30);
+                groups.push((0..rows).map(|_| if is_skewed { 0 } else { random.below(group_count) as u16 }).collect());
+            }
+            for kernels in [Kernels::scalar(), Kernels::portable(), Kernels::detect()] {
+                let out = split(&mut builder(kernels, &schema, group_count, 1 << 16), &batches, &groups);
+                for (group, found) in out.iter().enumerate() {
+                    let found = concat(&schema, found).unwrap();
+                    found.columns().iter().for_each(|column| column.to_data().validate_full().unwrap());
+                    prop_assert_eq!(found, expected(&schema, &batches, &groups, group), "{}", kernels.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_string_longer_than_a_chunk_goes_past_it() {
+        let texts: Vec<String> = (0..100).map(|row| "x".repeat(if row == 40 { 1 << 20 } else { row })).collect();
+        let column: ArrayRef = Arc::new(StringArray::from(texts));
+        let batch = Batch::try_from_iter([("text", column)]).unwrap();
+        let groups: Vec<Vec<u16>> = vec![(0..100).map(|row| row % 3).collect()];
+        let mut builder = builder(Kernels::detect(), &batch.schema(), 3, 1 << 14);
+        // Laid out for short strings.
+        let out = split(&mut builder, &[batch.slice(0, 30)], &[groups[0][..30].to_vec()]);
+        assert_eq!(out.iter().flatten().map(Batch::num_rows).sum::<usize>(), 30);
+        let batches = [batch.clone()];
+        let out = split(&mut builder, &batches, &groups);
+        for (group, found) in out.iter().enumerate() {
+            let found = concat(&batch.schema(), found).unwrap();
+            // A row that went past the others came first.
+            assert_eq!(found.num_rows(), expected(&batch.schema(), &batches, &groups, group).num_rows());
+        }
+        assert_eq!(builder.held_bytes(), 0);
+    }
+
+    #[test]
+    fn what_a_builder_holds_does_not_grow_with_groups_and_columns() {
+        let columns: Vec<(String, ArrayRef)> = (0..50)
+            .map(|number| (format!("c{number}"), Arc::new(Int64Array::from_iter_values(0..100_000)) as ArrayRef))
+            .collect();
+        let batch = Batch::try_from_iter(columns).unwrap();
+        for group_count in [256, 4096] {
+            let mut builder = builder(Kernels::detect(), &batch.schema(), group_count, BuilderOptions::BYTES);
+            let groups: Vec<u16> = (0..100_000).map(|row| (row * 7919 % group_count) as u16).collect();
+            let mut given = 0;
+            builder
+                .push(&batch, &groups, &mut |_, batch, _| {
+                    given += batch.num_rows();
+                    Ok(())
+                })
+                .unwrap();
+            assert!(builder.held_bytes() < 256 << 20, "{}", builder.held_bytes());
+            builder
+                .finish(&mut |_, batch, _| {
+                    given += batch.num_rows();
+                    Ok(())
+                })
+                .unwrap();
+            assert_eq!((given, builder.held_bytes()), (100_000, 0));
+        }
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_are_refused() {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+        let batch = Batch::try_from_iter([("n", column)]).unwrap();
+        let mut builder = builder(Kernels::detect(), &batch.schema(), 2, 1 << 16);
+        let give = &mut |_: usize, _: Batch, _: u64| Ok(());
+        assert!(builder.push(&batch, &[0, 1], give).is_err());
+        assert!(builder.push(&batch, &[0, 1, 2], give).is_err());
+    }
+}
