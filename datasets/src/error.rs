@@ -3,7 +3,7 @@
 //! In: the facts at the place where it failed. Out: [`DatasetError`], whose sentence says what was tried and on what;
 //! the cause is its `source()`, not part of the sentence. Never: a cause flattened into text.
 
-use std::{io, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
@@ -34,6 +34,22 @@ pub enum DatasetError {
         rows_about: u64,
         /// Rows that row groups of [`crate::ROWS_PER_ROW_GROUP`] can hold, being counted by a 16-bit number.
         rows_max: u64,
+    },
+    /// The number of keys is 0, or over what the key's type can tell apart.
+    #[error("cannot generate rows of {keys} different keys: it must be 1 to {max}")]
+    Keys {
+        /// The number asked for.
+        keys: u64,
+        /// Largest number.
+        max: u64,
+    },
+    /// More rows than a Parquet file holds.
+    #[error("cannot write {rows} rows: a file can have {max}")]
+    Rows {
+        /// The number asked for.
+        rows: u64,
+        /// Largest number.
+        max: u64,
     },
     /// The number of threads is 0 or over the limit.
     #[error("cannot generate with {threads} threads: it must be 1 to {max}")]
@@ -118,18 +134,36 @@ pub enum DatasetError {
         source: ArrowError,
     },
     /// A thread could not be started.
-    #[error("could not start a thread to generate the TPC-H table {table}")]
+    #[error("could not start a thread to generate {what}")]
     Spawn {
-        /// The table.
-        table: Table,
+        /// What it was for.
+        what: Made,
         /// What the system said.
         source: io::Error,
     },
     /// A generating thread panicked, which is a bug of the generator or ours; the panic's own message went to standard
     /// error.
-    #[error("a thread generating the TPC-H table {table} panicked")]
+    #[error("a thread generating {what} panicked")]
     Panicked {
-        /// The table.
-        table: Table,
+        /// What it was for.
+        what: Made,
     },
+}
+
+/// What a thread generates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// A TPC-H table.
+    Table(Table),
+    /// Rows to be grouped.
+    Groups,
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Made::Table(table) => write!(f, "the TPC-H table {table}"),
+            Made::Groups => f.write_str("rows to be grouped"),
+        }
+    }
 }

@@ -6,14 +6,16 @@
 
 #![forbid(unsafe_code)]
 
-mod error; // DatasetError
+mod error; // DatasetError, Made
+mod groups; // write_groups, GroupsOptions, KeyType, its limits
 mod output; // Written; Output, a file that appears whole or not at all
 mod random; // SplitMix64, the numbers that our own datasets are made from
 mod tpch; // write_tpch, TpchOptions, Table, its limits
 mod words; // write_text, TextOptions
 mod zipf; // Zipf, ranks drawn by Zipf's law
 
-pub use error::DatasetError;
+pub use error::{DatasetError, Made};
+pub use groups::{GROUPS_ROWS_MAX, GroupsOptions, KeyType, TEXT_KEYS_MAX, write_groups};
 pub use output::Written;
 pub use tpch::{ROWS_PER_ROW_GROUP, SCALE_MAX, SCALE_MIN, THREADS_MAX, Table, TpchOptions, write_tpch};
 pub use words::{TextOptions, write_text};

@@ -8,6 +8,9 @@
 //! counter and a bijection, so that any place of the sequence can be had without the ones before. Good enough for data,
 //! not for secrets.
 
+/// Odd, nearest to 2⁶⁴ / golden ratio: the counter visits every value.
+const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// A sequence of numbers, and the place in it.
 #[derive(Clone, Debug)]
 pub(crate) struct SplitMix64 {
@@ -20,10 +23,13 @@ impl SplitMix64 {
         Self { counter: seed }
     }
 
+    /// The sequence of `seed` without its first `drawn` numbers.
+    pub(crate) fn after(seed: u64, drawn: u64) -> Self {
+        Self { counter: seed.wrapping_add(drawn.wrapping_mul(GAMMA)) }
+    }
+
     /// The next number, all 64 bits uniform.
     pub(crate) fn draw(&mut self) -> u64 {
-        /// Odd, nearest to 2⁶⁴ / golden ratio: the counter visits every value.
-        const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
         self.counter = self.counter.wrapping_add(GAMMA);
         let mut mixed = self.counter;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -53,6 +59,7 @@ mod tests {
         let mut random = SplitMix64::new(1_234_567);
         let drawn = [(); 3].map(|()| random.draw());
         assert_eq!(drawn, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+        assert_eq!(SplitMix64::after(1_234_567, 2).draw(), drawn[2]);
     }
 
     #[test]

@@ -9,7 +9,10 @@ use std::{
     path::Path,
 };
 
-use arrow::array::RecordBatch;
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    datatypes::{Int64Type, UInt64Type},
+};
 use parquet::{
     arrow::arrow_reader::ParquetRecordBatchReaderBuilder, basic::Compression, file::metadata::ParquetMetaData,
 };
@@ -17,7 +20,8 @@ use tempfile::TempDir;
 use tpchgen::generators::{LineItemGenerator, PartSuppGenerator};
 use tpchgen_arrow::{LineItemArrow, PartSuppArrow};
 use windrow_datasets::{
-    DatasetError, ROWS_PER_ROW_GROUP, SCALE_MAX, THREADS_MAX, Table, TextOptions, TpchOptions, write_text, write_tpch,
+    DatasetError, GROUPS_ROWS_MAX, GroupsOptions, KeyType, ROWS_PER_ROW_GROUP, SCALE_MAX, TEXT_KEYS_MAX, THREADS_MAX,
+    Table, TextOptions, TpchOptions, write_groups, write_text, write_tpch,
 };
 
 /// The names of all that lies in `folder`, hidden files too.
@@ -231,4 +235,121 @@ fn text_is_like_a_language() {
     assert!((0.085..0.091).contains(&(f64::from(counts[0]) / f64::from(words))), "{} of {words}", counts[0]);
     assert!((9.0..11.0).contains(&(f64::from(counts[0]) / f64::from(counts[9]))), "{} and {}", counts[0], counts[9]);
     assert!((35_000..=50_000).contains(&counts.len()), "{} words", counts.len());
+}
+
+fn groups_options(out: &Path, rows: u64, keys: u64, key_type: KeyType) -> GroupsOptions {
+    GroupsOptions { rows, keys, key_type, threads: 2, out: out.into(), overwrite: false }
+}
+
+/// How often each key occurs, and the sum of its values; a number as key as its digits.
+fn grouped(path: &Path) -> std::collections::HashMap<String, (u64, i64)> {
+    let mut groups = std::collections::HashMap::new();
+    for batch in rows(path) {
+        let (keys, values) = (batch.column(0), batch.column(1).as_primitive::<Int64Type>());
+        assert_eq!(keys.null_count() + values.null_count(), 0);
+        for row in 0..batch.num_rows() {
+            let key = match keys.as_string_opt::<i32>() {
+                Some(texts) => texts.value(row).to_owned(),
+                None => keys.as_primitive::<UInt64Type>().value(row).to_string(),
+            };
+            let (count, sum) = groups.entry(key).or_insert((0, 0));
+            assert!((0..100).contains(&values.value(row)));
+            (*count, *sum) = (*count + 1, *sum + values.value(row));
+        }
+    }
+    groups
+}
+
+#[test]
+fn groups_have_exactly_the_keys_asked_for() {
+    let folder = TempDir::new().unwrap();
+    for (number, (rows, keys)) in
+        [(0, 5), (1, 1), (5, 10), (10_000, 1), (10_000, 777), (20_000, 20_000)].into_iter().enumerate()
+    {
+        for key_type in [KeyType::Number, KeyType::Text] {
+            let out = folder.path().join(format!("{number}-{key_type:?}.parquet"));
+            let written = write_groups(&groups_options(&out, rows, keys, key_type)).unwrap();
+            assert_eq!((written.rows, written.bytes), (rows, fs::metadata(&out).unwrap().len()));
+            let groups = grouped(&out);
+            assert_eq!(groups.len() as u64, keys.min(rows), "{rows} rows, {keys} keys");
+            let counts: Vec<u64> = groups.values().map(|(count, _)| *count).collect();
+            assert_eq!(counts.iter().sum::<u64>(), rows);
+            if let (Some(least), Some(most)) = (counts.iter().min(), counts.iter().max()) {
+                assert!(most - least <= 1, "{least} to {most} rows a key");
+            }
+            match key_type {
+                KeyType::Text => assert!(groups.keys().all(|key| key.len() == 12 && key.starts_with("id"))),
+                // Half of many keys are in the upper half of all numbers.
+                KeyType::Number if groups.len() > 100 => {
+                    let upper = groups.keys().filter(|key| key.parse::<u64>().unwrap() >> 63 == 1).count();
+                    let share = upper as f64 / groups.len() as f64;
+                    assert!((0.4..0.6).contains(&share), "{share}");
+                }
+                KeyType::Number => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn groups_are_the_same_bytes_forever_on_any_number_of_threads() {
+    let folder = TempDir::new().unwrap();
+    // More than one row group.
+    for (key_type, expected) in [(KeyType::Number, 0x69fe_3063_61cc_90fb), (KeyType::Text, 0x207d_5e77_468f_be9b)] {
+        let file = |threads| {
+            let out = folder.path().join(format!("{threads}-{key_type:?}.parquet"));
+            write_groups(&GroupsOptions { threads, ..groups_options(&out, 1_100_000, 50_000, key_type) }).unwrap();
+            (fnv(&fs::read(&out).unwrap()), out)
+        };
+        let ((one, out), (three, _)) = (file(1), file(3));
+        assert_eq!(one, three);
+        // The rows, not the bytes: those are of the Parquet writer's version too.
+        let sum = rows(&out).iter().fold(0_u64, |hash, batch| {
+            let bytes = batch.columns().iter().flat_map(|column| {
+                let data = column.to_data();
+                let buffer = data.buffers().last().unwrap();
+                let (start, end) = match column.as_string_opt::<i32>() {
+                    Some(texts) => (texts.value_offsets()[0] as usize, texts.value_offsets()[texts.len()] as usize),
+                    None => (data.offset() * 8, (data.offset() + data.len()) * 8),
+                };
+                buffer[start..end].to_vec()
+            });
+            hash.wrapping_mul(31).wrapping_add(fnv(&bytes.collect::<Vec<u8>>()))
+        });
+        assert_eq!(sum, expected, "{key_type:?}: {sum:#018x}");
+        let metadata = metadata(&out);
+        let group_rows: Vec<i64> = metadata.row_groups().iter().map(|group| group.num_rows()).collect();
+        assert_eq!(group_rows, [1 << 20, 1_100_000 - (1 << 20)]);
+        assert!(
+            metadata
+                .row_groups()
+                .iter()
+                .flat_map(|group| group.columns())
+                .all(|column| column.compression() == Compression::SNAPPY)
+        );
+    }
+}
+
+#[test]
+fn groups_refuse_bad_options_and_touch_nothing() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("groups.parquet");
+    let good = groups_options(&out, 10, 10, KeyType::Text);
+    for keys in [0, TEXT_KEYS_MAX + 1] {
+        let error = write_groups(&GroupsOptions { keys, ..good.clone() }).unwrap_err();
+        assert!(matches!(error, DatasetError::Keys { .. }), "{keys}: {error}");
+    }
+    let error = write_groups(&GroupsOptions { rows: GROUPS_ROWS_MAX + 1, ..good.clone() }).unwrap_err();
+    assert!(matches!(error, DatasetError::Rows { .. }), "{error}");
+    for threads in [0, THREADS_MAX + 1] {
+        let error = write_groups(&GroupsOptions { threads, ..good.clone() }).unwrap_err();
+        assert!(matches!(error, DatasetError::Threads { .. }), "{threads}: {error}");
+    }
+    assert!(names(folder.path()).is_empty());
+    fs::write(&out, "kept").unwrap();
+    assert!(matches!(write_groups(&good), Err(DatasetError::Exists { path }) if path == out));
+    assert_eq!(fs::read(&out).unwrap(), b"kept");
+    write_groups(&GroupsOptions { overwrite: true, ..good }).unwrap();
+    assert_eq!(names(folder.path()), ["groups.parquet"]);
+    assert_eq!(grouped(&out).len(), 10);
 }

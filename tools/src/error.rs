@@ -102,6 +102,8 @@ impl Cause for CommandError {
                 DatasetError::Scale { .. }
                 | DatasetError::Threads { .. }
                 | DatasetError::TooManyRows { .. }
+                | DatasetError::Keys { .. }
+                | DatasetError::Rows { .. }
                 | DatasetError::Exists { .. }
                 | DatasetError::NoFileName { .. } => Kind::Request,
                 DatasetError::Generate { .. } | DatasetError::Panicked { .. } => Kind::Internal,
@@ -138,7 +140,8 @@ impl Failure {
 
     /// What came of generating: options out of range are wrong usage.
     pub fn of_dataset(error: DatasetError) -> Failure {
-        let is_usage = matches!(error, DatasetError::Scale { .. } | DatasetError::Threads { .. });
+        use DatasetError::{Keys, Rows, Scale, Threads};
+        let is_usage = matches!(error, Scale { .. } | Threads { .. } | Keys { .. } | Rows { .. });
         let error = CommandError::Dataset(error).into();
         if is_usage { Failure::Usage(error) } else { Failure::Failed { error, origin: None } }
     }

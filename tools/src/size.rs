@@ -1,8 +1,9 @@
-//! Sizes as people write them: `100MiB` <-> bytes.
+//! Sizes and counts as people write them: `100MiB` <-> bytes, `100M` -> rows.
 //!
 //! In: text from the command line. Out: bytes, and back for messages. Never: guesses; what is not understood is refused.
 //!
-//! `K M G T` and `KiB MiB GiB TiB` are powers of 1024, as in `dd` and `java -Xmx`; `KB MB GB TB` are powers of 1000.
+//! `K M G T` and `KiB MiB GiB TiB` are powers of 1024, as in `dd` and `java -Xmx`; `KB MB GB TB` are powers of 1000. In
+//! a count `K M G` are powers of 1000: nobody means 1,048,576 rows by a million.
 
 /// Bytes of `text`: a number, maybe with a fraction, and a unit.
 pub fn parse(text: &str) -> Result<u64, SizeError> {
@@ -27,6 +28,37 @@ pub fn parse(text: &str) -> Result<u64, SizeError> {
     // Above it not every number of bytes is a float; nobody has so many.
     const BYTES_MAX: f64 = (1u64 << 53) as f64;
     if bytes > BYTES_MAX { Err(SizeError::TooLarge) } else { Ok(bytes.round() as u64) }
+}
+
+/// A count of rows or keys: a number, maybe with a fraction, and `K`, `M` or `G`, which count in 1000 here.
+pub fn parse_count(text: &str) -> Result<u64, SizeError> {
+    let text = text.trim();
+    let (number, unit) = match text.char_indices().next_back() {
+        Some((at, letter)) if letter.is_ascii_alphabetic() => (&text[..at], letter.to_ascii_uppercase()),
+        _ => (text, ' '),
+    };
+    let factor: u64 = match unit {
+        ' ' => 1,
+        'K' => 1_000,
+        'M' => 1_000_000,
+        'G' => 1_000_000_000,
+        other => return Err(SizeError::UnknownMultiple { unit: other }),
+    };
+    let digits: String = number.trim().chars().filter(|letter| *letter != '_').collect();
+    if !digits.chars().all(|letter| letter.is_ascii_digit() || letter == '.') {
+        return Err(SizeError::NoCount);
+    }
+    if let Ok(whole) = digits.parse::<u64>() {
+        return whole.checked_mul(factor).ok_or(SizeError::TooMany);
+    }
+    // "1.5M"; what is no whole number at last is none.
+    let (whole, fraction) = digits.split_once('.').ok_or(SizeError::NoCount)?;
+    let places = u32::try_from(fraction.len()).ok().and_then(|places| 10_u64.checked_pow(places));
+    let places = places.filter(|places| factor.is_multiple_of(*places)).ok_or(SizeError::NoCount)?;
+    let parse = |digits: &str| digits.parse::<u64>().map_err(|_| SizeError::NoCount);
+    let (whole, fraction) = (parse(whole)?, parse(fraction)?);
+    let count = whole.checked_mul(factor).and_then(|count| count.checked_add(fraction * (factor / places)));
+    count.ok_or(SizeError::TooMany)
 }
 
 /// `bytes` in powers of 1000, as disks and networks are counted.
@@ -78,6 +110,12 @@ pub enum SizeError {
     UnknownUnit { unit: String },
     #[error("larger than 8 PiB")]
     TooLarge,
+    #[error("a count is a whole number, as 5000, 1.5M or 100M are")]
+    NoCount,
+    #[error("{unit:?} is no multiple; K, M and G count in 1000")]
+    UnknownMultiple { unit: char },
+    #[error("more than can be counted")]
+    TooMany,
 }
 
 #[cfg(test)]
@@ -106,6 +144,20 @@ mod tests {
         }
         assert!(matches!(parse("4Q"), Err(SizeError::UnknownUnit { unit }) if unit == "Q"));
         assert_eq!(parse("9000000T"), Err(SizeError::TooLarge));
+    }
+
+    #[test]
+    fn counts_as_people_write_them() {
+        for (text, count) in
+            [("0", 0), ("5000", 5_000), ("100M", 100_000_000), ("1.5k", 1_500), ("2g", 2_000_000_000), ("1_000", 1_000)]
+        {
+            assert_eq!(parse_count(text), Ok(count), "{text}");
+        }
+        for text in ["", "M", "-1", "1.5", "1.0005K", ".5M", "1.M", "1.2.3M", "1.+5M"] {
+            assert_eq!(parse_count(text), Err(SizeError::NoCount), "{text}");
+        }
+        assert_eq!(parse_count("1Q"), Err(SizeError::UnknownMultiple { unit: 'Q' }));
+        assert_eq!(parse_count("99999999999G"), Err(SizeError::TooMany));
     }
 
     #[test]

@@ -199,6 +199,11 @@ const BAD: &[Bad] = &[
         1,
         &["nation.parquet", "exists already", "hint: --overwrite"],
     ),
+    bad(
+        &["gen", "groups", "--rows", "10", "--keys", "2", "--out", "HERE/there.txt"],
+        1,
+        &["there.txt", "exists already", "hint: --overwrite"],
+    ),
     bad(&["gen", "text", "--size", "10", "--out", "HERE/there.txt/words.txt"], 1, &["error: ", "caused by: "]),
     bad(&["gen", "text", "--size", "10", "--out", "/proc/none/words.txt"], 1, &["error: ", "caused by: "]),
     bad(&["gen", "tpch", "--scale", "0.001", "--out", "HERE/there.txt/tpch"], 1, &["error: ", "caused by: "]),
@@ -220,6 +225,10 @@ const BAD: &[Bad] = &[
     bad(&["gen", "tpch", "--scale", "nan", "--out", "HERE/x"], 2, &["scale"]),
     bad(&["gen", "tpch", "--scale", "1", "--threads", "0", "--out", "HERE/x"], 2, &["threads"]),
     bad(&["gen", "text", "--out", "HERE/x"], 2, &["--size"]),
+    bad(&["gen", "groups", "--rows", "10", "--out", "HERE/x"], 2, &["--keys"]),
+    bad(&["gen", "groups", "--rows", "1.5", "--keys", "1", "--out", "HERE/x"], 2, &["1.5", "whole number"]),
+    bad(&["gen", "groups", "--rows", "10", "--keys", "0", "--out", "HERE/x"], 2, &["0 different keys"]),
+    bad(&["gen", "groups", "--rows", "10", "--keys", "1", "--type", "i8", "--out", "HERE/x"], 2, &["u64", "string"]),
     bad(&["bench", "tpch"], 2, &["--input", "--scale"]),
     bad(&["bench", "tpch", "--input", "DATA", "--scale", "1"], 2, &["--input", "--scale"]),
     bad(&["bench", "tpch", "--input", "DATA", "--query", "23"], 2, &["1 to 22"]),
@@ -430,6 +439,7 @@ fn help_fits_a_screen_and_has_examples() {
         &["--help"] as &[&str],
         &["sql", "--help"],
         &["gen", "tpch", "--help"],
+        &["gen", "groups", "--help"],
         &["bench", "tpch", "--help"],
         &["demo", "--help"],
     ] {
@@ -453,6 +463,30 @@ fn generating_twice_gives_the_same_bytes() {
     place.prints(&["gen", "text", "--size", "10KB", "--seed", "2", "--out", "HERE/b.txt"]);
     assert_ne!(fs::read(place.path("b.txt")).unwrap(), first);
     assert_eq!(place.files().len(), 2);
+}
+
+#[test]
+fn generated_groups_are_as_many_as_asked_for() {
+    let place = Place::new();
+    for key_type in ["u64", "string"] {
+        let words = [
+            "gen",
+            "groups",
+            "--rows",
+            "20K",
+            "--keys",
+            "3000",
+            "--type",
+            key_type,
+            "--out",
+            "HERE/g.parquet",
+            "--overwrite",
+        ];
+        assert!(place.prints(&words).contains("20,000 rows"));
+        let query = "select count(*) as groups, sum(n) as n, min(n) as least, max(n) as most from \
+                     (select k, count(*) as n from 'HERE/g.parquet' group by k)";
+        assert_eq!(place.prints(&["sql", "--format", "csv", "-c", query]), "groups,n,least,most\n3000,20000,6,7\n");
+    }
 }
 
 #[test]
@@ -594,6 +628,7 @@ fn signals_end_it_within_two_seconds() {
         (&["sql", "-c", query] as &[&str], "INT", 130),
         (&["sql", "-c", query], "TERM", 143),
         (&["gen", "tpch", "--scale", "3", "--out", "HERE/tpch"], "INT", 130),
+        (&["gen", "groups", "--rows", "1G", "--keys", "1M", "--out", "HERE/groups/g.parquet"], "INT", 130),
         (&["gen", "text", "--size", "100GB", "--out", "HERE/text/words.txt"], "TERM", 143),
         (&["bench", "wordcount", "--size", "200MB", "--runs", "1000"], "INT", 130),
         (&["demo", "--scale", "3"], "INT", 130),

@@ -38,7 +38,10 @@ use parquet::{
     },
 };
 
-use crate::{error::DatasetError, tpch::table::Table};
+use crate::{
+    error::{DatasetError, Made},
+    tpch::table::Table,
+};
 
 /// Rows of each row group but a table's last.
 pub const ROWS_PER_ROW_GROUP: usize = 128 << 10;
@@ -76,7 +79,7 @@ pub(super) fn write_table(
             thread::Builder::new()
                 .name(format!("tpch-{table}"))
                 .spawn_scoped(scope, move || job.work(tasks, &done_sender))
-                .map_err(|source| DatasetError::Spawn { table, source })?;
+                .map_err(|source| DatasetError::Spawn { what: Made::Table(table), source })?;
         }
         drop(done_sender);
         let assembly = Assembly {
@@ -126,7 +129,7 @@ impl Job {
             // Caught, because the calling thread would wait forever for an answer that never comes. Nothing
             // half-changed is seen afterwards: the task owns all that it changes.
             let answer = catch_unwind(AssertUnwindSafe(|| self.do_task(task)))
-                .unwrap_or(Err(DatasetError::Panicked { table: self.table }));
+                .unwrap_or(Err(DatasetError::Panicked { what: Made::Table(self.table) }));
             if done.send(answer).is_err() {
                 return;
             }
@@ -221,7 +224,7 @@ impl Assembly {
                     }
                 },
                 // Not reached: a thread catches its panics, and lives until `tasks` is dropped.
-                Err(mpsc::RecvError) => return Err(DatasetError::Panicked { table: self.table }),
+                Err(mpsc::RecvError) => return Err(DatasetError::Panicked { what: Made::Table(self.table) }),
             }
         }
     }

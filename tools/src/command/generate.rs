@@ -9,7 +9,9 @@ use std::{
     process,
 };
 
-use windrow_datasets::{TextOptions, TpchOptions, Written, write_text, write_tpch};
+use windrow_datasets::{
+    GroupsOptions, KeyType, TextOptions, TpchOptions, Written, write_groups, write_text, write_tpch,
+};
 
 use crate::{
     error::Failure,
@@ -18,7 +20,7 @@ use crate::{
     size,
 };
 
-/// Write TPC-H tables or text, the same bytes for the same options
+/// Write TPC-H tables, text or rows to be grouped, the same bytes for the same options
 #[derive(clap::Args)]
 pub struct Generate {
     #[command(subcommand)]
@@ -59,6 +61,34 @@ enum What {
         #[arg(long)]
         overwrite: bool,
     },
+    /// Rows to be grouped: a key k with exactly so many values, a number v from 0 to 99
+    #[command(after_help = "Example:\n  windrow gen groups --rows 100M --keys 10M --type u64 --out groups.parquet")]
+    Groups {
+        /// Rows, as 5000 or 100M (a million is 1,000,000)
+        #[arg(long, value_name = "N", value_parser = size::parse_count)]
+        rows: u64,
+        /// Different keys, each as often as any other
+        #[arg(long, value_name = "K", value_parser = size::parse_count)]
+        keys: u64,
+        /// What the key is: a number, or a text of 12 bytes
+        #[arg(long = "type", value_name = "TYPE", value_enum, default_value = "u64")]
+        key_type: Key,
+        /// The Parquet file
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Threads that generate [default: all of the machine]
+        #[arg(long, value_name = "N")]
+        threads: Option<usize>,
+        /// Replace a file that is there
+        #[arg(long)]
+        overwrite: bool,
+    },
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Key {
+    U64,
+    String,
 }
 
 impl Generate {
@@ -72,6 +102,21 @@ impl Generate {
                 let _on_exit = remove_unfinished(signals, out.parent().unwrap_or(Path::new("")));
                 let options = TextOptions { bytes: *size, seed: *seed, out: out.clone(), overwrite: *overwrite };
                 vec![write_text(&options).map_err(Failure::of_dataset)?]
+            }
+            What::Groups { rows, keys, key_type, out, threads, overwrite } => {
+                let _on_exit = remove_unfinished(signals, out.parent().unwrap_or(Path::new("")));
+                let options = GroupsOptions {
+                    rows: *rows,
+                    keys: *keys,
+                    key_type: match key_type {
+                        Key::U64 => KeyType::Number,
+                        Key::String => KeyType::Text,
+                    },
+                    threads: settings::threads(*threads),
+                    out: out.clone(),
+                    overwrite: *overwrite,
+                };
+                vec![write_groups(&options).map_err(Failure::of_dataset)?]
             }
         };
         let mut out = io::stdout().lock();

@@ -6,7 +6,7 @@ mod bench; // bench tpch, bench wordcount, bench net
 mod cluster; // cluster start, cluster status, cluster stop; a cluster for one command
 mod coordinator; // coordinator
 mod demo; // demo
-mod generate; // gen tpch, gen text
+mod generate; // gen tpch, gen text, gen groups
 mod jobs; // jobs list, jobs show, jobs cancel
 mod sql; // sql
 mod worker; // worker
