@@ -29,6 +29,7 @@ use windrow::{
         JobContext, Outcome,
         aggregate::{Aggregate, AggregatePhase, AggregateSpec},
     },
+    shuffle::Runs,
 };
 
 /// A morsel.
@@ -91,9 +92,11 @@ impl Case {
         let mut fields: Vec<Field> = input.fields()[..self.keys].iter().map(|field| (**field).clone()).collect();
         fields.extend(self.calls.iter().map(|call| Field::new("a", call.returns.clone(), true)));
         let output = Arc::new(Schema::new(fields));
+        let settings = Settings { threads, memory_bytes: 8 << 30, rows_per_morsel: ROWS, ..Settings::default() };
         let context = JobContext {
-            settings: Arc::new(Settings { threads, memory_bytes: 8 << 30, rows_per_morsel: ROWS }),
-            governor: Governor::new(8 << 30),
+            runs: Runs::of(&settings),
+            governor: Governor::of(&settings),
+            settings: Arc::new(settings),
             cancel: Default::default(),
             counters: Arc::default(),
         };

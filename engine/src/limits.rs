@@ -45,6 +45,8 @@ pub const SQL_BYTES_MAX: usize = 4 << 20;
 pub const MEMORY_FRACTION: f64 = 0.75;
 /// Least memory a session accepts.
 pub const MEMORY_BYTES_MIN: u64 = 1 << 20;
+/// Most folders for what memory does not hold: more than disks in a machine.
+pub const SPILL_FOLDERS_MAX: usize = 64;
 
 const _: () = assert!(ROWS_PER_MORSEL_MIN <= ROWS_PER_MORSEL && ROWS_PER_MORSEL <= ROWS_PER_MORSEL_MAX);
 const _: () = assert!(ROWS_PER_MORSEL_MAX <= u32::MAX as usize);

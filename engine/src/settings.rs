@@ -3,28 +3,39 @@
 //! In: the values the program or the command line gives. Out: [`Settings`], checked once. Never: reads the environment; that
 //! is the binary's task (`windrow::launch` reads the program's flags).
 
+use std::path::PathBuf;
+
 use crate::{
     error::{Cause, Kind, Result},
     limits,
 };
 
-/// Threads, memory and morsels of a session.
+/// Threads, memory, morsels and places of a session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Threads that compute: one loop each. Results do not depend on it.
     pub threads: usize,
     /// Bytes that operators may hold together; what grows when it grows is what fits before it must spill.
     pub memory_bytes: u64,
+    /// Bytes that operators may hold together before those that can spill do so; 3/4 of `memory_bytes` unless set. 0 lets them spill at
+    /// each chance. Results do not depend on it.
+    pub revocable_bytes: Option<u64>,
+    /// Folders in which rows are kept that memory does not hold: the first one that has room is used. Nothing is made there before the
+    /// first row has to go, and nothing stays. It should be a disk: where the system keeps temporary files in memory, another folder is
+    /// better.
+    pub spill_folders: Vec<PathBuf>,
     /// Rows of a morsel, what a thread takes at once. Results do not depend on it.
     pub rows_per_morsel: usize,
 }
 
 impl Default for Settings {
-    /// As many threads as the machine has, three quarters of its memory.
+    /// As many threads as the machine has, three quarters of its memory, the system's folder for temporary files.
     fn default() -> Settings {
         Settings {
             threads: std::thread::available_parallelism().map_or(1, usize::from).min(limits::THREADS_MAX),
             memory_bytes: (machine_memory_bytes() as f64 * limits::MEMORY_FRACTION) as u64,
+            revocable_bytes: None,
+            spill_folders: vec![std::env::temp_dir()],
             rows_per_morsel: limits::ROWS_PER_MORSEL,
         }
     }
@@ -38,6 +49,8 @@ impl Settings {
         };
         check("threads", self.threads as u64, 1, limits::THREADS_MAX as u64)?;
         check("memory_bytes", self.memory_bytes, limits::MEMORY_BYTES_MIN, u64::MAX)?;
+        check("revocable_bytes", self.revocable_bytes.unwrap_or_default(), 0, self.memory_bytes)?;
+        check("spill_folders", self.spill_folders.len() as u64, 1, limits::SPILL_FOLDERS_MAX as u64)?;
         let (min, max) = (limits::ROWS_PER_MORSEL_MIN as u64, limits::ROWS_PER_MORSEL_MAX as u64);
         check("rows_per_morsel", self.rows_per_morsel as u64, min, max)?;
         Ok(self)

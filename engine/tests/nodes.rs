@@ -37,7 +37,7 @@ use windrow::{
     scan::Table,
     schedule::{self, Ends, Threads, Work, build_stage},
     shuffle::{
-        AttemptId, AttemptKey, Digest, Epoch, GroupId, JobId, Spool, SpoolOptions, SpoolWriter, StageId, TaskId,
+        AttemptId, AttemptKey, Digest, Epoch, GroupId, JobId, Runs, Spool, SpoolOptions, SpoolWriter, StageId, TaskId,
         frame::frame_bytes,
     },
     sql::{Catalog, Planned, plan},
@@ -195,7 +195,7 @@ impl Cluster {
             epoch: Epoch(7),
         };
         let spool = Spool::open(options, &io).unwrap();
-        let settings = Settings { threads, memory_bytes: 1 << 30, rows_per_morsel };
+        let settings = Settings { threads, memory_bytes: 1 << 30, rows_per_morsel, ..Settings::default() };
         Cluster { threads: Threads::start(threads).unwrap(), io, spool, settings, _folder: folder }
     }
 
@@ -229,6 +229,7 @@ impl Cluster {
                 let context = JobContext {
                     settings: Arc::new(self.settings.clone()),
                     governor: Governor::new(1 << 30),
+                    runs: Runs::of(&self.settings),
                     cancel: Cancel::default(),
                     counters: Arc::new(Counters::default()),
                 };

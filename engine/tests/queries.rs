@@ -17,7 +17,8 @@ fn queries_have_their_answers() {
     let mut wrong = String::new();
     let mut count = 0;
     for (threads, rows_per_morsel) in [(1, 1), (2, 2), (3, 16_384)] {
-        let session = Session::new(Settings { threads, memory_bytes: 1 << 30, rows_per_morsel }).unwrap();
+        let session =
+            Session::new(Settings { threads, memory_bytes: 1 << 30, rows_per_morsel, ..Settings::default() }).unwrap();
         for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/queries")).unwrap() {
             let path = entry.unwrap().path();
             for case in fs::read_to_string(&path).unwrap().split("\n\n").filter(|case| !case.trim().is_empty()) {

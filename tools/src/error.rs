@@ -84,7 +84,7 @@ pub enum CommandError {
     Output { source: io::Error },
     #[error("watching for signals")]
     Signals { source: io::Error },
-    #[error("running on a cluster: --threads and --memory are its workers'")]
+    #[error("running on a cluster: --threads, --memory and --spill are its workers'")]
     WorkersOwn,
     #[error("measuring how fast bytes go between two processes")]
     Net { source: io::Error },

@@ -1,6 +1,8 @@
 //! The flags that every command with an engine has.
 //!
-//! In: `--threads`, `--memory`. Out: the engine's settings, checked. Never: a default of its own; those are the engine's.
+//! In: `--threads`, `--memory`, `--spill`. Out: the engine's settings, checked. Never: a default of its own; those are the engine's.
+
+use std::path::{Path, PathBuf};
 
 use windrow::Settings;
 
@@ -18,6 +20,12 @@ pub struct EngineFlags {
     /// Memory that operators may hold together, as 4GiB [default: three quarters of the machine's]
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     memory: Option<u64>,
+    /// Folder for rows that memory does not hold; may be given several times [default: the system's folder for temporary files]
+    #[arg(long, value_name = "FOLDER")]
+    spill: Vec<PathBuf>,
+    /// Memory that operators may hold together before they begin to spill; results do not depend on it
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, hide = true)]
+    revocable: Option<u64>,
     /// Rows that a thread takes at once; results do not depend on it
     #[arg(long, value_name = "N", hide = true)]
     rows_per_morsel: Option<usize>,
@@ -26,7 +34,7 @@ pub struct EngineFlags {
 impl EngineFlags {
     /// On a cluster the workers have their own: flags that would do nothing are refused.
     pub fn none_on_cluster(&self) -> Result<(), Failure> {
-        if self.threads.is_some() || self.memory.is_some() {
+        if self.threads.is_some() || self.memory.is_some() || !self.spill.is_empty() {
             return Err(Failure::Usage(CommandError::WorkersOwn.into()));
         }
         Ok(())
@@ -34,10 +42,20 @@ impl EngineFlags {
 
     /// The settings; what is out of range is wrong usage.
     pub fn settings(&self) -> Result<Settings, Failure> {
-        let default = Settings::default();
+        self.over(Settings::default())
+    }
+
+    /// The settings of a process with a folder of its own: there go the rows that memory does not hold, unless a folder is given.
+    pub fn settings_within(&self, folder: &Path) -> Result<Settings, Failure> {
+        self.over(Settings { spill_folders: vec![folder.to_owned()], ..Settings::default() })
+    }
+
+    fn over(&self, default: Settings) -> Result<Settings, Failure> {
         Settings {
             threads: self.threads.unwrap_or(default.threads),
             memory_bytes: self.memory.unwrap_or(default.memory_bytes),
+            revocable_bytes: self.revocable,
+            spill_folders: if self.spill.is_empty() { default.spill_folders } else { self.spill.clone() },
             rows_per_morsel: self.rows_per_morsel.unwrap_or(default.rows_per_morsel),
         }
         .checked()

@@ -12,7 +12,7 @@ use std::{
     ffi::OsString,
     io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
@@ -33,8 +33,8 @@ use crate::{
 
 /// Runs `job` as the program: `fn main() -> ExitCode { windrow::launch(|session, arguments| …) }`.
 ///
-/// Takes `--threads N`, `--memory SIZE` (as `512MiB`, `4G`) and `--cluster NAME` from the program's arguments, up to a `--`; the job gets the
-/// others, without the program's name. With `--cluster` the program is handed in to that cluster: workers run it, what it prints there is
+/// Takes `--threads N`, `--memory SIZE` (as `512MiB`, `4G`), `--spill FOLDER` (any number of times) and `--cluster NAME` from the program's
+/// arguments, up to a `--`; the job gets the others, without the program's name. With `--cluster` the program is handed in to that cluster: workers run it, what it prints there is
 /// printed here, and this process only waits.
 pub fn launch(job: impl FnOnce(&Session, &[String]) -> Result<()>) -> ExitCode {
     let arguments = std::env::args_os().skip(1);
@@ -139,6 +139,7 @@ struct Flags {
 /// The settings by the flags, and the arguments that are no flags of ours.
 fn read_flags(arguments: impl IntoIterator<Item = OsString>) -> Result<Flags> {
     let (mut settings, mut cluster, mut others) = (Settings::default(), None, Vec::new());
+    let mut spill_folders = Vec::new();
     let mut arguments = arguments
         .into_iter()
         .map(|argument| argument.into_string().map_err(|argument| Error::from(FlagError::NotUtf8 { argument })));
@@ -152,7 +153,7 @@ fn read_flags(arguments: impl IntoIterator<Item = OsString>) -> Result<Flags> {
             Some((flag, value)) => (flag, Some(value.to_owned())),
             None => (argument.as_str(), None),
         };
-        if !matches!(flag, "--threads" | "--memory" | "--cluster") {
+        if !matches!(flag, "--threads" | "--memory" | "--spill" | "--cluster") {
             others.push(argument);
             continue;
         }
@@ -163,8 +164,12 @@ fn read_flags(arguments: impl IntoIterator<Item = OsString>) -> Result<Flags> {
         match flag {
             "--threads" => settings.threads = value.parse().map_err(|_| FlagError::Threads { value })?,
             "--cluster" => cluster = Some(value),
+            "--spill" => spill_folders.push(PathBuf::from(value)),
             _ => settings.memory_bytes = bytes_of(&value).ok_or(FlagError::Memory { value })?,
         }
+    }
+    if !spill_folders.is_empty() {
+        settings.spill_folders = spill_folders;
     }
     Ok(Flags { settings: settings.checked()?, cluster, arguments: others })
 }
@@ -213,7 +218,9 @@ impl Cause for FlagError {
         Kind::Request
     }
     fn hint(&self) -> Option<String> {
-        Some("the flags are --threads N, --memory SIZE as 512MiB or 4GiB, and --cluster NAME".to_owned())
+        Some(
+            "the flags are --threads N, --memory SIZE as 512MiB or 4GiB, --spill FOLDER, and --cluster NAME".to_owned(),
+        )
     }
 }
 
@@ -232,6 +239,9 @@ mod tests {
         let (settings, others) = read(&["in.txt", "--threads", "3", "--top", "10", "--memory=64MiB", "out"]).unwrap();
         assert_eq!((settings.threads, settings.memory_bytes), (3, 64 << 20));
         assert_eq!(others, ["in.txt", "--top", "10", "out"]);
+        assert_eq!(settings.spill_folders, Settings::default().spill_folders);
+        let (settings, others) = read(&["--spill", "/one", "out", "--spill=/two"]).unwrap();
+        assert_eq!((settings.spill_folders, others), (vec!["/one".into(), "/two".into()], vec!["out".to_owned()]));
         let (_, others) = read(&["--threads=2", "--", "--threads", "x"]).unwrap();
         assert_eq!(others, ["--threads", "x"]);
     }
@@ -244,6 +254,7 @@ mod tests {
             &["--threads", "0"],
             &["--memory", "4 parsecs"],
             &["--memory=1k"],
+            &["--spill"],
         ] {
             assert_eq!(read(wrong).unwrap_err().kind(), Kind::Request, "{wrong:?}");
         }

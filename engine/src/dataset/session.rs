@@ -35,7 +35,7 @@ use crate::{
     scan::Table,
     schedule::{self, Threads},
     settings::Settings,
-    shuffle::Digest,
+    shuffle::{Digest, Runs},
     sink::Written,
     sql::{Catalog, Planned, plan},
     store::Io,
@@ -51,6 +51,7 @@ struct Inner {
     threads: Threads,
     io: Arc<Io>,
     governor: Arc<Governor>,
+    runs: Arc<Runs>,
     catalog: Mutex<Catalog>,
     cancel: Cancel,
     closures: AtomicU32,
@@ -96,7 +97,8 @@ impl Session {
         Ok(Session(Arc::new(Inner {
             threads: Threads::start(settings.threads)?,
             io: Io::start()?,
-            governor: Governor::new(settings.memory_bytes),
+            governor: Governor::of(&settings),
+            runs: Runs::of(&settings),
             catalog: Mutex::default(),
             cancel: Cancel::default(),
             closures: AtomicU32::new(0),
@@ -171,6 +173,7 @@ impl Session {
         let context = JobContext {
             settings: Arc::clone(&inner.settings),
             governor: Arc::clone(&inner.governor),
+            runs: Arc::clone(&inner.runs),
             cancel: inner.cancel.clone(),
             counters: Arc::clone(&counters),
         };

@@ -25,6 +25,23 @@ pub fn map_file(file: &File) -> io::Result<Bytes> {
     Ok(Bytes::from_owner(mapped))
 }
 
+/// The `bytes` bytes of `file` from `offset` on, which the kernel begins to read at once. As in the file, so in memory: what stands at a
+/// multiple of 64 does so here. They stay valid when the file is closed and unlinked.
+///
+/// The file must be as for [`map_file`], and hold so many bytes: beyond its end there is nothing that could be seen.
+pub fn map_window(file: &File, offset: u64, bytes: usize) -> io::Result<Bytes> {
+    let end = offset.checked_add(bytes as u64);
+    if bytes == 0 || end.is_none_or(|end| file.metadata().is_ok_and(|metadata| metadata.len() < end)) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    // SAFETY: the file is not changed while it is mapped, as the caller promises, and was just seen to be long enough: runs are written
+    // once, by one process, in a folder that it has made for itself, and only ever unlinked.
+    let mapped = unsafe { MmapOptions::new().offset(offset).len(bytes).map(file)? };
+    // A hint; without it the bytes come all the same.
+    let _ = mapped.advise(Advice::WillNeed);
+    Ok(Bytes::from_owner(mapped))
+}
+
 /// A page of the larger size, on the processors that have one.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
@@ -107,5 +124,22 @@ mod tests {
         assert_eq!(&bytes[..], [7; 5000]);
         std::fs::write(&path, []).unwrap();
         assert!(map_file(&File::open(&path).unwrap()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_window_is_a_part_of_the_file_wherever_it_begins() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let written: Vec<u8> = (0..20_000_u32).map(|number| (number / 64) as u8).collect();
+        std::fs::write(&path, &written).unwrap();
+        let file = File::open(&path).unwrap();
+        for (offset, bytes) in [(0, 1), (64, 64), (4096, 8192), (8000, 12_000), (19_999, 1)] {
+            let window = map_window(&file, offset as u64, bytes).unwrap();
+            assert_eq!(&window[..], &written[offset..offset + bytes]);
+            assert_eq!(window.as_ptr() as usize % 64, offset % 64);
+        }
+        for (offset, bytes) in [(0, 20_001), (20_000, 1), (u64::MAX, 2), (0, 0)] {
+            assert_eq!(map_window(&file, offset, bytes).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        }
     }
 }

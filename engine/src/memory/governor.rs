@@ -2,9 +2,17 @@
 //!
 //! In: floors of the operators of a job, then requests to grow. Out: grants, or [`OverBudget`]. Never: allocates.
 //!
-//! A job is admitted when the floors of its operators fit together. Above the floors memory is granted while there is some. When
-//! there is none the governor asks those that hold revocable memory to give some back, and grants when that was enough. Until operators
-//! can spill each answers that it cannot, and the request fails with the numbers a user needs to choose a larger budget.
+//! A job is admitted when the floors of its operators fit together. Above the floors there are two limits:
+//!
+//! ```text
+//!   0 ───────────── granted to all ─────────────┤ revocable limit ├──── headroom ────┤ budget
+//!     try_grow: yes                              try_grow: no, and those that hold
+//!                                                most are asked to give back
+//!     grow: yes                                  grow: yes, and they are asked too     grow: OverBudget
+//! ```
+//! Who can spill asks with `try_grow` and is refused at the revocable limit: it spills what it holds, or takes a little of the headroom to
+//! go on until spilling is worth it. Who cannot spill asks with `grow`, up to the budget; then it fails with the numbers a user needs to
+//! choose a larger one. The headroom is there because those that are asked to give back do so at their next morsel, not at once.
 
 use std::{
     collections::BTreeMap,
@@ -16,19 +24,26 @@ use std::{
 };
 
 use super::{Pool, Reservation};
-use crate::error::{Cause, Kind, Result};
+use crate::{
+    error::{Cause, Kind, Result},
+    settings::Settings,
+};
 
 /// One who may give memory back when asked.
 pub trait Revocable: Send + Sync {
     /// Give back about `bytes`, if it can. Called by whoever asked for more, on its thread, which may hold a lock of this very
     /// state: try the lock, and answer that it cannot where it is taken.
     fn revoke(&self, bytes: u64) -> Result<Revoked>;
+    /// What it holds and could give back. Those that hold most are asked first, those that hold nothing are not.
+    fn held_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// What came of [`Revocable::revoke`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revoked {
-    /// So many bytes were given back.
+    /// So many bytes were given back, or will be when its threads come to their next morsel.
     Bytes(u64),
     /// It holds nothing that it could give back.
     Cannot,
@@ -37,6 +52,9 @@ pub enum Revoked {
 /// Grants memory to the operators of all jobs of a process.
 pub struct Governor {
     budget_bytes: u64,
+    /// Invariant: at most `budget_bytes`.
+    revocable_bytes: u64,
+    least_spill_bytes: u64,
     used_bytes: AtomicU64,
     peak_bytes: AtomicU64,
     /// Invariant: the sum over holders is `used_bytes` when nobody is inside `grow` or `shrink`.
@@ -47,10 +65,25 @@ pub struct Governor {
 }
 
 impl Governor {
-    /// A governor of `budget_bytes`.
+    /// The governor of a process with these settings.
+    pub fn of(settings: &Settings) -> Arc<Governor> {
+        let budget_bytes = settings.memory_bytes;
+        let revocable_bytes = settings.revocable_bytes.unwrap_or(revocable_share(budget_bytes)).min(budget_bytes);
+        Governor::with(budget_bytes, revocable_bytes, settings.threads)
+    }
+
+    /// A governor of `budget_bytes`, with the usual share of them revocable.
     pub fn new(budget_bytes: u64) -> Arc<Governor> {
+        Governor::with(budget_bytes, revocable_share(budget_bytes), 1)
+    }
+
+    fn with(budget_bytes: u64, revocable_bytes: u64, threads: usize) -> Arc<Governor> {
+        let headroom_bytes = budget_bytes - revocable_bytes;
         Arc::new(Governor {
             budget_bytes,
+            revocable_bytes,
+            // All threads of a few operators may hold so much and stay within the headroom.
+            least_spill_bytes: (headroom_bytes / (8 * threads as u64)).min(revocable_bytes),
             used_bytes: AtomicU64::new(0),
             peak_bytes: AtomicU64::new(0),
             holders: Mutex::default(),
@@ -94,37 +127,57 @@ impl Governor {
         self.peak_bytes.load(Relaxed)
     }
 
+    /// A thread that is refused memory and holds less than this does better to take a little of the headroom than to spill: pieces would
+    /// be many and small. 0 when everything is to be spilled at each chance.
+    pub fn least_spill_bytes(&self) -> u64 {
+        self.least_spill_bytes
+    }
+
     pub(super) fn grant(&self, holder: &'static str, bytes: u64) -> Result<()> {
-        if !self.take(bytes) {
-            self.revoke(bytes)?;
-            if !self.take(bytes) {
-                return Err(self.over_budget(holder, bytes).into());
+        match self.take(bytes, self.budget_bytes) {
+            Some(after) if after > self.revocable_bytes => self.revoke(after - self.revocable_bytes)?,
+            Some(_) => {}
+            None => {
+                self.revoke(bytes)?;
+                if self.take(bytes, self.budget_bytes).is_none() {
+                    return Err(self.over_budget(holder, bytes).into());
+                }
             }
         }
         *self.lock().entry(holder).or_default() += bytes;
         Ok(())
     }
 
-    /// Takes `bytes` of what is left; false when less is left.
-    fn take(&self, bytes: u64) -> bool {
-        let taken = self
-            .used_bytes
-            .fetch_update(Relaxed, Relaxed, |used| used.checked_add(bytes).filter(|after| *after <= self.budget_bytes));
-        if let Ok(used) = taken {
-            self.peak_bytes.fetch_max(used + bytes, Relaxed);
+    /// Grants `bytes` if all that is in use stays at or below the revocable limit. If not, it asks those that hold most to give back.
+    pub(super) fn try_grant(&self, holder: &'static str, bytes: u64) -> bool {
+        if self.take(bytes, self.revocable_bytes).is_none() {
+            // What goes wrong where memory is given back shows there, on the threads of whoever gives it.
+            let _ = self.revoke(bytes);
+            return false;
         }
-        taken.is_ok()
+        *self.lock().entry(holder).or_default() += bytes;
+        true
     }
 
-    /// Asks one after the other until about `bytes` were given back.
+    /// Takes `bytes` of what is left below the limit, and says what is then in use; nothing when less is left.
+    fn take(&self, bytes: u64, limit_bytes: u64) -> Option<u64> {
+        let within = |used: u64| used.checked_add(bytes).filter(|after| *after <= limit_bytes);
+        let after = self.used_bytes.fetch_update(Relaxed, Relaxed, within).ok()? + bytes;
+        self.peak_bytes.fetch_max(after, Relaxed);
+        Some(after)
+    }
+
+    /// Asks one after the other, who holds most first, until about `bytes` were given back or promised.
     fn revoke(&self, bytes: u64) -> Result<()> {
         // Not under the lock: who is asked gives its reservations back, and may take some time to.
-        let known: Vec<_> = {
+        let mut known: Vec<_> = {
             let revocables = self.revocables.lock().unwrap_or_else(PoisonError::into_inner);
-            revocables.iter().filter_map(Weak::upgrade).collect()
+            let alive = revocables.iter().filter_map(Weak::upgrade);
+            alive.map(|revocable| (revocable.held_bytes(), revocable)).filter(|(held, _)| *held > 0).collect()
         };
+        known.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
         let mut missing = bytes;
-        for revocable in known {
+        for (_, revocable) in known {
             if let Revoked::Bytes(given) = revocable.revoke(missing)? {
                 missing = missing.saturating_sub(given);
             }
@@ -142,6 +195,15 @@ impl Governor {
         }
     }
 
+    /// What `from` was granted is `to`'s from now on.
+    pub(super) fn hand_over(&self, from: &'static str, to: &'static str, bytes: u64) {
+        let mut holders = self.lock();
+        if let Some(held) = holders.get_mut(from) {
+            *held -= bytes;
+        }
+        *holders.entry(to).or_default() += bytes;
+    }
+
     fn over_budget(&self, holder: &'static str, asked_bytes: u64) -> OverBudget {
         let mut holders: Vec<_> = self.lock().iter().filter(|(_, bytes)| **bytes > 0).map(|(h, b)| (*h, *b)).collect();
         holders.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
@@ -157,6 +219,11 @@ impl std::fmt::Debug for Governor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Governor({} of {} bytes granted)", self.used_bytes(), self.budget_bytes)
     }
+}
+
+/// Three quarters: what is left is more than a thread of each of a few operators takes until its next morsel.
+fn revocable_share(budget_bytes: u64) -> u64 {
+    budget_bytes - budget_bytes / 4
 }
 
 /// A request for memory that the budget does not allow.
@@ -221,6 +288,9 @@ mod tests {
             held.resize(0)?;
             Ok(Revoked::Bytes(bytes))
         }
+        fn held_bytes(&self) -> u64 {
+            self.0.lock().unwrap().bytes()
+        }
     }
 
     #[test]
@@ -248,6 +318,60 @@ mod tests {
         second.grow(800 << 10).unwrap();
         assert_eq!(governor.used_bytes(), 832 << 10);
         assert!(second.grow(300 << 10).is_err(), "nothing is left to give back");
+    }
+
+    #[test]
+    fn who_can_spill_is_refused_before_the_budget_ends() {
+        let governor = Governor::new(1 << 20);
+        let mut first = governor.reservation("the first");
+        assert!(first.try_grow(768 << 10));
+        let mut second = governor.reservation("the second");
+        assert!(!second.try_grow(1), "three quarters are granted");
+        assert_eq!((second.bytes(), governor.used_bytes()), (0, 768 << 10));
+        second.grow(100 << 10).unwrap();
+        assert!(!first.try_grow(1 << 10));
+        assert!(first.try_resize(100 << 10) && first.try_grow(100 << 10), "there is room again");
+    }
+
+    #[test]
+    fn nothing_is_granted_to_try_where_all_is_to_be_spilled() {
+        let settings = Settings { revocable_bytes: Some(0), memory_bytes: 1 << 30, ..Settings::default() };
+        let governor = Governor::of(&settings);
+        let mut held = governor.reservation("spiller");
+        assert!(!held.try_grow(1) && held.try_grow(0));
+        assert_eq!(governor.least_spill_bytes(), 0);
+        held.grow(1 << 20).unwrap();
+    }
+
+    #[test]
+    fn who_holds_most_is_asked_first_when_a_try_is_refused() {
+        let governor = Governor::new(1 << 20);
+        let generous = [100_u64, 500].map(|kib| {
+            let mut held = governor.reservation("generous");
+            held.grow(kib << 10).unwrap();
+            let generous: Arc<dyn Revocable> = Arc::new(Generous(Mutex::new(held)));
+            governor.register(&generous);
+            generous
+        });
+        let mut other = governor.reservation("other");
+        assert!(!other.try_grow(400 << 10), "the answer is no even when somebody gives back at once");
+        assert_eq!(generous.map(|generous| generous.held_bytes()), [100 << 10, 0]);
+        assert!(other.try_grow(400 << 10));
+    }
+
+    #[test]
+    fn what_another_holds_is_taken_over_without_asking() {
+        let governor = Governor::new(1 << 20);
+        let [mut first, mut second] = ["the first", "the second"].map(|holder| governor.reservation(holder));
+        first.grow(500 << 10).unwrap();
+        second.grow(500 << 10).unwrap();
+        let used = governor.used_bytes();
+        first.absorb(second);
+        assert_eq!((first.bytes(), governor.used_bytes()), (1000 << 10, used));
+        let error = governor.reservation("the third").grow(500 << 10).unwrap_err();
+        assert!(error.to_string().contains("by the first") && !error.to_string().contains("second"), "{error}");
+        drop(first);
+        assert_eq!(governor.used_bytes(), 0);
     }
 
     #[test]

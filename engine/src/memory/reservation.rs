@@ -33,7 +33,7 @@ impl Reservation {
 
     /// Asks for as much as makes it `bytes`, or gives the rest back.
     pub fn resize(&mut self, bytes: u64) -> Result<()> {
-        let wanted = bytes.div_ceil(GRANT_BYTES).saturating_mul(GRANT_BYTES).max(bytes);
+        let wanted = rounded(bytes);
         if wanted > self.granted_bytes {
             self.governor.grant(self.holder, wanted - self.granted_bytes)?;
             self.granted_bytes = wanted;
@@ -45,10 +45,45 @@ impl Reservation {
         Ok(())
     }
 
+    /// As [`Reservation::grow`], for a holder that can do with less: false, and nothing changed, when that would bring all holders together
+    /// above the governor's revocable limit. Those that hold most are then asked to give back, this holder among them. Who is refused
+    /// spills what it holds, if that is worth it; else it may still `grow`.
+    pub fn try_grow(&mut self, bytes: u64) -> bool {
+        self.try_resize(self.bytes.saturating_add(bytes))
+    }
+
+    /// As [`Reservation::resize`], refused as by [`Reservation::try_grow`].
+    pub fn try_resize(&mut self, bytes: u64) -> bool {
+        let wanted = rounded(bytes);
+        if wanted > self.granted_bytes {
+            if !self.governor.try_grant(self.holder, wanted - self.granted_bytes) {
+                return false;
+            }
+        } else if wanted < self.granted_bytes {
+            self.governor.give_back(self.holder, self.granted_bytes - wanted);
+        }
+        (self.granted_bytes, self.bytes) = (wanted, bytes);
+        true
+    }
+
+    /// Takes over what `other` holds, of the same governor. Nothing is asked for, so nothing can be refused.
+    pub fn absorb(&mut self, mut other: Reservation) {
+        if other.holder != self.holder {
+            self.governor.hand_over(other.holder, self.holder, other.granted_bytes);
+        }
+        self.bytes += std::mem::take(&mut other.bytes);
+        self.granted_bytes += std::mem::take(&mut other.granted_bytes);
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
+}
+
+/// In whole grants.
+fn rounded(bytes: u64) -> u64 {
+    bytes.div_ceil(GRANT_BYTES).saturating_mul(GRANT_BYTES).max(bytes)
 }
 
 impl Drop for Reservation {

@@ -27,6 +27,10 @@ impl Counters {
     pub fn add_rows_out(&self, rows: usize) {
         self.rows_out.fetch_add(rows as u64, Relaxed);
     }
+    /// Bytes that an operator wrote to disk for want of memory.
+    pub fn add_spilled_bytes(&self, bytes: u64) {
+        self.spilled_bytes.fetch_add(bytes, Relaxed);
+    }
     /// What was counted until now.
     pub fn report(&self) -> Report {
         Report {

@@ -39,6 +39,7 @@ use crate::{
     memory::{Governor, Revoked},
     observe::Counters,
     settings::Settings,
+    shuffle::Runs,
 };
 
 /// What a role says after it was called.
@@ -58,6 +59,8 @@ pub struct JobContext {
     pub settings: Arc<Settings>,
     /// Who grants memory.
     pub governor: Arc<Governor>,
+    /// Where rows go that memory does not hold.
+    pub runs: Arc<Runs>,
     /// Has somebody asked to stop?
     pub cancel: Cancel,
     /// Rows and bytes seen, for the report.
@@ -104,7 +107,12 @@ pub trait Sink: Send + Sync {
     fn floor_bytes(&self) -> u64 {
         0
     }
-    /// Give back about `bytes`, if it can.
+    /// What its threads hold and could spill: those that hold most are asked first.
+    fn held_bytes(&self) -> u64 {
+        0
+    }
+    /// Give back about `bytes`, if it can: at once, or its threads at their next morsel
+    /// ([`Revocation`](crate::memory::Revocation)). Called on anybody's thread.
     fn revoke(&self, _bytes: u64) -> Result<Revoked> {
         Ok(Revoked::Cannot)
     }

@@ -15,6 +15,7 @@ use crate::{
     error::Result,
     memory::Governor,
     settings::Settings,
+    shuffle::Runs,
 };
 
 /// A context of a job with morsels of so many rows and memory enough.
@@ -24,9 +25,15 @@ pub fn context(rows_per_morsel: usize) -> JobContext {
 
 /// A context of a job with so much memory.
 pub fn context_of(rows_per_morsel: usize, memory_bytes: u64) -> JobContext {
+    context_with(Settings { threads: 2, memory_bytes, rows_per_morsel, ..Settings::default() })
+}
+
+/// A context of a job with these settings.
+pub fn context_with(settings: Settings) -> JobContext {
     JobContext {
-        settings: Arc::new(Settings { threads: 2, memory_bytes, rows_per_morsel }),
-        governor: Governor::new(memory_bytes),
+        governor: Governor::of(&settings),
+        runs: Runs::of(&settings),
+        settings: Arc::new(settings),
         cancel: Default::default(),
         counters: Arc::default(),
     }

@@ -72,6 +72,9 @@ impl Revocable for RevocableSink {
     fn revoke(&self, bytes: u64) -> Result<Revoked> {
         self.0.revoke(bytes)
     }
+    fn held_bytes(&self) -> u64 {
+        self.0.held_bytes()
+    }
 }
 
 pub(super) struct Job {

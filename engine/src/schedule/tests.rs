@@ -16,11 +16,13 @@ use crate::{
     memory::Governor,
     operator::{Cancel, JobContext, Outcome, Sink, SinkThread, Source, SourceThread, Task, Wake},
     settings::Settings,
+    shuffle::Runs,
 };
 
 fn context(threads: usize) -> JobContext {
-    let settings = Settings { threads, memory_bytes: 1 << 30, rows_per_morsel: 1_024 };
+    let settings = Settings { threads, memory_bytes: 1 << 30, rows_per_morsel: 1_024, ..Settings::default() };
     JobContext {
+        runs: Runs::of(&settings),
         settings: Arc::new(settings),
         governor: Governor::new(1 << 30),
         cancel: Cancel::default(),

@@ -24,6 +24,10 @@ pub mod index;
 pub mod builder;
 pub use builder::{Builder, BuilderError, BuilderOptions};
 
+/// Runs: frames that an operator keeps on disk for want of memory.
+pub mod run;
+pub use run::{Run, RunReader, RunWriter, Runs, RunsOptions};
+
 /// The spool: frames kept by their producer.
 pub mod spool;
 pub use spool::{Spool, SpoolOptions, SpoolWriter};

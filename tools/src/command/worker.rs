@@ -45,7 +45,7 @@ pub struct Worker {
 
 impl Worker {
     pub fn run(&self, signals: &Signals) -> Result<(), Failure> {
-        let settings = self.engine.settings()?;
+        let settings = self.engine.settings_within(&self.folder)?;
         self.log.start()?;
         let stop = self.service.begin();
         let _service = signals.service(stop.clone());

@@ -30,7 +30,7 @@ use crate::{
     error::{Cause, Kind, Result},
     operator::{Cancel, Wake},
     settings::Settings,
-    shuffle::{Epoch, JobId, Spool, SpoolOptions},
+    shuffle::{Epoch, JobId, Runs, RunsOptions, Spool, SpoolOptions},
     store::Io,
 };
 
@@ -101,6 +101,8 @@ impl Client {
             settings,
             io,
             spool,
+            // A client computes nothing.
+            runs: Runs::new(RunsOptions { folders: Vec::new(), bytes_max: 0 }),
             fetch,
             counters: Arc::default(),
         })?;

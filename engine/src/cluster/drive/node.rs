@@ -20,7 +20,7 @@ use crate::{
     memory::Governor,
     schedule::Threads,
     settings::Settings,
-    shuffle::Spool,
+    shuffle::{Runs, Spool},
     store::Io,
 };
 
@@ -40,6 +40,8 @@ pub struct Node {
     pub governor: Arc<Governor>,
     /// Frames of the attempts that ran here.
     pub spool: Arc<Spool>,
+    /// Where rows go that memory does not hold.
+    pub runs: Arc<Runs>,
     /// Who asks other nodes.
     pub fetch: Arc<dyn Fetch>,
     /// What crossed to here.
@@ -58,6 +60,8 @@ pub struct NodeParts {
     pub io: Arc<Io>,
     /// Frames of the attempts that run here.
     pub spool: Arc<Spool>,
+    /// Where rows go that memory does not hold.
+    pub runs: Arc<Runs>,
     /// Who asks other nodes.
     pub fetch: Arc<dyn Fetch>,
     /// What crosses the network.
@@ -91,15 +95,16 @@ impl NodeCounters {
 impl Node {
     /// A node over its parts; starts its threads.
     pub fn start(parts: NodeParts) -> Result<Arc<Node>> {
-        let NodeParts { name, incarnation, settings, io, spool, fetch, counters } = parts;
+        let NodeParts { name, incarnation, settings, io, spool, runs, fetch, counters } = parts;
         Ok(Arc::new(Node {
             name,
             incarnation,
-            governor: Governor::new(settings.memory_bytes),
+            governor: Governor::of(&settings),
             threads: Threads::start(settings.threads)?,
             settings: Arc::new(settings),
             io,
             spool,
+            runs,
             fetch,
             counters,
         }))

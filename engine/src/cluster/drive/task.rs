@@ -77,6 +77,7 @@ fn run_stage(node: &Arc<Node>, plan: &PhysicalPlan, order: &Order, attempt: &Att
     let context = JobContext {
         settings: Arc::clone(&node.settings),
         governor: Arc::clone(&node.governor),
+        runs: Arc::clone(&node.runs),
         cancel: attempt.cancel.clone(),
         counters: Arc::clone(&attempt.counters),
     };

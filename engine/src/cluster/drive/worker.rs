@@ -47,7 +47,7 @@ use crate::{
     plan::{closures::Closures, encode, physical::PhysicalPlan},
     scan::OpenedTables,
     settings::Settings,
-    shuffle::{Epoch, JobId, Spool, SpoolOptions},
+    shuffle::{Epoch, JobId, Runs, RunsOptions, Spool, SpoolOptions},
     store::{Io, remove_all},
 };
 
@@ -64,9 +64,9 @@ pub struct WorkerOptions {
     pub identity: PathBuf,
     /// The folders of its spool; what stands in them is removed.
     pub spool: Vec<PathBuf>,
-    /// Bytes of frames of one job.
+    /// Bytes of frames of one job, and of what memory does not hold of all jobs.
     pub spool_bytes: u64,
-    /// Threads, memory, morsels.
+    /// Threads, memory, morsels, folders for what memory does not hold.
     pub settings: Settings,
 }
 
@@ -138,6 +138,7 @@ fn live(
         epoch: Epoch(incarnation.0 as u32),
     };
     let spool = Spool::open(spool, &io)?;
+    let runs = Runs::new(RunsOptions { folders: settings.spill_folders.clone(), bytes_max: options.spool_bytes });
     let to_machine = tell.clone();
     let counters = Arc::new(NodeCounters::default());
     let serving = Arc::new(Serving {
@@ -174,7 +175,7 @@ fn live(
     let machine = Worker::new(options_of_machine, 0);
     links.begin(&network);
     let fetch = Arc::clone(&links) as Arc<dyn Fetch>;
-    let node = Node::start(NodeParts { name, incarnation, settings, io, spool, fetch, counters })?;
+    let node = Node::start(NodeParts { name, incarnation, settings, io, spool, runs, fetch, counters })?;
     let children = Arc::new(Children {
         node: Arc::clone(&node),
         folder: folders.first().map(|folder| folder.join("programs")).unwrap_or_default(),

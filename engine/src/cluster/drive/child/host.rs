@@ -160,6 +160,8 @@ impl Child {
             worker: node.name.as_str().to_owned(),
             threads: settings.threads as u32,
             memory_bytes: settings.memory_bytes,
+            revocable_bytes: settings.revocable_bytes,
+            spill_folders: settings.spill_folders.iter().map(|folder| folder.to_string_lossy().into_owned()).collect(),
             rows_per_morsel: settings.rows_per_morsel as u32,
             spool: spool.to_string_lossy().into_owned(),
             spec: postcard::to_allocvec(spec).unwrap_or_default().into(),

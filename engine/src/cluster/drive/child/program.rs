@@ -44,8 +44,8 @@ use crate::{
     scan::OpenedTables,
     settings::Settings,
     shuffle::{
-        AttemptId, Epoch, FrameHeader, FrameLimits, GroupId, JobId, Round, Sequence, Spool, SpoolOptions, StageId,
-        TaskId, decode_frame, encode_frame,
+        AttemptId, Epoch, FrameHeader, FrameLimits, GroupId, JobId, Round, Runs, Sequence, Spool, SpoolOptions,
+        StageId, TaskId, decode_frame, encode_frame,
     },
     sink::{Target, Written, check_free, commit_manifests},
     store::Io,
@@ -137,12 +137,27 @@ impl Program {
         let control = wire::connect(socket).map_err(failed)?;
         write(&control, &FromChild::Hello { version: PROTOCOL_VERSION })?;
         let mut reader = Reader::new(control.try_clone().map_err(failed)?);
-        let Some(ToChild::Welcome { job, worker, threads, memory_bytes, rows_per_morsel, spool, spec }) =
-            reader.message()?
+        let Some(ToChild::Welcome {
+            job,
+            worker,
+            threads,
+            memory_bytes,
+            revocable_bytes,
+            spill_folders,
+            rows_per_morsel,
+            spool,
+            spec,
+        }) = reader.message()?
         else {
             return Err(ProgramError::NoWelcome.into());
         };
-        let settings = Settings { threads: threads as usize, memory_bytes, rows_per_morsel: rows_per_morsel as usize };
+        let settings = Settings {
+            threads: threads as usize,
+            memory_bytes,
+            revocable_bytes,
+            spill_folders: spill_folders.into_iter().map(PathBuf::from).collect(),
+            rows_per_morsel: rows_per_morsel as usize,
+        };
         let io = Io::start()?;
         let options = SpoolOptions {
             folders: vec![PathBuf::from(spool)],
@@ -153,9 +168,9 @@ impl Program {
         let spool = Spool::open(options, &io)?;
         let fetch = Arc::new(ByWorker { socket: socket.to_owned() });
         let name = WorkerName::new(worker)?;
-        let (settings_of_node, counters) = (settings.clone(), Arc::default());
+        let (settings_of_node, runs, counters) = (settings.clone(), Runs::of(&settings), Arc::default());
         let incarnation = Incarnation(0);
-        let parts = NodeParts { name, incarnation, settings: settings_of_node, io, spool, fetch, counters };
+        let parts = NodeParts { name, incarnation, settings: settings_of_node, io, spool, runs, fetch, counters };
         let node = Node::start(parts)?;
         let state = Mutex::new(State { spec, ..State::default() });
         let program = Arc::new(Program { node, job, control: Mutex::new(control), state, bell: Condvar::new() });

@@ -62,6 +62,8 @@ pub enum ToChild {
         worker: String,
         threads: u32,
         memory_bytes: u64,
+        revocable_bytes: Option<u64>,
+        spill_folders: Vec<String>,
         rows_per_morsel: u32,
         spool: String,
         spec: Blob,
