@@ -1,4 +1,4 @@
-//! Small queries with the answers that the SQL standard gives; each runs on several thread counts and morsel sizes.
+//! Small queries with the answers that the SQL standard gives; each runs on several thread counts and morsel sizes, in memory and spilled.
 //!
 //! In: `tests/queries/*.slt`: a query, `----`, its rows. Out: the rows compared, as a sequence where the query orders them, else sorted.
 //! Never: an answer that was copied from this engine; they are worked out by hand or by another engine.
@@ -16,9 +16,13 @@ use windrow::{
 fn queries_have_their_answers() {
     let mut wrong = String::new();
     let mut count = 0;
-    for (threads, rows_per_morsel) in [(1, 1), (2, 2), (3, 16_384)] {
-        let session =
-            Session::new(Settings { threads, memory_bytes: 1 << 30, rows_per_morsel, ..Settings::default() }).unwrap();
+    // With 0 revocable bytes whatever can be spilled is spilled.
+    for (threads, rows_per_morsel, revocable_bytes) in
+        [(1, 1, None), (2, 2, None), (3, 16_384, None), (1, 1, Some(0)), (2, 2, Some(0)), (2, 16_384, Some(0))]
+    {
+        let memory_bytes = if revocable_bytes.is_some() { 64 << 20 } else { 1 << 30 };
+        let settings = Settings { threads, memory_bytes, revocable_bytes, rows_per_morsel, ..Settings::default() };
+        let session = Session::new(settings).unwrap();
         for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/queries")).unwrap() {
             let path = entry.unwrap().path();
             for case in fs::read_to_string(&path).unwrap().split("\n\n").filter(|case| !case.trim().is_empty()) {
@@ -41,13 +45,13 @@ fn queries_have_their_answers() {
                 if found != expected {
                     let _ = writeln!(
                         wrong,
-                        "{threads} threads, {rows_per_morsel} rows:\n{query}\n  expected {expected:?}\n  found    {found:?}"
+                        "{threads} threads, {rows_per_morsel} rows, {revocable_bytes:?} revocable:\n{query}\n  expected {expected:?}\n  found    {found:?}"
                     );
                 }
             }
         }
     }
-    assert!(count >= 3 * 30, "only {count} runs");
+    assert!(count >= 6 * 30, "only {count} runs");
     assert!(wrong.is_empty(), "\n{wrong}");
 }
 

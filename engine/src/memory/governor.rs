@@ -133,6 +133,11 @@ impl Governor {
         self.least_spill_bytes
     }
 
+    /// What lies between the revocable limit and the budget: where those that spill go on until they have.
+    pub fn headroom_bytes(&self) -> u64 {
+        self.budget_bytes - self.revocable_bytes
+    }
+
     pub(super) fn grant(&self, holder: &'static str, bytes: u64) -> Result<()> {
         match self.take(bytes, self.budget_bytes) {
             Some(after) if after > self.revocable_bytes => self.revoke(after - self.revocable_bytes)?,
@@ -368,6 +373,11 @@ mod tests {
         let used = governor.used_bytes();
         first.absorb(second);
         assert_eq!((first.bytes(), governor.used_bytes()), (1000 << 10, used));
+        let mut part = first.split_off(300 << 10);
+        assert_eq!((first.bytes(), part.bytes(), governor.used_bytes()), (700 << 10, 300 << 10, used));
+        part.resize(1).unwrap();
+        assert!(governor.used_bytes() < used);
+        drop(part);
         let error = governor.reservation("the third").grow(500 << 10).unwrap_err();
         assert!(error.to_string().contains("by the first") && !error.to_string().contains("second"), "{error}");
         drop(first);

@@ -75,6 +75,14 @@ impl Reservation {
         self.granted_bytes += std::mem::take(&mut other.granted_bytes);
     }
 
+    /// Gives `bytes` of what it holds to a reservation of their own.
+    pub fn split_off(&mut self, bytes: u64) -> Reservation {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.granted_bytes -= bytes;
+        Reservation { governor: Arc::clone(&self.governor), holder: self.holder, bytes, granted_bytes: bytes }
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -1,7 +1,7 @@
 //! Sorting: a total order of rows, by keys and then by content.
 //!
 //! In: rows in any order, from any number of threads. Out: the rows in one sequence, which is a function of the multiset of rows
-//! alone. Never: spills; depends on the order of arrival.
+//! alone. Never: depends on the order of arrival, or on what memory held and what went to disk.
 //!
 //! The order is: the keys, each by its direction, NULLs where the key says; floats with -0 = +0 and all NaN equal and greater than
 //! every number; then, among equal keys, the rows' content in canonical column order ([`CanonicalOrder`](crate::batch::CanonicalOrder)).
@@ -11,11 +11,16 @@
 //!   push      batch ──► keys in row form (bytes that compare as the keys do)          payload stays where it is
 //!   finalize  (u64 prefix of the bytes, batch, row) ──► sorted ──► ties by content    16 bytes move, not rows
 //!   pull      so many places at a time ──► rows                                       each row moves once
+//!
+//!   where memory ends:   pile ──► sorted pieces ──► runs of frames ──► merged (a loser tree over keys and content) as they are pulled
 //! ```
 
 mod keys; // SortSpec, SortKeys: the keys of a batch in row form
-mod order; // Run, Place: rows in memory and their order
-mod output; // Ordered: the source that gives rows in order
+mod loser_tree; // LoserTree: which of many inputs has the least row
+mod merge; // Merge: of runs and sorted piles
+mod order; // Pile, Place: rows in memory and their order
+mod output; // Sorted: the source that gives rows in order
+mod shared; // Shared: what the threads of both share; Part: a thread's pile and runs
 mod sort_all; // Sort: the whole input
 mod top_k; // TopK: the first rows of it, in bounded memory
 

@@ -22,6 +22,7 @@ use crate::{
         array::{Array, ArrayRef, RecordBatchOptions},
         compute,
         datatypes::SchemaRef,
+        payload_bytes,
         row::Rows,
     },
     error::Result,
@@ -30,7 +31,7 @@ use crate::{
 
 /// Rows in memory with their keys: one [`Rows`] for each batch.
 #[derive(Default)]
-pub(super) struct Run {
+pub(super) struct Pile {
     pub(super) batches: Vec<Batch>,
     pub(super) keys: Vec<Rows>,
 }
@@ -44,7 +45,7 @@ pub(super) struct Place {
     pub(super) row: u32,
 }
 
-/// What [`Run::order`] needs to know.
+/// What [`Pile::order`] needs to know.
 pub(super) struct OrderOptions<'a> {
     /// The columns, for ties.
     pub(super) schema: &'a SchemaRef,
@@ -57,14 +58,29 @@ pub(super) struct OrderOptions<'a> {
 /// Rows of ties that are written in canonical form at once.
 const TIES_PER_CHUNK: usize = 1 << 14;
 
-impl Run {
+impl Pile {
     pub(super) fn rows(&self) -> usize {
         self.batches.iter().map(Batch::num_rows).sum()
     }
 
-    /// All rows, in order. `reservation` is asked for what it takes.
+    /// What is to be asked for before these rows are added: themselves, their keys, and their places once they are ordered.
+    pub(super) fn bytes_of(batch: &Batch, keys: &Rows) -> u64 {
+        payload_bytes(batch) + (keys.size() + batch.num_rows() * size_of::<Place>()) as u64
+    }
+
+    pub(super) fn add(&mut self, batch: Batch, keys: Rows) {
+        self.batches.push(batch);
+        self.keys.push(keys);
+    }
+
+    /// Takes the rows of `other` in.
+    pub(super) fn extend(&mut self, other: Pile) {
+        self.batches.extend(other.batches);
+        self.keys.extend(other.keys);
+    }
+
+    /// All rows, in order. `reservation` is asked for what the ties take meanwhile; what the places take was asked for with the rows.
     pub(super) fn order(&self, options: &OrderOptions<'_>, reservation: &mut Reservation) -> Result<Vec<Place>> {
-        reservation.grow((self.rows() * size_of::<Place>()) as u64)?;
         let Common { shared, is_exact } = self.common();
         let mut places = Vec::with_capacity(self.rows());
         for (batch, keys) in self.keys.iter().enumerate() {
@@ -85,7 +101,10 @@ impl Run {
         }
         if !options.keys_are_content {
             let runs = runs_of_equals(&places, |a, b| compare(a, b) == Ordering::Equal);
-            self.break_ties(&mut places, &runs, options, reservation)?;
+            let before_bytes = reservation.bytes();
+            let broken = self.break_ties(&mut places, &runs, options, reservation);
+            reservation.resize(before_bytes)?;
+            broken?;
         }
         Ok(places)
     }
@@ -95,7 +114,7 @@ impl Run {
         self.keys[place.batch as usize].row(place.row as usize).data()
     }
 
-    /// Sorts each run of `places` by the content of the rows.
+    /// Sorts each run of `places` by the content of the rows. What it asks `reservation` for is the caller's to give back.
     fn break_ties(
         &self,
         places: &mut [Place],
@@ -107,7 +126,6 @@ impl Run {
             return Ok(());
         }
         let canonical = CanonicalOrder::new(options.schema)?;
-        let before_bytes = reservation.bytes();
         let tied: Vec<Place> = runs.iter().flat_map(|run| &places[run.clone()]).copied().collect();
         reservation.grow((tied.len() * (size_of::<Place>() + size_of::<u32>())) as u64)?;
         let chunk = |chunk: &[Place]| canonical.encode(&rows_at(options.schema, &self.batches, chunk)?);
@@ -132,7 +150,7 @@ impl Run {
             }
             first += run.len();
         }
-        reservation.resize(before_bytes)
+        Ok(())
     }
 
     /// What all keys have in common.
@@ -160,7 +178,7 @@ struct Common {
 }
 
 /// The first 8 bytes, big-endian; zeros where there are fewer.
-fn prefix(bytes: &[u8]) -> u64 {
+pub(super) fn prefix(bytes: &[u8]) -> u64 {
     match bytes.first_chunk::<8>() {
         Some(chunk) => u64::from_be_bytes(*chunk),
         None => {
@@ -189,9 +207,14 @@ fn runs_of_equals(places: &[Place], is_equal: impl Fn(&Place, &Place) -> bool) -
 /// The rows at `places`, in their order, as one batch.
 pub(super) fn rows_at(schema: &SchemaRef, batches: &[Batch], places: &[Place]) -> Result<Batch> {
     let places: Vec<(usize, usize)> = places.iter().map(|place| (place.batch as usize, place.row as usize)).collect();
+    interleaved(schema, batches, &places)
+}
+
+/// As [`rows_at`], of places as (batch, row).
+pub(super) fn interleaved(schema: &SchemaRef, batches: &[Batch], places: &[(usize, usize)]) -> Result<Batch> {
     let column = |number: usize| -> Result<ArrayRef> {
         let columns: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(number) as &dyn Array).collect();
-        Ok(compute::interleave(&columns, &places)?)
+        Ok(compute::interleave(&columns, places)?)
     };
     let columns = if batches.is_empty() {
         return Ok(Batch::new_empty(SchemaRef::clone(schema)));

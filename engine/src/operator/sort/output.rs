@@ -1,14 +1,22 @@
 //! Rows in order, given a morsel at a time.
 //!
-//! In: batches and the places of their rows in order. Out: morsels numbered by their position; any thread takes the next number, so
-//! that who needs the sequence puts morsels in order of position. Never: fewer than one morsel: of no rows one is given, the last.
+//! In: what the threads of a sort have left, as [`Sorted`]. Out: morsels numbered by their position; any thread takes the next number, so
+//! that who needs the sequence puts morsels in order of position. Never: fewer than one morsel: of no rows one is given, the last; memory
+//! held when all rows were given.
+//!
+//! From memory each thread copies the rows of its morsel. From a merge it picks them under a lock, which is one comparison a level of the
+//! tree and row, and copies them outside of it: what costs most happens on all threads.
 
 use std::sync::{
-    Arc, OnceLock,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use super::order::{Place, rows_at};
+use super::{
+    merge::Merge,
+    order::{Place, rows_at},
+    shared::Shared,
+};
 use crate::{
     batch::{Batch, Morsel, Position, datatypes::SchemaRef},
     error::{Result, bug},
@@ -16,52 +24,154 @@ use crate::{
     operator::{Outcome, Source, SourceThread},
 };
 
+/// What a sort gives: `waiting → sorted → given`.
+#[derive(Default)]
+pub(super) struct Output(Mutex<State>);
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Waiting,
+    Sorted(Arc<Sorted>),
+    Given,
+}
+
+impl Output {
+    /// It is sorted. Of several that say so the first one counts.
+    pub(super) fn set(&self, sorted: Sorted) {
+        let mut state = self.lock();
+        if let State::Waiting = &*state {
+            *state = State::Sorted(Arc::new(sorted));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Rows in order, or on their way there.
+pub(super) enum Sorted {
+    InMemory(Ordered),
+    Merged(Mutex<Merging>),
+}
+
+impl Sorted {
+    /// What is left is merged as it is asked for.
+    pub(super) fn to_be_merged() -> Sorted {
+        Sorted::Merged(Mutex::new(Merging { merge: None, next: 0, is_over: false }))
+    }
+
+    fn pull(&self, shared: &Shared) -> Result<Option<Morsel>> {
+        let pulled = match self {
+            Sorted::InMemory(ordered) => ordered.pull()?,
+            Sorted::Merged(merging) => {
+                let mut merging = merging.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some((number, picked)) = merging.pick(shared)? else { return Ok(None) };
+                drop(merging);
+                Some((number, picked.batch(&shared.spec.schema)?))
+            }
+        };
+        Ok(pulled.map(|(number, batch)| {
+            let position = Position { split: number as u32, morsel: 0, is_last: true };
+            Morsel { batch, position: Some(position) }
+        }))
+    }
+}
+
 /// Rows in memory, in order.
 pub(super) struct Ordered {
-    pub(super) schema: SchemaRef,
-    pub(super) batches: Vec<Batch>,
+    schema: SchemaRef,
+    batches: Vec<Batch>,
     /// Of the rows that are given, and no others.
-    pub(super) places: Vec<Place>,
-    pub(super) rows_per_morsel: usize,
+    places: Vec<Place>,
+    rows_per_morsel: usize,
+    /// The next morsel.
+    next: AtomicUsize,
     /// What batches and places hold.
-    pub(super) _reservation: Reservation,
+    _reservation: Reservation,
 }
 
-/// The source of what a sort leaves in its cell.
-pub(super) struct OrderedSource {
-    ordered: Arc<OnceLock<Arc<Ordered>>>,
-    morsel: Arc<AtomicUsize>,
-}
-
-impl OrderedSource {
-    pub(super) fn new(ordered: &Arc<OnceLock<Arc<Ordered>>>) -> OrderedSource {
-        OrderedSource { ordered: Arc::clone(ordered), morsel: Arc::default() }
+impl Ordered {
+    pub(super) fn new(
+        schema: SchemaRef,
+        batches: Vec<Batch>,
+        places: Vec<Place>,
+        rows_per_morsel: usize,
+        reservation: Reservation,
+    ) -> Ordered {
+        Ordered { schema, batches, places, rows_per_morsel, next: AtomicUsize::new(0), _reservation: reservation }
     }
-}
 
-impl Source for OrderedSource {
-    fn thread(&self) -> Result<Box<dyn SourceThread>> {
-        let ordered = self.ordered.get().ok_or_else(|| bug("sort", "it is read before it is sorted"))?;
-        Ok(Box::new(OrderedThread { ordered: Arc::clone(ordered), morsel: Arc::clone(&self.morsel) }))
-    }
-}
-
-struct OrderedThread {
-    ordered: Arc<Ordered>,
-    morsel: Arc<AtomicUsize>,
-}
-
-impl SourceThread for OrderedThread {
-    fn pull(&mut self) -> Result<(Option<Morsel>, Outcome)> {
-        let Ordered { schema, batches, places, rows_per_morsel, .. } = &*self.ordered;
-        let count = places.len().div_ceil(*rows_per_morsel).max(1);
-        let morsel = self.morsel.fetch_add(1, Relaxed);
-        if morsel >= count {
-            return Ok((None, Outcome::Enough));
+    fn pull(&self) -> Result<Option<(usize, Batch)>> {
+        let Ordered { schema, batches, places, rows_per_morsel, .. } = self;
+        let number = self.next.fetch_add(1, Relaxed);
+        if number >= places.len().div_ceil(*rows_per_morsel).max(1) {
+            return Ok(None);
         }
-        let first = morsel * rows_per_morsel;
+        let first = number * rows_per_morsel;
         let batch = rows_at(schema, batches, &places[first..(first + rows_per_morsel).min(places.len())])?;
-        let position = Position { split: morsel as u32, morsel: 0, is_last: true };
-        Ok((Some(Morsel { batch, position: Some(position) }), Outcome::More))
+        Ok(Some((number, batch)))
+    }
+}
+
+/// The last merge, begun when the first morsel is asked for.
+pub(super) struct Merging {
+    merge: Option<Merge>,
+    /// The next morsel.
+    next: usize,
+    is_over: bool,
+}
+
+impl Merging {
+    fn pick(&mut self, shared: &Shared) -> Result<Option<(usize, super::merge::Picked)>> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let merge = match &mut self.merge {
+            Some(merge) => merge,
+            none => none.insert(shared.last_merge()?),
+        };
+        let rows = shared.rows_per_morsel();
+        let picked = merge.pick(rows)?;
+        if picked.rows() < rows {
+            (self.is_over, self.merge) = (true, None);
+        }
+        let number = self.next;
+        self.next += 1;
+        Ok((picked.rows() > 0 || number == 0).then_some((number, picked)))
+    }
+}
+
+/// The role that gives.
+pub(super) struct SortedSource(pub(super) Arc<Shared>);
+
+impl Source for SortedSource {
+    fn thread(&self) -> Result<Box<dyn SourceThread>> {
+        let sorted = match &*self.0.output.lock() {
+            State::Waiting => return Err(bug("sort", "it is read before it is sorted")),
+            State::Sorted(sorted) => Some(Arc::clone(sorted)),
+            State::Given => None,
+        };
+        Ok(Box::new(SortedThread { shared: Arc::clone(&self.0), sorted }))
+    }
+}
+
+struct SortedThread {
+    shared: Arc<Shared>,
+    /// None when all was given.
+    sorted: Option<Arc<Sorted>>,
+}
+
+impl SourceThread for SortedThread {
+    fn pull(&mut self) -> Result<(Option<Morsel>, Outcome)> {
+        let Some(sorted) = &self.sorted else { return Ok((None, Outcome::Enough)) };
+        if let Some(morsel) = sorted.pull(&self.shared)? {
+            return Ok((Some(morsel), Outcome::More));
+        }
+        // Threads that still copy their last rows hold what they need.
+        self.sorted = None;
+        *self.shared.output.lock() = State::Given;
+        Ok((None, Outcome::Enough))
     }
 }

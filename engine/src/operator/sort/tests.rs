@@ -15,7 +15,12 @@ use crate::{
         take_rows,
     },
     expression::{Expression, Parameters, SortKey},
-    operator::testing::{Cell, Random, context, cut, drain, feed, rows_of, rows_of_batch},
+    memory::Revoked,
+    operator::{
+        JobContext,
+        testing::{Cell, Random, context, context_with, cut, drain, feed, rows_of, rows_of_batch},
+    },
+    settings::Settings,
 };
 
 fn schema() -> SchemaRef {
@@ -114,13 +119,85 @@ proptest! {
         let spec = SortSpec { keys: keys.into_iter().map(key).collect(), schema: schema(), skip, fetch };
         let expected = expected(&batch, &spec);
         let parameters = Arc::new(Parameters::default());
-        let sort = Sort::new(&spec, &context(rows_per_morsel), &parameters).unwrap();
-        feed(&sort.sink(), cut(&shuffled(&batch, random), rows_per_morsel, random), parts, random).unwrap();
-        prop_assert_eq!(&in_order(drain(&sort.source(), parts, random).unwrap()), &expected);
-        if fetch.is_some() {
-            let top = TopK::new(&spec, &context(rows_per_morsel), &parameters).unwrap();
-            feed(&top.sink(), cut(&shuffled(&batch, random), rows_per_morsel, random), parts, random).unwrap();
-            prop_assert_eq!(&in_order(drain(&top.source(), parts, random).unwrap()), &expected);
+        for context in [context(rows_per_morsel), spilling(rows_per_morsel)] {
+            let sort = Sort::new(&spec, &context, &parameters).unwrap();
+            feed(&sort.sink(), cut(&shuffled(&batch, random), rows_per_morsel, random), parts, random).unwrap();
+            prop_assert_eq!(&in_order(drain(&sort.source(), parts, random).unwrap()), &expected);
+            if fetch.is_some() {
+                let top = TopK::new(&spec, &context, &parameters).unwrap();
+                feed(&top.sink(), cut(&shuffled(&batch, random), rows_per_morsel, random), parts, random).unwrap();
+                prop_assert_eq!(&in_order(drain(&top.source(), parts, random).unwrap()), &expected);
+            }
+            prop_assert_eq!((context.governor.used_bytes(), context.runs.used_bytes()), (0, 0), "all was given");
+        }
+    }
+}
+
+/// A context in which every morsel goes to disk by itself, and ten runs are merged at most.
+fn spilling(rows_per_morsel: usize) -> JobContext {
+    context_with(Settings {
+        threads: 2,
+        memory_bytes: 1 << 20,
+        revocable_bytes: Some(0),
+        rows_per_morsel,
+        ..Settings::default()
+    })
+}
+
+fn by_column(column: usize, fetch: Option<usize>) -> SortSpec {
+    let key = SortKey { expression: Expression::Column(column), is_descending: false, nulls_first: false };
+    SortSpec { keys: vec![key], schema: schema(), skip: 0, fetch }
+}
+
+#[test]
+fn many_runs_are_merged_in_several_passes() {
+    let random = &mut Random(7);
+    let batch = random_batch(3_000, 500, random);
+    let context = spilling(10);
+    let sort = Sort::new(&by_column(2, None), &context, &Arc::new(Parameters::default())).unwrap();
+    feed(&sort.sink(), cut(&batch, 10, random), 3, random).unwrap();
+    let once = context.runs.used_bytes();
+    assert!(context.counters.report().spilled_bytes > 2 * once, "some hundred runs take more than one pass");
+    assert_eq!(in_order(drain(&sort.source(), 2, random).unwrap()), expected(&batch, &by_column(2, None)));
+}
+
+#[test]
+fn what_does_not_fit_is_spilled_within_the_budget() {
+    let random = &mut Random(7);
+    // Some 5 MiB with their keys, nearly all ties; a part stays in memory.
+    let batch = random_batch(80_000, 40, random);
+    for (fetch, revokes) in [(None, false), (Some(30_000), false), (None, true)] {
+        let context =
+            context_with(Settings { threads: 2, memory_bytes: 4 << 20, rows_per_morsel: 1_000, ..Settings::default() });
+        let spec = by_column(0, fetch);
+        let sort = Sort::new(&spec, &context, &Arc::new(Parameters::default())).unwrap();
+        if revokes {
+            // As the governor does for others: whoever pushes next and holds enough spills.
+            let sink = sort.sink();
+            let mut thread = sink.thread().unwrap();
+            for morsel in cut(&batch.slice(0, 20_000), 1_000, random) {
+                thread.push(morsel).unwrap();
+            }
+            assert_eq!(context.runs.used_bytes(), 0);
+            let held = sink.held_bytes();
+            assert!(held > 20_000 * 20);
+            assert_eq!(sink.revoke(1).unwrap(), Revoked::Bytes(1));
+            thread.push(batch.slice(20_000, 10).into()).unwrap();
+            assert!(context.runs.used_bytes() > 0 && sink.held_bytes() < held / 10);
+            thread.finish().unwrap();
+            let rest = batch.slice(20_010, batch.num_rows() - 20_010);
+            feed(&sink, cut(&rest, 1_000, random), 2, random).unwrap();
+        } else {
+            feed(&sort.sink(), cut(&batch, 1_000, random), 2, random).unwrap();
+        }
+        assert!(context.counters.report().spilled_bytes > 0);
+        assert_eq!(in_order(drain(&sort.source(), 2, random).unwrap()), expected(&batch, &spec));
+        assert!(context.governor.peak_bytes() <= 4 << 20);
+        if let Some(fetch) = fetch {
+            let top = TopK::new(&spec, &context, &Arc::new(Parameters::default())).unwrap();
+            feed(&top.sink(), cut(&batch, 1_000, random), 2, random).unwrap();
+            let given = in_order(drain(&top.source(), 2, random).unwrap());
+            assert_eq!((given.len(), given), (fetch, expected(&batch, &spec)));
         }
     }
 }

@@ -5,61 +5,42 @@
 //! A thread keeps what may still be among the first; when that is too much it sorts it and keeps the first `skip + fetch`. The key
 //! of the last of them is a bound: a row with a greater key can never be among the first. Threads share the least bound. Rows whose
 //! key is equal to the bound are kept, as their content decides; so the bound never changes what is given, only how soon a row goes.
+//!
+//! Where memory is refused a thread sorts early; rows that then still do not fit go to disk as a sort's do, and the bound stays.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
-    keys::{SortKeys, SortSpec},
-    order::{OrderOptions, Place, Run, rows_at},
-    output::{Ordered, OrderedSource},
+    keys::SortSpec,
+    order::{Pile, rows_at},
+    output::SortedSource,
+    shared::{Part, Shared},
 };
 use crate::{
-    batch::{Batch, Morsel, array::UInt32Array, payload_bytes, take_rows},
-    error::{Result, bug},
+    batch::{Batch, Morsel, array::UInt32Array, take_rows},
+    error::{Kind, Result, bug},
     expression::Parameters,
-    memory::Reservation,
+    memory::Revoked,
     operator::{JobContext, Outcome, Sink, SinkThread, Source, Task},
 };
 
 /// The first rows of an order.
 pub struct TopK {
-    spec: SortSpec,
-    /// Rows that decide: those skipped and those given.
-    rows: usize,
-    context: JobContext,
-    parameters: Arc<Parameters>,
-    gathered: Mutex<Gathered>,
+    shared: Arc<Shared>,
     /// Rows with a greater key are not among the first.
     bound: Mutex<Option<Arc<[u8]>>>,
-    ordered: Arc<OnceLock<Arc<Ordered>>>,
 }
 
-/// What the threads that have finished left.
-struct Gathered {
-    run: Run,
-    reservation: Reservation,
-}
-
-/// Who asks for memory.
-const HOLDER: &str = "top-k";
 /// Rows a thread keeps at least before it sorts them: enough that sorting is rare.
 const KEPT_ROWS_MIN: usize = 4_096;
 
 impl TopK {
     /// The first rows of `spec`, which has a `fetch`.
     pub fn new(spec: &SortSpec, context: &JobContext, parameters: &Arc<Parameters>) -> Result<Arc<TopK>> {
-        let Some(fetch) = spec.fetch else { return Err(bug("top-k", "it has no fetch")) };
-        // What a thread would fail with is known now.
-        SortKeys::new(spec, parameters)?;
-        Ok(Arc::new(TopK {
-            spec: spec.clone(),
-            rows: spec.skip.saturating_add(fetch),
-            context: context.clone(),
-            parameters: Arc::clone(parameters),
-            gathered: Mutex::new(Gathered { run: Run::default(), reservation: context.governor.reservation(HOLDER) }),
-            bound: Mutex::default(),
-            ordered: Arc::default(),
-        }))
+        if spec.fetch.is_none() {
+            return Err(bug("top-k", "it has no fetch"));
+        }
+        Ok(Arc::new(TopK { shared: Shared::new("top-k", spec, context, parameters)?, bound: Mutex::default() }))
     }
 
     /// Takes the input in.
@@ -67,39 +48,9 @@ impl TopK {
         Arc::new(Role(Arc::clone(self)))
     }
 
-    /// Gives the first rows in order, with positions of one split.
+    /// Gives the first rows in order, with positions of one split each.
     pub fn source(self: &Arc<Self>) -> Arc<dyn Source> {
-        Arc::new(OrderedSource::new(&self.ordered))
-    }
-
-    fn order(&self) -> Result<()> {
-        let (run, mut reservation) = {
-            let mut gathered = self.lock();
-            let empty = self.context.governor.reservation(HOLDER);
-            (std::mem::take(&mut gathered.run), std::mem::replace(&mut gathered.reservation, empty))
-        };
-        let mut places = self.first(&run, &mut reservation)?;
-        places.drain(..self.spec.skip.min(places.len()));
-        let ordered = Ordered {
-            schema: Arc::clone(&self.spec.schema),
-            batches: run.batches,
-            places,
-            rows_per_morsel: self.context.settings.rows_per_morsel.max(1),
-            _reservation: reservation,
-        };
-        self.ordered.set(Arc::new(ordered)).map_err(|_| bug("top-k", "it is sorted twice"))
-    }
-
-    /// Where the first rows of `run` stand, in order.
-    fn first(&self, run: &Run, reservation: &mut Reservation) -> Result<Vec<Place>> {
-        let options = OrderOptions {
-            schema: &self.spec.schema,
-            keys_are_content: self.spec.keys_are_content(),
-            is_parallel: false,
-        };
-        let mut places = run.order(&options, reservation)?;
-        places.truncate(self.rows);
-        Ok(places)
+        Arc::new(SortedSource(Arc::clone(&self.shared)))
     }
 
     fn bound(&self) -> Option<Arc<[u8]>> {
@@ -112,10 +63,6 @@ impl TopK {
             *bound = Some(key.into());
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, Gathered> {
-        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The role that takes the input in.
@@ -123,35 +70,31 @@ struct Role(Arc<TopK>);
 
 impl Sink for Role {
     fn thread(&self) -> Result<Box<dyn SinkThread>> {
-        let top = Arc::clone(&self.0);
-        Ok(Box::new(TopKThread {
-            keys: SortKeys::new(&top.spec, &top.parameters)?,
-            run: Run::default(),
-            rows: 0,
-            reservation: top.context.governor.reservation(HOLDER),
-            top,
-        }))
+        Ok(Box::new(TopKThread { part: self.0.shared.part()?, top: Arc::clone(&self.0) }))
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.0.shared.revocation.held_bytes()
+    }
+
+    fn revoke(&self, bytes: u64) -> Result<Revoked> {
+        Ok(self.0.shared.revocation.ask(bytes))
     }
 
     fn finalize(&self) -> Result<Vec<Task>> {
-        let top = Arc::clone(&self.0);
-        Ok(vec![Box::new(move || top.order())])
+        Ok(self.0.shared.finalize())
     }
 }
 
 struct TopKThread {
     top: Arc<TopK>,
-    keys: SortKeys,
-    run: Run,
-    /// Rows of `run`.
-    rows: usize,
-    reservation: Reservation,
+    part: Part,
 }
 
 impl TopKThread {
     /// Keeps the rows of `batch` that are not beyond the bound.
     fn keep(&mut self, batch: Batch) -> Result<()> {
-        let mut keys = self.keys.encode(&batch)?;
+        let mut keys = self.part.keys.encode(&batch)?;
         let mut batch = batch;
         if let Some(bound) = self.top.bound() {
             let is_within = |row: &u32| keys.row(*row as usize).data() <= &*bound;
@@ -161,57 +104,64 @@ impl TopKThread {
             }
             if within.len() < batch.num_rows() {
                 batch = take_rows(&batch, &UInt32Array::from(within))?;
-                keys = self.keys.encode(&batch)?;
+                keys = self.part.keys.encode(&batch)?;
             }
         }
-        self.reservation.grow(payload_bytes(&batch) + keys.size() as u64)?;
-        self.rows += batch.num_rows();
-        self.run.batches.push(batch);
-        self.run.keys.push(keys);
+        if let Err(keys) = self.part.try_add(&batch, keys) {
+            if self.part.pile.rows() > self.rows() {
+                self.compact()?;
+            }
+            self.part.add(&batch, keys)?;
+        }
         Ok(())
     }
 
     /// Keeps the first rows only, as one batch.
     fn compact(&mut self) -> Result<()> {
-        let run = std::mem::take(&mut self.run);
-        let places = self.top.first(&run, &mut self.reservation)?;
-        if let Some(last) = places.get(self.top.rows.saturating_sub(1)) {
-            self.top.lower_bound(run.key(last));
+        let shared = &self.top.shared;
+        let mut places = match self.part.pile.order(&shared.order_options(false), &mut self.part.reservation) {
+            Ok(places) => places,
+            // There is no room to break the ties of so many rows at once.
+            Err(error) if error.kind() == Kind::Limit => return self.part.spill(),
+            Err(error) => return Err(error),
+        };
+        let pile = std::mem::take(&mut self.part.pile);
+        places.truncate(self.rows());
+        if let Some(last) = places.get(self.rows().saturating_sub(1)) {
+            self.top.lower_bound(pile.key(last));
         }
-        let batch = rows_at(&self.top.spec.schema, &run.batches, &places)?;
-        drop(run);
-        self.rows = batch.num_rows();
-        let keys = self.keys.encode(&batch)?;
-        self.reservation.resize(payload_bytes(&batch) + keys.size() as u64)?;
-        self.run = Run { batches: vec![batch], keys: vec![keys] };
-        Ok(())
+        let batch = rows_at(&shared.spec.schema, &pile.batches, &places)?;
+        drop(pile);
+        let keys = self.part.keys.encode(&batch)?;
+        let bytes = Pile::bytes_of(&batch, &keys);
+        self.part.replace(Pile { batches: vec![batch], keys: vec![keys] }, bytes)
+    }
+
+    /// Rows that decide.
+    fn rows(&self) -> usize {
+        self.top.shared.wanted_rows()
     }
 }
 
 impl SinkThread for TopKThread {
     fn push(&mut self, morsel: Morsel) -> Result<Outcome> {
-        if self.top.spec.fetch == Some(0) {
+        if self.top.shared.spec.fetch == Some(0) {
             return Ok(Outcome::Enough);
         }
         if morsel.batch.num_rows() > 0 {
             self.keep(morsel.batch)?;
         }
-        if self.rows > self.top.rows.saturating_mul(2).max(KEPT_ROWS_MIN) {
+        if self.part.pile.rows() > self.rows().saturating_mul(2).max(KEPT_ROWS_MIN) {
             self.compact()?;
         }
         Ok(Outcome::More)
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        if self.rows > self.top.rows {
+        if self.part.pile.rows() > self.rows() {
             self.compact()?;
         }
-        let mut gathered = self.top.lock();
-        let bytes = self.reservation.bytes();
-        drop(self.reservation);
-        gathered.reservation.grow(bytes)?;
-        gathered.run.batches.extend(self.run.batches);
-        gathered.run.keys.extend(self.run.keys);
+        self.part.finish();
         Ok(())
     }
 }
