@@ -34,6 +34,12 @@ pub fn compacted(batch: &Batch) -> Result<Batch> {
     Ok(Batch::try_new_with_options(batch.schema(), columns, &options)?)
 }
 
+/// The batch in memory of its own: nothing of what it was cut from is held by it.
+pub fn copied(batch: &Batch) -> Result<Batch> {
+    let rows = UInt32Array::from_iter_values(0..batch.num_rows() as u32);
+    compacted(&take_rows(batch, &rows)?)
+}
+
 /// As [`compacted`], of one column.
 pub fn compacted_array(array: &ArrayRef) -> ArrayRef {
     let is_loose = |buffers: &[Buffer]| {

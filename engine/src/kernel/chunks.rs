@@ -34,6 +34,9 @@ use crate::memory::Block;
 /// Rows that are moved at a time, unless a chunk holds fewer: their groups and what is made of them stay in L1.
 pub const BLOCK_ROWS: usize = 4096;
 const LINE_BYTES: usize = 64;
+/// Lines that are left out behind a column, and bytes of a column for which that is little.
+const GAP_LINES: usize = 17;
+const GAP_MIN_BYTES: usize = 16 << 10;
 
 /// How a column's values are moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,9 +208,10 @@ impl Chunks {
         let rows_max = ((chunk_bytes as f64 / row_bytes.max(1.0)) as usize).next_multiple_of(64).clamp(64, 1 << 20);
         let mut end = 0;
         let mut part = |bytes: usize| {
-            // A line between the columns, so that they do not all begin at the same set of the cache.
+            // Some lines between long columns, as these tend to be a power of two apart and would meet in the same sets of the cache.
             let start = end;
-            end = (end + bytes).next_multiple_of(LINE_BYTES) + LINE_BYTES;
+            let gap = if bytes < GAP_MIN_BYTES { 1 } else { GAP_LINES };
+            end = (end + bytes).next_multiple_of(LINE_BYTES) + gap * LINE_BYTES;
             start
         };
         let mut places: Vec<Place> = Vec::new();

@@ -26,8 +26,21 @@ const SLAB_BYTES: usize = 4 << 20;
 const KEPT_BYTES_MAX: usize = 64 << 20;
 /// A cache line.
 const LINE_BYTES: usize = 64;
-/// Slabs begin at so many different lines.
-const COLOURS: usize = 61;
+/// A slab begins so many lines after where the one before did, until the sets of a cache of 1 MiB in 8 ways are through: the blocks of
+/// one slab, a few dozen at neighbouring sets, then do not meet those of the next.
+const COLOUR_LINES: usize = 121;
+const COLOURS_LINES: usize = 2048;
+
+/// A block of so many lines or more can spare some: 64 KiB.
+const SPREAD_MIN_LINES: usize = 1024;
+/// Sets of an L1 of 32 KiB in 8 ways, and how many of them neighbours are apart: prime to each other, and not next to each other.
+const SET_LINES: usize = 64;
+const SPREAD_LINES: usize = 37;
+
+/// The least number of lines, at least `lines`, that is [`SPREAD_LINES`] modulo [`SET_LINES`].
+fn spread(lines: usize) -> usize {
+    lines + (SPREAD_LINES + SET_LINES - lines % SET_LINES) % SET_LINES
+}
 
 /// The blocks of a node that nobody uses.
 #[derive(Debug, Default)]
@@ -45,9 +58,12 @@ struct Kept {
 }
 
 impl Pool {
-    /// The length that a block has when so many bytes are asked for: an odd number of lines.
+    /// The length that a block has when so many bytes are asked for: an odd number of lines, and of a large block one that puts
+    /// neighbours [`SPREAD_LINES`] sets of an L1 apart.
     pub fn block_bytes(bytes: usize) -> usize {
-        (bytes.div_ceil(LINE_BYTES) | 1) * LINE_BYTES
+        let lines = bytes.div_ceil(LINE_BYTES);
+        let lines = if lines < SPREAD_MIN_LINES { lines | 1 } else { spread(lines) };
+        lines * LINE_BYTES
     }
 
     /// A block of [`Pool::block_bytes`]`(bytes)`; what stands in it is anything.
@@ -58,7 +74,7 @@ impl Pool {
             kept.bytes -= bytes;
             return Ok(block);
         }
-        let colour = kept.slabs % COLOURS * LINE_BYTES;
+        let colour = kept.slabs * COLOUR_LINES % COLOURS_LINES * LINE_BYTES;
         let count = ((SLAB_BYTES - colour) / bytes).max(1);
         let mut blocks = map_slab(colour, bytes, count)?;
         kept.slabs += 1;

@@ -4,27 +4,19 @@
 //! the network or a disk: an inlet that has nothing yet says `Blocked`.
 //!
 //! ```text
-//!   morsel ─► keys ─► hashes ─► groups ─► rows in order of their groups ─► pieces by group ─(enough bytes)─► a frame each
+//!   morsel ─► keys ─► hashes ─► group numbers ─► a builder for each group (`shuffle::builder`) ─(a chunk is full)─► a frame
 //! ```
-//! A thread gathers pieces until they are worth a frame a group. Rows keep no order between groups, and none between threads.
+//! Each thread has its builders. Rows keep no order between groups, and none between threads.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{JobContext, Outcome, Sink, SinkThread, Source, SourceThread, Wake};
 use crate::{
-    batch::{
-        Batch, Morsel,
-        array::{ArrayRef, UInt32Array},
-        buffer::Buffer,
-        canonical_floats, concat,
-        datatypes::SchemaRef,
-        payload_bytes, take_rows,
-    },
+    batch::{Batch, Morsel, array::ArrayRef, buffer::Buffer, canonical_floats, datatypes::SchemaRef},
     error::Result,
     expression::{Evaluator, Expression, Parameters},
-    kernel::{GROUPS_MAX, Kernels, first_rows, hash_columns},
-    memory::Reservation,
-    shuffle::{FrameLimits, GroupId, decode_frame},
+    kernel::{GROUPS_MAX, Kernels, hash_columns},
+    shuffle::{Builder, BuilderOptions, FrameLimits, GroupId, decode_frame},
 };
 
 /// Where rows of a stage go.
@@ -49,13 +41,10 @@ pub enum Arrival {
     End,
 }
 
-/// Bytes of a frame: below it is not worth its head, above it does not stay in a cache.
-const FRAME_BYTES: u64 = 512 << 10;
-
 /// How rows are told apart by group.
 struct Partition {
     keys: Vec<Evaluator>,
-    group_bits: u32,
+    group_count: usize,
     schema: SchemaRef,
 }
 
@@ -77,20 +66,23 @@ impl ExchangeSink {
         parameters: &Arc<Parameters>,
     ) -> Result<Arc<dyn Sink>> {
         let keys = keys.iter().map(|key| Evaluator::new(key, schema, parameters)).collect::<Result<Vec<_>>>()?;
-        let group_bits = if keys.is_empty() { 0 } else { group_count.min(GROUPS_MAX).ilog2() };
-        let partition = Partition { keys, group_bits, schema: Arc::clone(schema) };
+        let group_count = if keys.is_empty() { 1 } else { group_count.min(GROUPS_MAX) };
+        let partition = Partition { keys, group_count, schema: Arc::clone(schema) };
         Ok(Arc::new(ExchangeSink { partition: Arc::new(partition), outlet, context: context.clone() }))
     }
 }
 
 impl Sink for ExchangeSink {
     fn thread(&self) -> Result<Box<dyn SinkThread>> {
+        let group_count = self.partition.group_count;
+        let bytes = BuilderOptions::bytes_within(&self.context.settings);
+        let (governor, options) = (&self.context.governor, BuilderOptions { group_count, bytes });
+        let reservation = governor.reservation("exchange");
         Ok(Box::new(ExchangeThread {
-            groups: vec![Pieces::default(); 1 << self.partition.group_bits],
+            builder: Builder::new(&self.partition.schema, options, governor.pool(), reservation),
+            hash_sums: vec![0; group_count],
             partition: Arc::clone(&self.partition),
             outlet: Arc::clone(&self.outlet),
-            reservation: self.context.governor.reservation("exchange"),
-            held_bytes: 0,
             hashes: Vec::new(),
             numbers: Vec::new(),
         }))
@@ -100,18 +92,11 @@ impl Sink for ExchangeSink {
 struct ExchangeThread {
     partition: Arc<Partition>,
     outlet: Arc<dyn Outlet>,
-    reservation: Reservation,
-    groups: Vec<Pieces>,
-    held_bytes: u64,
+    builder: Builder,
+    /// Of each group, the sum of the hashes of rows that came since it was last given.
+    hash_sums: Vec<u64>,
     hashes: Vec<u64>,
-    numbers: Vec<u8>,
-}
-
-/// Rows of one group on their way to a frame.
-#[derive(Clone, Default)]
-struct Pieces {
-    batches: Vec<Batch>,
-    hash_sum: u64,
+    numbers: Vec<u16>,
 }
 
 impl SinkThread for ExchangeThread {
@@ -120,81 +105,43 @@ impl SinkThread for ExchangeThread {
         if batch.num_rows() == 0 {
             return Ok(Outcome::More);
         }
-        let bytes = payload_bytes(&batch) + batch.num_rows() as u64;
-        self.reservation.grow(bytes)?;
-        self.held_bytes += bytes;
-        if self.partition.keys.is_empty() {
-            self.groups[0].batches.push(batch);
-        } else {
-            self.scatter(&batch)?;
-        }
-        if self.held_bytes >= FRAME_BYTES * self.groups.len() as u64 {
-            self.give()?;
-        }
+        self.number(&batch)?;
+        let ExchangeThread { builder, outlet, hash_sums, numbers, .. } = self;
+        builder.push(&batch, numbers, &mut |group, batch, _| put(&**outlet, hash_sums, group, &batch))?;
         Ok(Outcome::More)
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        self.give()
+        let ExchangeThread { builder, outlet, hash_sums, .. } = &mut *self;
+        builder.finish(&mut |group, batch, _| put(&**outlet, hash_sums, group, &batch))
     }
 }
 
+/// Gives rows of a group to the outlet. The sum may be of more rows than these, which follow; the group's total is what counts.
+fn put(outlet: &dyn Outlet, hash_sums: &mut [u64], group: usize, batch: &Batch) -> Result<()> {
+    outlet.put(GroupId(group as u16), batch, std::mem::take(&mut hash_sums[group]))
+}
+
 impl ExchangeThread {
-    /// Puts the rows in order of their groups and cuts them there.
-    fn scatter(&mut self, batch: &Batch) -> Result<()> {
-        let keys: Vec<ArrayRef> = self
-            .partition
-            .keys
-            .iter()
-            .map(|key| {
-                let column = key.evaluate(batch)?.into_array(batch.num_rows())?;
-                Ok(canonical_floats(&column))
-            })
-            .collect::<Result<_>>()?;
+    /// Finds the group of each row, and adds its hash to the group's sum.
+    fn number(&mut self, batch: &Batch) -> Result<()> {
+        if self.partition.keys.is_empty() {
+            self.numbers.clear();
+            self.numbers.resize(batch.num_rows(), 0);
+            return Ok(());
+        }
+        let column = |key: &Evaluator| -> Result<ArrayRef> {
+            let column = key.evaluate(batch)?.into_array(batch.num_rows())?;
+            Ok(canonical_floats(&column))
+        };
+        let keys = self.partition.keys.iter().map(column).collect::<Result<Vec<_>>>()?;
         hash_columns(&keys, &mut self.hashes)?;
-        let kernels = Kernels::detect();
-        kernels.group_numbers(&self.hashes, self.partition.group_bits, &mut self.numbers);
-        let mut counts = [0; GROUPS_MAX];
-        kernels.histogram(&self.numbers, &mut counts);
+        Kernels::detect().group_products(&self.hashes, self.partition.group_count as u32, &mut self.numbers);
         for (number, hash) in self.numbers.iter().zip(&self.hashes) {
-            let sum = &mut self.groups[usize::from(*number)].hash_sum;
+            let sum = &mut self.hash_sums[usize::from(*number)];
             *sum = sum.wrapping_add(*hash);
         }
-        let mut cursors = first_rows(&counts);
-        let mut order = vec![0; batch.num_rows()];
-        kernels.row_order(&self.numbers, &mut cursors, &mut order);
-        let ordered = take_rows(batch, &UInt32Array::from(order))?;
-        let mut first = 0;
-        for (group, count) in self.groups.iter_mut().zip(counts) {
-            if count > 0 {
-                group.batches.push(ordered.slice(first, count as usize));
-                first += count as usize;
-            }
-        }
         Ok(())
-    }
-
-    /// Gives what it holds to the outlet, a frame a group, or several where a group has much.
-    fn give(&mut self) -> Result<()> {
-        for (number, group) in self.groups.iter_mut().enumerate() {
-            let pieces = std::mem::take(group);
-            if pieces.batches.is_empty() {
-                continue;
-            }
-            let whole = concat(&self.partition.schema, &pieces.batches)?;
-            drop(pieces.batches);
-            let bytes = payload_bytes(&whole).max(1);
-            let frames = bytes.div_ceil(2 * FRAME_BYTES).min(whole.num_rows() as u64).max(1) as usize;
-            let rows = whole.num_rows().div_ceil(frames);
-            let mut hash_sum = pieces.hash_sum;
-            for first in (0..whole.num_rows()).step_by(rows) {
-                let rows = rows.min(whole.num_rows() - first);
-                // The sum is of all frames of this piece together; the group's total is what counts.
-                self.outlet.put(GroupId(number as u16), &whole.slice(first, rows), std::mem::take(&mut hash_sum))?;
-            }
-        }
-        self.held_bytes = 0;
-        self.reservation.resize(0)
     }
 }
 

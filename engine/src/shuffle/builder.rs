@@ -27,6 +27,7 @@ use crate::{
     error::{Cause, Error, Kind, Result},
     kernel::{Appended, Chunks, Exchanger, GROUPS_MAX, Kernels, PARTITIONS_MAX},
     memory::{Block, Pool, Reservation, freeze},
+    settings::Settings,
 };
 
 /// Fewest and most bytes of a chunk: below the first its head and its line ends are too much of it, above the second it is no longer worth
@@ -46,6 +47,12 @@ pub struct BuilderOptions {
 impl BuilderOptions {
     /// What a thread's builder takes unless memory is short: 256 groups of 256 KiB.
     pub const BYTES: usize = 64 << 20;
+
+    /// What a thread's builder takes of the memory of these settings: what is best, or a small share.
+    pub fn bytes_within(settings: &Settings) -> usize {
+        let share = settings.memory_bytes / (32 * settings.threads.max(1) as u64);
+        share.min(BuilderOptions::BYTES as u64) as usize
+    }
 }
 
 /// Takes the rows of a group, and how many bytes of memory they hold until they are dropped.
@@ -72,6 +79,10 @@ struct Pass {
     group_count: usize,
     bytes: usize,
     chunks: Option<Chunks>,
+    /// Bytes of a chunk: few at first, as many edges carry few rows, and four times as many whenever all groups have given one.
+    chunk_bytes: usize,
+    /// Chunks that were given since they have this size.
+    given: usize,
     /// Bytes of the strings of an average row, by column: what the chunks are laid out for.
     heap_bytes: Vec<f64>,
 }
@@ -199,7 +210,15 @@ fn with_column(batch: &Batch, schema: &SchemaRef, column: ArrayRef) -> Result<Ba
 
 impl Pass {
     fn new(schema: &SchemaRef, group_count: usize, bytes: usize) -> Pass {
-        Pass { schema: Arc::clone(schema), group_count, bytes, chunks: None, heap_bytes: Vec::new() }
+        Pass {
+            schema: Arc::clone(schema),
+            group_count,
+            bytes,
+            chunks: None,
+            chunk_bytes: 0,
+            given: 0,
+            heap_bytes: Vec::new(),
+        }
     }
 
     fn push(&mut self, kernels: &'static Kernels, batch: &Batch, groups: &[u8], hand: &mut Hand<'_>) -> Result<()> {
@@ -209,10 +228,19 @@ impl Pass {
         if self.schema.fields().iter().any(|field| is_string(field.data_type())) {
             self.measure(batch, hand)?;
         }
+        let chunk_bytes_max = (self.bytes / self.group_count).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
+        if self.chunk_bytes == 0 {
+            let wanted = 4 * payload_bytes(batch) as usize / self.group_count;
+            self.chunk_bytes = wanted.clamp(CHUNK_BYTES_MIN, chunk_bytes_max);
+        } else if self.given >= self.group_count && self.chunk_bytes < chunk_bytes_max {
+            self.finish(hand)?;
+            self.chunks = None;
+            self.chunk_bytes = chunk_bytes_max.min(4 * self.chunk_bytes);
+            self.given = 0;
+        }
         let chunks = self.chunks.get_or_insert_with(|| {
             self.heap_bytes.resize(batch.num_columns(), 0.0);
-            let chunk_bytes = (self.bytes / self.group_count).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
-            Chunks::new(kernels, &self.schema, self.group_count, chunk_bytes, &self.heap_bytes)
+            Chunks::new(kernels, &self.schema, self.group_count, self.chunk_bytes, &self.heap_bytes)
         });
         let rows = chunks.prepare(batch, hand)?;
         let block_rows = chunks.block_rows();
@@ -231,6 +259,7 @@ impl Pass {
             }
             first = end;
         }
+        self.given += hand.given;
         Ok(())
     }
 
@@ -286,11 +315,13 @@ struct Hand<'a> {
     give: Give<'a>,
     /// Bytes of the block that was frozen last: what the batch that is given next holds.
     frozen_bytes: u64,
+    /// Batches that were given.
+    given: usize,
 }
 
 impl<'a> Hand<'a> {
     fn new(pool: &'a Arc<Pool>, reservation: &'a mut Reservation, give: Give<'a>) -> Hand<'a> {
-        Hand { pool, reservation, give, frozen_bytes: 0 }
+        Hand { pool, reservation, give, frozen_bytes: 0, given: 0 }
     }
 }
 
@@ -311,6 +342,7 @@ impl Exchanger for Hand<'_> {
     }
 
     fn give(&mut self, group: usize, batch: Batch) -> Result<()> {
+        self.given += 1;
         (self.give)(group, batch, self.frozen_bytes)
     }
 }
@@ -362,7 +394,7 @@ mod tests {
     use crate::{
         batch::{
             array::{Int64Array, StringArray, UInt32Array},
-            concat, take_rows,
+            compute, concat, take_rows,
         },
         kernel::testing::{Random, cases, random_array, random_type},
         memory::Governor,
@@ -391,6 +423,22 @@ mod tests {
             })
             .unwrap();
         out
+    }
+
+    /// The values of dictionaries instead of codes: what two of them have in common depends on how batches were cut.
+    fn plain(batch: &Batch) -> Batch {
+        let columns = batch.columns().iter().enumerate().map(|(number, column)| {
+            let column = match column.data_type() {
+                DataType::Dictionary(_, values) => compute::cast(column, values).unwrap(),
+                _ => Arc::clone(column),
+            };
+            (format!("column{number}"), column)
+        });
+        let columns: Vec<_> = columns.collect();
+        let fields: Vec<Field> =
+            columns.iter().map(|(name, column)| Field::new(name, column.data_type().clone(), true)).collect();
+        let columns = columns.into_iter().map(|(_, column)| column).collect();
+        Batch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
     }
 
     /// The specification: for each group its rows, in order of arrival.
@@ -433,8 +481,11 @@ mod tests {
             }
             for kernels in [Kernels::scalar(), Kernels::portable(), Kernels::detect()] {
                 let out = split(&mut builder(kernels, &schema, group_count, 1 << 16), &batches, &groups);
+                let batches: Vec<Batch> = batches.iter().map(plain).collect();
+                let schema = plain(&Batch::new_empty(Arc::clone(&schema))).schema();
                 for (group, found) in out.iter().enumerate() {
-                    let found = concat(&schema, found).unwrap();
+                    let found = found.iter().map(plain).collect::<Vec<_>>();
+                    let found = concat(&schema, &found).unwrap();
                     found.columns().iter().for_each(|column| column.to_data().validate_full().unwrap());
                     prop_assert_eq!(found, expected(&schema, &batches, &groups, group), "{}", kernels.name());
                 }

@@ -18,12 +18,12 @@ use crate::{
     batch::{
         Batch,
         array::{Array, ArrayRef, AsArray, Int64Array, RecordBatchOptions, UInt64Array, new_null_array},
-        buffer::{BooleanBuffer, NullBuffer},
-        canonical_floats, compute,
-        datatypes::{DataType, UInt64Type},
+        buffer::BooleanBuffer,
+        compute,
+        datatypes::UInt64Type,
     },
     error::{Result, bug},
-    expression::{AggregateFunction, Evaluator},
+    expression::AggregateFunction,
     kernel,
     memory::Reservation,
 };
@@ -94,6 +94,28 @@ impl Groups {
         Ok(groups)
     }
 
+    /// Bytes of the table and its states, as they were asked for.
+    pub(super) fn bytes(&self) -> u64 {
+        self.reservation.bytes()
+    }
+
+    /// Bytes of a table of so many groups, without what keys and states hold elsewhere.
+    pub(super) fn bytes_of(&self, groups: usize) -> u64 {
+        groups as u64 * self.bytes_per_group()
+    }
+
+    /// Asks for room for so many groups more, without an error when there is none. What the keys' and states' own bytes take is not known
+    /// before and comes on top.
+    pub(super) fn try_reserve(&mut self, more_groups: usize) -> bool {
+        let groups = self.index.len() + more_groups;
+        if groups <= self.index.capacity() {
+            return true;
+        }
+        // A table grows by doubling.
+        let capacity = groups.max(2 * self.index.capacity()) as u64;
+        self.reservation.try_resize(capacity * self.bytes_per_group() + self.far_bytes())
+    }
+
     /// How many groups there are.
     pub(super) fn len(&self) -> usize {
         self.index.len()
@@ -131,31 +153,25 @@ impl Groups {
         self.account()
     }
 
-    /// Takes a batch in: rows, or what other tables know of their groups.
-    pub(super) fn push(&mut self, batch: &Batch, scratch: &mut Scratch) -> Result<()> {
+    /// Takes rows of [`Plan::row_schema`] in.
+    pub(super) fn push(&mut self, rows: &Batch, scratch: &mut Scratch) -> Result<()> {
         if self.plan.phase == AggregatePhase::Final {
-            return self.push_partial(batch, scratch);
+            return self.push_partial(rows, scratch);
         }
         let plan = Arc::clone(&self.plan);
-        let columns: Vec<ArrayRef> = plan
-            .keys
-            .iter()
-            .zip(plan.key_types.iter())
-            .map(|(key, data_type)| Ok(canonical_floats(&column_of(key, data_type, batch)?)))
-            .collect::<Result<_>>()?;
-        self.assign(&columns, batch.num_rows(), scratch)?;
+        self.assign(plan.keys_of(rows), rows.num_rows(), scratch)?;
         let groups = &scratch.groups;
         if plan.counts_rows() {
             count_rows(groups, &mut self.rows);
         }
-        for (number, input) in plan.inputs.iter().enumerate() {
-            self.push_input(number, input, groups, batch)?;
+        for (number, (_, columns, valid)) in plan.inputs_of(rows).enumerate() {
+            self.push_input(number, groups, columns, valid.as_ref())?;
         }
         self.account()
     }
 
     /// Takes in what another table knows of its groups, in the columns of [`Plan::partial_schema`].
-    fn push_partial(&mut self, batch: &Batch, scratch: &mut Scratch) -> Result<()> {
+    pub(super) fn push_partial(&mut self, batch: &Batch, scratch: &mut Scratch) -> Result<()> {
         let plan = Arc::clone(&self.plan);
         let mut columns = batch.columns().iter();
         let mut next = || columns.next().ok_or_else(|| bug("aggregate", "a part of a grouping lacks a column"));
@@ -199,24 +215,23 @@ impl Groups {
         Ok(())
     }
 
-    fn push_input(&mut self, number: usize, input: &Input, groups: &[u32], batch: &Batch) -> Result<()> {
-        let columns: Vec<ArrayRef> = input
-            .arguments
-            .iter()
-            .zip(&input.types)
-            .map(|(argument, data_type)| column_of(argument, data_type, batch))
-            .collect::<Result<_>>()?;
-        let valid = valid_rows(input, &columns, batch)?;
+    fn push_input(
+        &mut self,
+        number: usize,
+        groups: &[u32],
+        columns: &[ArrayRef],
+        valid: Option<&BooleanBuffer>,
+    ) -> Result<()> {
         let seen = &mut self.seen[number];
         if let Some(distinct) = &mut seen.distinct {
-            return distinct.insert(groups, &columns, valid.as_ref());
+            return distinct.insert(groups, columns, valid);
         }
         let group_count = self.index.len();
-        if let Some(valid) = &valid {
+        if let Some(valid) = valid {
             seen.missing.resize(group_count, 0);
             (!valid).set_indices().for_each(|row| seen.missing[groups[row] as usize] += 1);
         }
-        let rows = Rows { groups, valid: valid.as_ref(), group_count };
+        let rows = Rows { groups, valid, group_count };
         for (spec, state) in self.plan.states.iter().zip(&mut self.states) {
             if spec.input == number {
                 state.update(&rows, &columns[0]);
@@ -308,7 +323,7 @@ impl Groups {
     }
 
     /// What is known of these groups, in the columns of [`Plan::partial_schema`].
-    fn partial_columns(&self, groups: Range<usize>) -> Result<Batch> {
+    pub(super) fn partial_columns(&self, groups: Range<usize>) -> Result<Batch> {
         let ids: Vec<u32> = (groups.start as u32..groups.end as u32).collect();
         let mut columns = self.index.columns(&ids)?;
         if self.plan.counts_rows() {
@@ -390,31 +405,6 @@ impl Groups {
         let bytes = self.index.capacity() as u64 * self.bytes_per_group() + self.far_bytes();
         self.reservation.resize(bytes)
     }
-}
-
-/// The values of `evaluator` for the rows of `batch`, dictionaries looked up.
-fn column_of(evaluator: &Evaluator, data_type: &DataType, batch: &Batch) -> Result<ArrayRef> {
-    let column = evaluator.evaluate(batch)?.into_array(batch.num_rows())?;
-    if column.data_type() == data_type { Ok(column) } else { Ok(compute::cast(&column, data_type)?) }
-}
-
-/// The rows that count: no argument is NULL, the filter is true. `None` if all do.
-fn valid_rows(input: &Input, columns: &[ArrayRef], batch: &Batch) -> Result<Option<BooleanBuffer>> {
-    let mut valid: Option<NullBuffer> = None;
-    for column in columns {
-        valid = NullBuffer::union(valid.as_ref(), column.logical_nulls().as_ref());
-    }
-    let mut valid = valid.filter(|nulls| nulls.null_count() > 0).map(|nulls| nulls.inner().clone());
-    if let Some(filter) = &input.filter {
-        let mask = filter.evaluate_mask(batch)?;
-        if mask.true_count() < batch.num_rows() {
-            valid = Some(match valid {
-                Some(valid) => &valid & mask.values(),
-                None => mask.values().clone(),
-            });
-        }
-    }
-    Ok(valid)
 }
 
 /// Adds the number of rows of each group to `counts`.

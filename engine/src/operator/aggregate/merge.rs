@@ -3,12 +3,13 @@
 //! In: one table a thread. Out: tables that have no group in common. Never: hashes a key again, or lets two tasks write to one table.
 //!
 //! ```text
-//!   thread 0's groups, by part │ 0 │ 1 │ 2 │ … │ 63 │     part = the top 6 bits of the hash
+//!   thread 0's groups, by part │ 0 │ 1 │ 2 │ … │ 63 │     part = the top bits of the hash
 //!   thread 1's groups, by part │ 0 │ 1 │ 2 │ … │ 63 │
 //!                                ▼   ▼   ▼       ▼
 //!   tasks                      table 0 … one a part, of a size that stays in cache
 //! ```
-//! Each thread puts its groups in order of their parts when it finishes. Few groups are merged in one task.
+//! Each thread puts its groups in order of their parts when it finishes. Few groups are merged in one task. Tables that count values once
+//! are merged with `parts`, too, in the order of these.
 
 use std::sync::Arc;
 
@@ -58,7 +59,8 @@ impl Bucketed {
             return Ok(());
         }
         let hashes = self.groups.hashes();
-        let part_of = |group: usize| if part_count == 1 { 0 } else { (hashes[group] >> (64 - PARTS.ilog2())) as usize };
+        let part_of =
+            |group: usize| if part_count == 1 { 0 } else { (hashes[group] >> (64 - part_count.ilog2())) as usize };
         let groups = Order::new(self.groups.len(), part_count, part_of);
         let mut pairs = Vec::new();
         for distinct in self.groups.distinct() {
@@ -70,6 +72,46 @@ impl Bucketed {
         }
         self.parts = Some(Parts { groups, pairs });
         Ok(())
+    }
+}
+
+impl Bucketed {
+    /// Puts the groups of tables in order of so many parts, with keys of one form.
+    pub(super) fn align(tables: &mut [Bucketed], part_count: usize) -> Result<()> {
+        let Some((first, others)) = tables.split_first() else { return Ok(()) };
+        let mut levels = first.groups.levels();
+        for table in others {
+            for (level, other) in levels.iter_mut().zip(table.groups.levels()) {
+                *level = (*level).max(other);
+            }
+        }
+        for table in tables {
+            table.groups.raise(&levels)?;
+            table.order(part_count)?;
+        }
+        Ok(())
+    }
+
+    /// The groups, in no order.
+    pub(super) fn into_groups(self) -> Groups {
+        self.groups
+    }
+
+    /// No groups, in the form they have here.
+    pub(super) fn empty_like(&self, reservation: &dyn Fn() -> Reservation) -> Result<Groups> {
+        self.groups.like(reservation)
+    }
+
+    /// Groups of a part.
+    pub(super) fn part_len(&self, part: usize) -> usize {
+        self.parts.as_ref().map_or(0, |parts| parts.groups.part(part).len())
+    }
+
+    /// Takes the groups of a part into `merged`, which is of the same form.
+    pub(super) fn merge_part_into(&self, merged: &mut Groups, part: usize, scratch: &mut Scratch) -> Result<()> {
+        let Some(parts) = &self.parts else { return Ok(()) };
+        let pairs: Vec<&[u32]> = parts.pairs.iter().map(|pairs| pairs.part(part)).collect();
+        merged.merge(&self.groups, parts.groups.part(part), &pairs, scratch)
     }
 }
 
@@ -116,33 +158,20 @@ pub(super) fn prepare(mut tables: Vec<Bucketed>, empty: impl FnOnce() -> Result<
         groups.seal()?;
         return Ok(Work::Done(Box::new(groups)));
     }
-    let mut levels = tables[0].groups.levels();
-    for table in &tables[1..] {
-        for (level, other) in levels.iter_mut().zip(table.groups.levels()) {
-            *level = (*level).max(other);
-        }
-    }
     let group_count: usize = tables.iter().map(Bucketed::len).sum();
     let part_count = if group_count < GROUPS_MIN { 1 } else { PARTS };
-    for table in &mut tables {
-        table.groups.raise(&levels)?;
-        table.order(part_count)?;
-    }
+    Bucketed::align(&mut tables, part_count)?;
     Ok(Work::Merge(tables.into(), part_count))
 }
 
 /// The groups of one part of all tables.
 pub(super) fn merge_part(tables: &[Bucketed], part: usize, reservation: &dyn Fn() -> Reservation) -> Result<Groups> {
-    let mut merged = tables[0].groups.like(reservation)?;
+    let mut merged = tables[0].empty_like(reservation)?;
     let mut scratch = Scratch::default();
     // At most so many; if the threads saw the same groups the table has room left, but it never grows while it is filled.
-    let parts = tables.iter().filter_map(|table| table.parts.as_ref());
-    merged.reserve(parts.map(|parts| parts.groups.part(part).len()).sum())?;
+    merged.reserve(tables.iter().map(|table| table.part_len(part)).sum())?;
     for table in tables {
-        if let Some(parts) = &table.parts {
-            let pairs: Vec<&[u32]> = parts.pairs.iter().map(|pairs| pairs.part(part)).collect();
-            merged.merge(&table.groups, parts.groups.part(part), &pairs, &mut scratch)?;
-        }
+        table.merge_part_into(&mut merged, part, &mut scratch)?;
     }
     merged.seal()?;
     Ok(merged)

@@ -4,9 +4,11 @@
 //! on the number of threads, the size of morsels, or what arrived first.
 //!
 //! ```text
-//!   each thread    morsel ─► keys ─► hashes ─► table ─► group of each row ─► states           groups.rs
-//!   finalize       the tables of all threads, cut in 64 by the top bits of the hash, merged   merge.rs
-//!   source         ranges of the merged groups, made columns                                  groups.rs
+//!   each thread    morsel ─► keys, arguments ─► hashes ─► table ─► group of each row ─► states     rows.rs, groups.rs
+//!   few groups     the tables of all threads are merged                                            merge.rs
+//!   many groups    a thread whose table outgrows the cache sends its groups, and then its rows,
+//!                  through the shuffle's builder into parts; under pressure parts are spilled      parts.rs
+//!   source         the merged groups; or part by part, each into a table of its own                shared.rs
 //! ```
 //! Over several nodes the first part gives what it knows of its groups as columns, and the last part takes those in (`AggregatePhase`).
 //!
@@ -21,6 +23,8 @@ mod groups; // Groups: one table with its states; takes batches in, gives column
 mod index; // Index: keys and hash table together: from columns to the numbers of groups
 mod keys; // Keys: the keys of groups in the form that is compared fastest
 mod merge; // Bucketed: the groups of a table by part; merging one part of all tables
+mod parts; // Parts: rows of many groups, by part: pending, taken in, spilled
+mod rows; // Plan::rows_of: what of a row the grouping needs
 mod shared; // Aggregate: the operator; its sink and its source
 mod spec; // AggregateSpec, AggregateError; Plan: the spec, checked and prepared
 mod states; // State: what is kept of the rows of each group

@@ -4,28 +4,38 @@
 //!
 //! A thread's table is its own until it finishes; then `merge` makes of all of them tables without a common group. The source cuts
 //! those into ranges of a morsel's rows and lets go of a table when its last range was given out.
+//!
+//! A thread whose table outgrows the cache, or is refused memory, gives it up: what it knew, and all rows from then on, go to `parts`. The
+//! source then makes a table of each part when its turn comes.
 
 use std::{
     collections::VecDeque,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use super::{
     groups::{Groups, Scratch},
     merge::{self, Bucketed, Work},
+    parts::{Kind, Merged, Parts, PartsThread},
     spec::{AggregateSpec, Plan},
 };
 use crate::{
-    batch::Morsel,
+    batch::{Batch, Morsel, datatypes::SchemaRef},
     error::Result,
     expression::Parameters,
-    memory::Reservation,
+    memory::{Reservation, Revoked},
     operator::{JobContext, Outcome, Sink, SinkThread, Source, SourceThread, Task},
+    shuffle::BuilderOptions,
 };
 
 /// Memory of one thread's table while it is small.
 const THREAD_BYTES: u64 = 1 << 20;
+/// A thread's table of more groups does not stay in its caches: parts of it do.
+const TABLE_GROUPS_MAX: usize = 1 << 17;
 
 /// Grouping, shared by all threads.
 pub struct Aggregate {
@@ -33,12 +43,18 @@ pub struct Aggregate {
     context: JobContext,
     /// What the threads have handed over, until `finalize`.
     tables: Mutex<Vec<Bucketed>>,
-    result: Mutex<Merged>,
+    result: Mutex<Ready>,
+    /// Once a thread has given its table up.
+    parts: OnceLock<Arc<Parts>>,
+    /// Then, of an aggregate that counts values once: the tables that threads had until then, aligned with the parts.
+    aligned: OnceLock<Vec<Bucketed>>,
+    next_part: AtomicUsize,
+    row_schema: SchemaRef,
 }
 
 /// Merged groups that were not given out yet.
 #[derive(Default)]
-struct Merged {
+struct Ready {
     groups: VecDeque<Arc<Groups>>,
     /// The first group of the first table that was not given out.
     next: usize,
@@ -48,8 +64,16 @@ impl Aggregate {
     /// Checks types and prepares expressions. Fails for aggregates of types that have none, and keys that cannot be.
     pub fn new(spec: &AggregateSpec, context: &JobContext, parameters: &Arc<Parameters>) -> Result<Arc<Aggregate>> {
         let plan = Arc::new(Plan::new(spec, parameters)?);
-        let aggregate =
-            Aggregate { plan, context: context.clone(), tables: Mutex::default(), result: Mutex::default() };
+        let aggregate = Aggregate {
+            row_schema: plan.row_schema(),
+            plan,
+            context: context.clone(),
+            tables: Mutex::default(),
+            result: Mutex::default(),
+            parts: OnceLock::new(),
+            aligned: OnceLock::new(),
+            next_part: AtomicUsize::new(0),
+        };
         // Fails now and not on the threads if there is no form for the keys.
         aggregate.empty()?;
         Ok(Arc::new(aggregate))
@@ -77,8 +101,21 @@ impl Aggregate {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn result(&self) -> MutexGuard<'_, Merged> {
+    fn result(&self) -> MutexGuard<'_, Ready> {
         self.result.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn parts(&self) -> &Arc<Parts> {
+        self.parts.get_or_init(|| Parts::new(&self.plan, &self.context, 0))
+    }
+
+    /// Gives a table up: what it knows goes to the parts, or waits for them if it cannot be told in columns.
+    fn give_up(&self, groups: Groups, thread: &mut PartsThread) -> Result<()> {
+        if self.plan.has_distinct() {
+            self.tables().push(Bucketed::new(groups)?);
+            return Ok(());
+        }
+        thread.push_table(&groups)
     }
 
     fn add_result(&self, groups: Groups) {
@@ -106,16 +143,36 @@ struct AggregateSink(Arc<Aggregate>);
 
 impl Sink for AggregateSink {
     fn thread(&self) -> Result<Box<dyn SinkThread>> {
-        let groups = self.0.empty()?;
-        Ok(Box::new(AggregateThread { shared: Arc::clone(&self.0), groups, scratch: Scratch::default() }))
+        let intake = Intake::Table(Box::new(self.0.empty()?));
+        Ok(Box::new(AggregateThread { shared: Arc::clone(&self.0), intake, scratch: Scratch::default() }))
     }
 
     fn floor_bytes(&self) -> u64 {
-        THREAD_BYTES * self.0.context.settings.threads as u64
+        (THREAD_BYTES + BuilderOptions::bytes_within(&self.0.context.settings) as u64)
+            * self.0.context.settings.threads as u64
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.0.parts.get().map_or(0, |parts| parts.revocation().held_bytes())
+    }
+
+    fn revoke(&self, bytes: u64) -> Result<Revoked> {
+        Ok(self.0.parts.get().map_or(Revoked::Cannot, |parts| parts.revocation().ask(bytes)))
     }
 
     fn finalize(&self) -> Result<Vec<Task>> {
-        let tables = std::mem::take(&mut *self.0.tables());
+        let mut tables = std::mem::take(&mut *self.0.tables());
+        if let Some(parts) = self.0.parts.get() {
+            if self.0.plan.has_distinct() {
+                Bucketed::align(&mut tables, parts.part_count())?;
+                let _ = self.0.aligned.set(tables);
+            } else {
+                let mut thread = PartsThread::new(parts);
+                tables.into_iter().try_for_each(|table| thread.push_table(&table.into_groups()))?;
+                thread.finish()?;
+            }
+            return Ok(Vec::new());
+        }
         match merge::prepare(tables, || self.0.empty())? {
             Work::Done(groups) => {
                 self.0.add_result(*groups);
@@ -138,22 +195,54 @@ impl Sink for AggregateSink {
 
 struct AggregateThread {
     shared: Arc<Aggregate>,
-    groups: Groups,
+    intake: Intake,
     scratch: Scratch,
+}
+
+/// Where a thread's rows go: table ──(too large, or refused memory)──► parts.
+enum Intake {
+    Table(Box<Groups>),
+    Parts(Box<PartsThread>),
 }
 
 impl SinkThread for AggregateThread {
     fn push(&mut self, morsel: Morsel) -> Result<Outcome> {
-        if morsel.batch.num_rows() > 0 {
-            self.groups.push(&morsel.batch, &mut self.scratch)?;
+        if morsel.batch.num_rows() == 0 {
+            return Ok(Outcome::More);
+        }
+        let shared = &self.shared;
+        let rows = shared.plan.rows_of(&shared.row_schema, &morsel.batch)?;
+        if let Intake::Table(groups) = &mut self.intake {
+            if groups.is_single() {
+                groups.push(&rows, &mut self.scratch)?;
+                return Ok(Outcome::More);
+            }
+            let is_worth_it = groups.bytes() >= shared.context.governor.least_spill_bytes();
+            let keeps = groups.len() < TABLE_GROUPS_MAX && (groups.try_reserve(rows.num_rows()) || !is_worth_it);
+            if keeps {
+                groups.push(&rows, &mut self.scratch)?;
+                return Ok(Outcome::More);
+            }
+            let mut thread = PartsThread::new(shared.parts());
+            let groups = std::mem::replace(&mut **groups, shared.empty()?);
+            shared.give_up(groups, &mut thread)?;
+            self.intake = Intake::Parts(Box::new(thread));
+        }
+        if let Intake::Parts(thread) = &mut self.intake {
+            thread.push(Kind::Rows, &rows)?;
         }
         Ok(Outcome::More)
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
-        let table = Bucketed::new(self.groups)?;
-        self.shared.tables().push(table);
-        Ok(())
+        match self.intake {
+            Intake::Table(groups) => {
+                let table = Bucketed::new(*groups)?;
+                self.shared.tables().push(table);
+                Ok(())
+            }
+            Intake::Parts(thread) => thread.finish(),
+        }
     }
 }
 
@@ -161,17 +250,69 @@ struct AggregateSource(Arc<Aggregate>);
 
 impl Source for AggregateSource {
     fn thread(&self) -> Result<Box<dyn SourceThread>> {
-        Ok(Box::new(AggregateSourceThread(Arc::clone(&self.0))))
+        let shared = Arc::clone(&self.0);
+        Ok(Box::new(AggregateSourceThread { shared, current: None, deeper: Vec::new(), scratch: Scratch::default() }))
     }
 }
 
-struct AggregateSourceThread(Arc<Aggregate>);
+struct AggregateSourceThread {
+    shared: Arc<Aggregate>,
+    /// A part's groups, and how many of them were given out.
+    current: Option<(Box<Groups>, usize)>,
+    /// Parts of parts that were too large, each with its next one.
+    deeper: Vec<(Arc<Parts>, usize)>,
+    scratch: Scratch,
+}
 
 impl SourceThread for AggregateSourceThread {
     fn pull(&mut self) -> Result<(Option<Morsel>, Outcome)> {
-        match self.0.next_range() {
-            Some((groups, range)) => Ok((Some(groups.output(range)?.into()), Outcome::More)),
-            None => Ok((None, Outcome::Enough)),
+        let Some(parts) = self.shared.parts.get().map(Arc::clone) else {
+            return match self.shared.next_range() {
+                Some((groups, range)) => Ok((Some(groups.output(range)?.into()), Outcome::More)),
+                None => Ok((None, Outcome::Enough)),
+            };
+        };
+        loop {
+            if let Some(batch) = self.next_of_current()? {
+                return Ok((Some(batch.into()), Outcome::More));
+            }
+            let merged = match self.deeper.last_mut() {
+                Some((parts, next)) if *next == parts.part_count() => {
+                    self.deeper.pop();
+                    continue;
+                }
+                Some((parts, next)) => {
+                    *next += 1;
+                    parts.merge(*next - 1, &[], &mut self.scratch)?
+                }
+                None => {
+                    let number = self.shared.next_part.fetch_add(1, Relaxed);
+                    if number >= parts.part_count() {
+                        return Ok((None, Outcome::Enough));
+                    }
+                    let aligned = self.shared.aligned.get().map_or(&[][..], Vec::as_slice);
+                    parts.merge(number, aligned, &mut self.scratch)?
+                }
+            };
+            match merged {
+                Merged::Groups(groups) => self.current = Some((groups, 0)),
+                Merged::Deeper(parts) => self.deeper.push((parts, 0)),
+            }
         }
+    }
+}
+
+impl AggregateSourceThread {
+    /// The next groups of the part that is given out; it is dropped with its last ones.
+    fn next_of_current(&mut self) -> Result<Option<Batch>> {
+        let Some((groups, next)) = &mut self.current else { return Ok(None) };
+        let first = *next;
+        let last = groups.len().min(first + self.shared.context.settings.rows_per_morsel);
+        if first == last {
+            self.current = None;
+            return Ok(None);
+        }
+        *next = last;
+        groups.output(first..last).map(Some)
     }
 }

@@ -197,6 +197,11 @@ impl Plan {
         Arc::new(Schema::new(fields))
     }
 
+    /// Some input's values are counted once each: a table cannot tell in columns what it knows of them.
+    pub(super) fn has_distinct(&self) -> bool {
+        self.inputs.iter().any(|input| input.is_distinct)
+    }
+
     /// Some call needs the number of rows of each group.
     pub(super) fn counts_rows(&self) -> bool {
         self.inputs.iter().any(|input| !input.is_distinct)

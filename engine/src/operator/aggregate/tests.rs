@@ -24,7 +24,11 @@ use crate::{
     error::{Kind, Result},
     expression::{AggregateCall, AggregateFunction as F, Expression, Parameters},
     memory::OverBudget,
-    operator::testing::{Random, context, context_of, cut, drain, feed},
+    operator::{
+        JobContext,
+        testing::{Random, context, context_of, context_with, cut, drain, feed},
+    },
+    settings::Settings,
 };
 
 /// A value: compared by value as a key, by bits as a result.
@@ -96,13 +100,25 @@ fn spec(keys: &[usize], calls: Vec<AggregateCall>, input: &SchemaRef) -> Aggrega
 }
 
 fn run(spec: &AggregateSpec, batch: &Batch, parts: usize, rows_max: usize, random: &mut Random) -> Result<Vec<Batch>> {
-    let context = context(1 + random.below(5_000));
+    let rows_per_morsel = 1 + random.below(5_000);
+    let context = if random.chance(50) { context(rows_per_morsel) } else { spilling(rows_per_morsel) };
     let aggregate = Aggregate::new(spec, &context, &Arc::new(Parameters::default()))?;
     feed(&aggregate.sink(), cut(batch, rows_max, random), parts, random)?;
     let batches = drain(&aggregate.source(), 1 + random.below(3), random)?;
     drop(aggregate);
     assert_eq!(context.governor.used_bytes(), 0);
     Ok(batches.into_iter().map(|morsel| morsel.batch).collect())
+}
+
+/// A context in which everything that can be spilled is.
+fn spilling(rows_per_morsel: usize) -> JobContext {
+    context_with(Settings {
+        threads: 2,
+        memory_bytes: 64 << 20,
+        revocable_bytes: Some(0),
+        rows_per_morsel,
+        ..Settings::default()
+    })
 }
 
 /// Each key's results, by running the operator.
@@ -520,10 +536,57 @@ fn what_is_not_supported_is_said_before_it_runs() {
 }
 
 #[test]
-fn memory_is_asked_for() {
-    let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(0..500_000));
-    let batch = one_column(keys);
+fn groups_that_memory_does_not_hold_are_spilled() {
+    let random = &mut Random(1);
+    // Every key once, and every key again and again.
+    for (rows, keys) in [(500_000, 500_000), (1_000_000, 40_000)] {
+        let numbers = Int64Array::from_iter_values((0..rows).map(|row| row * 7_919 % keys));
+        let batch = one_column(Arc::new(numbers));
+        let spec = spec(&[0], vec![call(F::Count, None, DataType::Int64)], &batch.schema());
+        let context = context_of(16_384, 4 << 20);
+        let aggregate = Aggregate::new(&spec, &context, &Arc::new(Parameters::default())).unwrap();
+        feed(&aggregate.sink(), cut(&batch, 16_384, random), 2, random).unwrap();
+        assert!(context.counters.report().spilled_bytes > 0);
+        let mut groups = 0;
+        for morsel in drain(&aggregate.source(), 2, random).unwrap() {
+            let counts = morsel.batch.column(1).as_primitive::<crate::batch::datatypes::Int64Type>();
+            assert!(counts.values().iter().all(|count| *count == rows / keys));
+            groups += morsel.batch.num_rows() as i64;
+        }
+        assert_eq!(groups, keys);
+        assert!(context.governor.peak_bytes() <= 4 << 20);
+        drop(aggregate);
+        assert_eq!((context.governor.used_bytes(), context.runs.used_bytes()), (0, 0));
+    }
+}
+
+#[test]
+fn a_part_that_is_too_large_is_cut_again() {
+    let random = &mut Random(1);
+    // Keys whose hashes begin with the same bits: all of one part, and of one part of that.
+    let mut hashes = Vec::new();
+    let all: ArrayRef = Arc::new(Int64Array::from_iter_values(0..5_000_000));
+    crate::kernel::hash_columns(&[all], &mut hashes).unwrap();
+    let keys = (0..).zip(&hashes).filter(|(_, hash)| **hash >> 56 == 0xab).map(|(key, _)| key);
+    let batch = one_column(Arc::new(Int64Array::from_iter_values(keys)));
     let spec = spec(&[0], vec![call(F::Count, None, DataType::Int64)], &batch.schema());
+    let context = spilling(1_000);
+    let aggregate = Aggregate::new(&spec, &context, &Arc::new(Parameters::default())).unwrap();
+    feed(&aggregate.sink(), cut(&batch, 1_000, random), 2, random).unwrap();
+    let once = context.counters.report().spilled_bytes;
+    let groups: usize = drain(&aggregate.source(), 2, random).unwrap().iter().map(|m| m.batch.num_rows()).sum();
+    assert_eq!(groups, batch.num_rows());
+    assert!(context.counters.report().spilled_bytes > once * 3 / 2, "cut again");
+}
+
+#[test]
+fn memory_is_asked_for() {
+    // One group with a million values: what counts each once does not spill.
+    let values: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1_000_000));
+    let batch = one_column(values);
+    let mut distinct = call(F::Count, Some(0), DataType::Int64);
+    distinct.is_distinct = true;
+    let spec = spec(&[], vec![distinct], &batch.schema());
     let context = context_of(16_384, 4 << 20);
     let aggregate = Aggregate::new(&spec, &context, &Arc::new(Parameters::default())).unwrap();
     let random = &mut Random(1);
