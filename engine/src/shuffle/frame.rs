@@ -12,7 +12,7 @@
 //! offset  bytes  what
 //!      0      4  magic "WNDF"
 //!      4      2  version, 1
-//!      6      2  flags, 0 (kept for compression)
+//!      6      2  flags: 0, each buffer as it stands in memory; 1, shorter by LZ4 where that helps; 2, by ZSTD
 //!      8      8  job
 //!     16      4  epoch
 //!     20      4  stage
@@ -26,14 +26,17 @@
 //!     52      4  array count a: the columns and all their children
 //!     56      4  buffer count b
 //!     60      4  head bytes h: from the magic to the end of the header checksum, a multiple of 64
-//!     64      8  payload bytes p, a multiple of 64
-//!     72      8  payload checksum: XXH3-64 of the payload, padding included
+//!     64      8  payload bytes p, as they stand here, a multiple of 64
+//!     72      8  payload checksum: XXH3-64 of the payload as it stands here, padding included
 //!     80     8a  arrays, each followed by its children:
 //!                    0  4  length in rows
 //!                    4  1  layout, as below
 //!                    5  1  1 when a validity bitmap is among its buffers, else 0
 //!                    6  2  0
-//!  80+8a     4b  buffers, in the order of the arrays, bytes of each without its padding
+//!  80+8a     eb  buffers, in the order of the arrays; e is 4 with flags 0, else 8:
+//!                    0  4  bytes here, without the padding
+//!                    4  4  bytes in memory, with other flags than 0 only: as many as here when the buffer stands as
+//!                          it is, more when it was made shorter; never fewer
 //!      …         zeros
 //!    h−8      8  header checksum: XXH3-64 of the h − 8 bytes before it
 //!      h      p  payload: the buffers, each padded to a multiple of 64
@@ -53,9 +56,11 @@
 //!
 //! A slice is written as if it were whole: bits from bit 0, offsets from 0, only the bytes that rows refer to, only the
 //! used values of a dictionary that has more values than rows. The decoder takes nothing else: each length must be
-//! exactly what layout and rows say. Unions, run-end encoding and list views are not carried (`Kind::Unsupported`).
+//! exactly what layout and rows say. A frame with flags 0 is viewed in place; with others, the buffers that were made
+//! shorter get memory of their own, for all of them together no more than a frame may have, which is checked before the
+//! first. Unions, run-end encoding and list views are not carried (`Kind::Unsupported`).
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use crate::batch::ArrowError;
 use crate::batch::array::{
@@ -70,14 +75,16 @@ use xxhash_rust::xxh3::xxh3_64;
 pub use super::numbers::{AttemptId, Epoch, GroupId, JobId, Round, Sequence, StageId, TaskId};
 use crate::error::{Cause, Kind};
 
+mod codec; // Codec: None, Lz4, Zstd
 mod decode; // decode_header, decode_frame, frame_bytes
-mod encode; // encode_frame
+mod encode; // encode_frame, encode_frame_with
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
 
+pub use codec::{Codec, CodecError};
 pub use decode::{decode_frame, decode_header, frame_bytes};
-pub use encode::encode_frame;
+pub use encode::{encode_frame, encode_frame_with};
 
 // Columns are written as they stand in memory.
 #[cfg(target_endian = "big")]
@@ -89,13 +96,15 @@ const VERSION: u16 = 1;
 const ALIGNMENT_BYTES: usize = 64;
 
 /// Where the fields of the head stand that are written or read apart from the others.
-const PAYLOAD_CHECKSUM_AT: usize = 72;
+const PAYLOAD_BYTES_AT: usize = 64;
+const PAYLOAD_CHECKSUM_AT: usize = PAYLOAD_BYTES_AT + 8;
 /// The head up to its tables.
 const FIXED_BYTES: usize = 80;
 /// So many bytes of a frame tell how long it is.
 pub const FRAME_PREFIX_BYTES: usize = FIXED_BYTES;
 const ARRAY_ENTRY_BYTES: usize = 8;
-const BUFFER_ENTRY_BYTES: usize = 4;
+/// With a codec: bytes here, bytes in memory. Without, only the first.
+const BUFFER_ENTRY_BYTES_MAX: usize = 8;
 const CHECKSUM_BYTES: usize = 8;
 
 /// Longest frame. They are cut at 256 KiB to 1 MiB; a single row of great values may need more.
@@ -111,16 +120,21 @@ pub const ROWS_MAX: usize = 1 << 26;
 /// Deepest nesting of a type: decoding recurses.
 pub const DEPTH_MAX: usize = 32;
 
-const HEAD_BYTES_MAX: usize = head_bytes(ARRAYS_MAX, BUFFERS_MAX);
+const HEAD_BYTES_MAX: usize = head_bytes(ARRAYS_MAX, BUFFERS_MAX, BUFFER_ENTRY_BYTES_MAX);
 const _: () = assert!(COLUMNS_MAX <= u16::MAX as usize && COLUMNS_MAX <= ARRAYS_MAX);
 const _: () = assert!(ROWS_MAX <= u32::MAX as usize);
 const _: () = assert!(FRAME_BYTES_MAX <= u32::MAX as usize && FRAME_BYTES_MAX.is_multiple_of(ALIGNMENT_BYTES));
 // The tables stay small beside what they describe.
 const _: () = assert!(HEAD_BYTES_MAX <= FRAME_BYTES_MAX / 64);
 
+/// How long an entry of the table of buffers is.
+fn buffer_entry_bytes(codec: Codec) -> usize {
+    if codec == Codec::None { BUFFER_ENTRY_BYTES_MAX / 2 } else { BUFFER_ENTRY_BYTES_MAX }
+}
+
 /// How long the head is with so many arrays and buffers.
-const fn head_bytes(array_count: usize, buffer_count: usize) -> usize {
-    let tables = ARRAY_ENTRY_BYTES * array_count + BUFFER_ENTRY_BYTES * buffer_count;
+const fn head_bytes(array_count: usize, buffer_count: usize, buffer_entry_bytes: usize) -> usize {
+    let tables = ARRAY_ENTRY_BYTES * array_count + buffer_entry_bytes * buffer_count;
     (FIXED_BYTES + tables + CHECKSUM_BYTES).next_multiple_of(ALIGNMENT_BYTES)
 }
 
@@ -158,6 +172,8 @@ pub struct FrameHead {
     pub head_bytes: usize,
     /// From there to the end.
     pub payload_bytes: usize,
+    /// What made its buffers shorter, if anything.
+    pub codec: Codec,
     array_count: usize,
     buffer_count: usize,
     payload_checksum: u64,
@@ -213,7 +229,7 @@ pub enum FrameError {
     },
     /// Written by another version.
     #[error(
-        "read a frame of version {version} with flags {flags:#x}; this build reads version {VERSION} without flags"
+        "read a frame of version {version} with flags {flags:#x}; this build reads version {VERSION} with flags 0 to 2"
     )]
     Version {
         /// Its version.
@@ -270,6 +286,26 @@ pub enum FrameError {
         #[source]
         source: ArrowError,
     },
+    /// A compressed buffer is not what the codec makes of so many bytes.
+    #[error("decompress column {column} of a frame by {codec}")]
+    Decompress {
+        /// Which column, from 0.
+        column: usize,
+        /// By which codec.
+        codec: Codec,
+        /// What is wrong.
+        #[source]
+        source: CodecError,
+    },
+    /// The codec cannot be set up: it has no memory for its tables.
+    #[error("set up {codec} for a frame")]
+    Compress {
+        /// Which codec.
+        codec: Codec,
+        /// Its own.
+        #[source]
+        source: io::Error,
+    },
     /// The columns are no batch of the schema: a null where none may be.
     #[error("make a batch of a frame's columns")]
     Batch {
@@ -300,11 +336,11 @@ impl Cause for FrameError {
     fn kind(&self) -> Kind {
         match self {
             FrameError::TooLarge { .. } => Kind::Limit,
-            FrameError::Unsupported { .. } => Kind::Unsupported,
-            FrameError::Gather { .. } => Kind::Internal,
+            FrameError::Unsupported { .. } | FrameError::Version { .. } => Kind::Unsupported,
+            FrameError::Gather { .. } | FrameError::Compress { .. } => Kind::Internal,
             FrameError::Length { .. }
             | FrameError::Magic { .. }
-            | FrameError::Version { .. }
+            | FrameError::Decompress { .. }
             | FrameError::Checksum { .. }
             | FrameError::Shape { .. }
             | FrameError::Schema { .. }

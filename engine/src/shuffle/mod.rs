@@ -7,7 +7,9 @@
 
 /// A batch of one group as bytes, drawn byte by byte.
 pub mod frame;
-pub use frame::{FrameError, FrameHeader, FrameLimits, decode_frame, decode_header, encode_frame};
+pub use frame::{
+    Codec, FrameError, FrameHeader, FrameLimits, decode_frame, decode_header, encode_frame, encode_frame_with,
+};
 
 /// The numbers that name a job's parts.
 pub mod numbers;

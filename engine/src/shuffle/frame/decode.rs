@@ -1,9 +1,9 @@
 //! Reading a frame: everything is checked before it is believed, and then viewed in place.
 //!
-//! In: bytes from outside, a schema. Out: the header and a batch over those bytes. Never: reserves memory or slices by a length that was not
-//! checked; never lets an array be made that arrow has not validated.
+//! In: bytes from outside, a schema. Out: the header and a batch over those bytes. Never: reserves memory or slices
+//! by a length that was not checked; never lets an array be made that arrow has not validated.
 
-use super::*;
+use super::{codec::Decompressor, *};
 
 /// How long the frame is that begins with `prefix`, which holds at least its first 80 bytes.
 ///
@@ -25,7 +25,7 @@ pub fn decode_header(bytes: &[u8], limits: &FrameLimits) -> Result<FrameHead, Fr
 }
 
 /// The batch of a frame, `bytes` being all of it: its columns are views of `bytes`, where these are aligned for their
-/// type.
+/// type and were not made shorter.
 ///
 /// `schema`: the stream's, of the batches that were written.
 pub fn decode_frame(
@@ -43,7 +43,10 @@ pub fn decode_frame(
         return Err(FrameError::Shape { what: "column count", found: head.column_count, expected });
     }
 
-    let mut tables = Tables { bytes, next_array: 0, next_buffer: 0, at: head.head_bytes, head, column: 0, limits };
+    let decompressor = Decompressor::new(head.codec)?;
+    let at = head.head_bytes;
+    let mut tables = Tables { bytes, next_array: 0, next_buffer: 0, at, head, column: 0, limits, decompressor };
+    tables.check_buffers()?;
     let mut columns = Vec::with_capacity(expected);
     for (column, field) in schema.fields().iter().enumerate() {
         tables.column = column;
@@ -71,9 +74,8 @@ fn read_head(bytes: &[u8], limits: &FrameLimits) -> Result<FrameHead, FrameError
         return Err(FrameError::Magic { found });
     }
     let (version, flags) = (fields.u16(), fields.u16());
-    if version != VERSION || flags != 0 {
-        return Err(FrameError::Version { version, flags });
-    }
+    let codec = Codec::of_flags(flags).filter(|_| version == VERSION);
+    let codec = codec.ok_or(FrameError::Version { version, flags })?;
     let job = JobId(fields.u64());
     let epoch = Epoch(fields.u32());
     let stage = StageId(fields.u32());
@@ -102,12 +104,22 @@ fn read_head(bytes: &[u8], limits: &FrameLimits) -> Result<FrameHead, FrameError
             return Err(FrameError::TooLarge { what, found, max });
         }
     }
-    let expected = self::head_bytes(array_count, buffer_count);
+    let expected = self::head_bytes(array_count, buffer_count, buffer_entry_bytes(codec));
     if head_bytes != expected {
         return Err(FrameError::Shape { what: "length of the head", found: head_bytes, expected });
     }
     let header = FrameHeader { job, epoch, stage, round, task, attempt, group, sequence };
-    Ok(FrameHead { header, rows, column_count, head_bytes, payload_bytes, array_count, buffer_count, payload_checksum })
+    Ok(FrameHead {
+        header,
+        rows,
+        column_count,
+        head_bytes,
+        payload_bytes,
+        codec,
+        array_count,
+        buffer_count,
+        payload_checksum,
+    })
 }
 
 /// Fields of the fixed head, one after the other. They end where it does, so there is always one more.
@@ -142,6 +154,7 @@ struct Tables<'a> {
     /// The column that is worked on, for errors.
     column: usize,
     limits: &'a FrameLimits,
+    decompressor: Decompressor,
 }
 
 impl Tables<'_> {
@@ -257,6 +270,37 @@ impl Tables<'_> {
         Ok(buffer)
     }
 
+    /// How long a buffer is in the frame, and in memory.
+    fn entry_of_buffer(&self, index: usize) -> (usize, usize) {
+        let entry_bytes = buffer_entry_bytes(self.head.codec);
+        let table_at = FIXED_BYTES + ARRAY_ENTRY_BYTES * self.head.array_count;
+        let mut entry = Fields(&self.bytes[table_at + entry_bytes * index..][..entry_bytes]);
+        let bytes_here = entry.u32() as usize;
+        (bytes_here, if self.head.codec == Codec::None { bytes_here } else { entry.u32() as usize })
+    }
+
+    /// With a codec: no buffer becomes shorter, and together they become no longer than a frame may be. Nothing was
+    /// decompressed before this.
+    fn check_buffers(&self) -> Result<(), FrameError> {
+        if self.head.codec == Codec::None {
+            return Ok(());
+        }
+        let max = self.limits.frame_bytes_max.min(FRAME_BYTES_MAX);
+        let mut found = self.head.head_bytes;
+        for index in 0..self.head.buffer_count {
+            let (bytes_here, bytes) = self.entry_of_buffer(index);
+            if bytes < bytes_here {
+                return Err(FrameError::Shape { what: "length of a buffer", found: bytes, expected: bytes_here });
+            }
+            // Both are below 2³², of at most BUFFERS_MAX buffers: no overflow.
+            found += bytes.next_multiple_of(ALIGNMENT_BYTES);
+        }
+        if found > max {
+            return Err(FrameError::TooLarge { what: "bytes when decompressed", found, max });
+        }
+        Ok(())
+    }
+
     /// The next buffer, of any length within the payload.
     fn take_any_buffer(&mut self) -> Result<Buffer, FrameError> {
         let index = self.next_buffer;
@@ -264,15 +308,20 @@ impl Tables<'_> {
         if index >= self.head.buffer_count {
             return Err(FrameError::Shape { what: "buffer count", found: self.head.buffer_count, expected: index + 1 });
         }
-        let table_at = FIXED_BYTES + ARRAY_ENTRY_BYTES * self.head.array_count;
-        let bytes = Fields(&self.bytes[table_at + BUFFER_ENTRY_BYTES * index..]).u32() as usize;
+        let (bytes_here, bytes) = self.entry_of_buffer(index);
         let start = self.at;
-        self.at += bytes.next_multiple_of(ALIGNMENT_BYTES);
+        self.at += bytes_here.next_multiple_of(ALIGNMENT_BYTES);
         if self.at > self.head.frame_bytes() {
             let expected = self.head.frame_bytes() - start;
-            return Err(FrameError::Shape { what: "length of a buffer", found: bytes, expected });
+            return Err(FrameError::Shape { what: "length of a buffer", found: bytes_here, expected });
         }
-        Ok(self.bytes.slice_with_length(start, bytes))
+        let here = self.bytes.slice_with_length(start, bytes_here);
+        if bytes == bytes_here {
+            return Ok(here);
+        }
+        let (column, codec) = (self.column, self.head.codec);
+        let restored = self.decompressor.restore(&here, bytes);
+        restored.map_err(|source| FrameError::Decompress { column, codec, source })
     }
 
     /// All tables and the whole payload have been used.

@@ -1,14 +1,26 @@
 //! Writing a frame: columns as they stand in memory, cut to their own part.
 //!
-//! In: a header and a batch. Out: the frame's bytes, appended and sealed with both checksums. Never: a length beyond the limits.
+//! In: a header, a batch, a codec. Out: the frame's bytes, appended and sealed with both checksums. Never: a length
+//! beyond the limits.
 
-use super::*;
+use super::{codec::Compressor, *};
 
-/// Appends the frame of `batch` to `out`; returns its length in bytes, a multiple of 64.
+/// Appends the frame of `batch` to `out`, its buffers as they stand in memory; returns its length in bytes, a multiple
+/// of 64.
 ///
 /// For its columns to be aligned, `out` should end at a multiple of 64, as it does after a frame. On an error `out` is
 /// as it was.
 pub fn encode_frame(header: &FrameHeader, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<usize, FrameError> {
+    encode_frame_with(header, batch, Codec::None, out)
+}
+
+/// As [`encode_frame`], with the buffers that `codec` makes shorter compressed.
+pub fn encode_frame_with(
+    header: &FrameHeader,
+    batch: &RecordBatch,
+    codec: Codec,
+    out: &mut Vec<u8>,
+) -> Result<usize, FrameError> {
     let mut parts = Parts::default();
     let rows = parts.check("rows", batch.num_rows(), ROWS_MAX)?;
     let column_count = parts.check("columns", batch.num_columns(), COLUMNS_MAX)?;
@@ -16,14 +28,16 @@ pub fn encode_frame(header: &FrameHeader, batch: &RecordBatch, out: &mut Vec<u8>
         parts.column = column;
         parts.add_array(array.as_ref(), 0)?;
     }
-    let head_bytes = head_bytes(parts.arrays.len(), parts.buffers.len());
-    let frame_bytes = parts.check("bytes", head_bytes + parts.payload_bytes, FRAME_BYTES_MAX)?;
+    let head_bytes = head_bytes(parts.arrays.len(), parts.buffers.len(), buffer_entry_bytes(codec));
+    // Also with a codec: what was made shorter must fit when it is as long as it was.
+    let bytes_max = parts.check("bytes", head_bytes + parts.payload_bytes, FRAME_BYTES_MAX)?;
+    let mut compressor = Compressor::new(codec)?;
 
     let start = out.len();
-    out.reserve(frame_bytes);
+    out.reserve(bytes_max);
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
-    out.extend_from_slice(&0u16.to_le_bytes());
+    out.extend_from_slice(&codec.flags().to_le_bytes());
     out.extend_from_slice(&header.job.0.to_le_bytes());
     out.extend_from_slice(&header.epoch.0.to_le_bytes());
     out.extend_from_slice(&header.stage.0.to_le_bytes());
@@ -38,23 +52,36 @@ pub fn encode_frame(header: &FrameHeader, batch: &RecordBatch, out: &mut Vec<u8>
     out.extend_from_slice(&(parts.arrays.len() as u32).to_le_bytes());
     out.extend_from_slice(&(parts.buffers.len() as u32).to_le_bytes());
     out.extend_from_slice(&(head_bytes as u32).to_le_bytes());
-    out.extend_from_slice(&(parts.payload_bytes as u64).to_le_bytes());
-    out.extend_from_slice(&[0; CHECKSUM_BYTES]);
+    // Payload bytes and their checksum come when they are known.
+    out.extend_from_slice(&[0; 8 + CHECKSUM_BYTES]);
     for array in &parts.arrays {
         out.extend_from_slice(&(array.length as u32).to_le_bytes());
         out.extend_from_slice(&[array.layout, u8::from(array.has_validity), 0, 0]);
     }
-    for buffer in &parts.buffers {
-        out.extend_from_slice(&(buffer.len() as u32).to_le_bytes());
-    }
+    let table_at = out.len();
     out.resize(start + head_bytes, 0);
-    for buffer in &parts.buffers {
-        out.extend_from_slice(buffer);
+    for (index, buffer) in parts.buffers.iter().enumerate() {
+        let bytes = match compressor.shorten(buffer) {
+            Some(shorter) => {
+                out.extend_from_slice(shorter);
+                shorter.len()
+            }
+            None => {
+                out.extend_from_slice(buffer);
+                buffer.len()
+            }
+        };
         // Counted from the frame's own begin, wherever that stands.
         out.resize(start + (out.len() - start).next_multiple_of(ALIGNMENT_BYTES), 0);
+        let entry = [(bytes as u32).to_le_bytes(), (buffer.len() as u32).to_le_bytes()];
+        let entry = &entry.as_flattened()[..buffer_entry_bytes(codec)];
+        out[table_at + entry.len() * index..][..entry.len()].copy_from_slice(entry);
     }
-    seal(&mut out[start..], head_bytes);
-    Ok(frame_bytes)
+    let frame = &mut out[start..];
+    let payload_bytes = (frame.len() - head_bytes) as u64;
+    frame[PAYLOAD_BYTES_AT..][..8].copy_from_slice(&payload_bytes.to_le_bytes());
+    seal(frame, head_bytes);
+    Ok(frame.len())
 }
 
 /// Writes both checksums of a frame.

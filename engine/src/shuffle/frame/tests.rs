@@ -22,11 +22,34 @@ const HEADER: FrameHeader = FrameHeader {
 /// Where in the head the numbers begin that the decoder goes by.
 const COLUMN_COUNT_AT: usize = 38;
 
+const CODECS: [Codec; 3] = [Codec::None, Codec::Lz4, Codec::Zstd];
+
 fn encode(batch: &RecordBatch) -> Vec<u8> {
+    encode_with(batch, Codec::None)
+}
+
+fn encode_with(batch: &RecordBatch, codec: Codec) -> Vec<u8> {
     let mut out = Vec::new();
-    let frame_bytes = encode_frame(&HEADER, batch, &mut out).unwrap();
+    let frame_bytes = encode_frame_with(&HEADER, batch, codec, &mut out).unwrap();
     assert_eq!(out.len(), frame_bytes);
     out
+}
+
+fn any_codec() -> impl Strategy<Value = Codec> {
+    prop::sample::select(&CODECS)
+}
+
+/// A column that becomes shorter, one that does not, and one that is too short to try.
+fn compressible_batch() -> RecordBatch {
+    let mut random = Random::new(7);
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("small", Arc::new(Int64Array::from_iter_values((0..1000).map(|row| row % 100)))),
+        ("random", Arc::new(UInt64Array::from_iter_values((0..1000).map(|_| random.next())))),
+        ("text", Arc::new(StringArray::from_iter_values((0..1000).map(|row| format!("customer number {row}"))))),
+        ("null", Arc::new(crate::batch::array::NullArray::new(1000))),
+        ("bits", Arc::new(crate::batch::array::BooleanArray::from(vec![true; 1000]))),
+    ];
+    RecordBatch::try_from_iter(columns).unwrap()
 }
 
 fn decode(bytes: Vec<u8>, schema: &SchemaRef) -> Result<(FrameHeader, RecordBatch), FrameError> {
@@ -57,15 +80,15 @@ proptest! {
 
     /// Batches of any types come back as they were; several frames in one buffer too.
     #[test]
-    fn what_was_written_is_read(seed: u64) {
+    fn what_was_written_is_read(seed: u64, codec in any_codec()) {
         let mut random = Random::new(seed);
         let batch = random_batch(&mut random);
         let mut out = encode(&small_batch());
         let start = out.len();
-        let frame_bytes = encode_frame(&HEADER, &batch, &mut out).unwrap();
+        let frame_bytes = encode_frame_with(&HEADER, &batch, codec, &mut out).unwrap();
         prop_assert_eq!(super::frame_bytes(&out[start..], &FrameLimits::default()).unwrap(), frame_bytes);
         let head = decode_header(&out[start..], &FrameLimits::default()).unwrap();
-        prop_assert_eq!((head.header, head.rows), (HEADER, batch.num_rows()));
+        prop_assert_eq!((head.header, head.rows, head.codec), (HEADER, batch.num_rows(), codec));
 
         let frame = Buffer::from_vec(out).slice(start);
         let (header, read) = decode_frame(frame, &batch.schema(), &FrameLimits::default()).unwrap();
@@ -76,28 +99,28 @@ proptest! {
 
     /// Wherever a frame stands, also where nothing is aligned.
     #[test]
-    fn a_frame_may_stand_anywhere(seed: u64, shift in 0usize..70) {
+    fn a_frame_may_stand_anywhere(seed: u64, shift in 0usize..70, codec in any_codec()) {
         let batch = random_batch(&mut Random::new(seed));
         let mut out = vec![0; shift];
-        encode_frame(&HEADER, &batch, &mut out).unwrap();
+        encode_frame_with(&HEADER, &batch, codec, &mut out).unwrap();
         let frame = Buffer::from_vec(out).slice(shift);
         let (_, read) = decode_frame(frame, &batch.schema(), &FrameLimits::default()).unwrap();
         prop_assert_eq!(read, batch);
     }
 
     #[test]
-    fn a_flipped_bit_is_found(seed: u64, place: prop::sample::Index, bit in 0u8..8) {
+    fn a_flipped_bit_is_found(seed: u64, place: prop::sample::Index, bit in 0u8..8, codec in any_codec()) {
         let batch = random_batch(&mut Random::new(seed));
-        let mut bytes = encode(&batch);
+        let mut bytes = encode_with(&batch, codec);
         let place = place.index(bytes.len());
         bytes[place] ^= 1 << bit;
         prop_assert!(decode(bytes, &batch.schema()).is_err());
     }
 
     #[test]
-    fn a_cut_or_longer_frame_is_refused(seed: u64, place: prop::sample::Index) {
+    fn a_cut_or_longer_frame_is_refused(seed: u64, place: prop::sample::Index, codec in any_codec()) {
         let batch = random_batch(&mut Random::new(seed));
-        let mut bytes = encode(&batch);
+        let mut bytes = encode_with(&batch, codec);
         let error = decode(bytes[..place.index(bytes.len())].to_vec(), &batch.schema()).unwrap_err();
         let is_refused = matches!(error, FrameError::Length { .. });
         prop_assert!(is_refused, "{}", error);
@@ -108,10 +131,10 @@ proptest! {
 
     /// Somebody changes a frame and makes its checksums right again: an error or a valid batch, never a panic.
     #[test]
-    fn hostile_bytes_make_no_broken_batch(seed: u64) {
+    fn hostile_bytes_make_no_broken_batch(seed: u64, codec in any_codec()) {
         let mut random = Random::new(seed);
-        let batch = random_batch(&mut random);
-        let mut bytes = encode(&batch);
+        let batch = if random.chance(25) { compressible_batch() } else { random_batch(&mut random) };
+        let mut bytes = encode_with(&batch, codec);
         let head_bytes = decode_header(&bytes, &FrameLimits::default()).unwrap().head_bytes;
         for _ in 0..1 + random.below(4) {
             // In the head behind the identity, half of the time.
@@ -130,10 +153,10 @@ proptest! {
 
     /// Bytes that are no frame at all, and those that begin like one.
     #[test]
-    fn noise_is_refused(mut noise: Vec<u8>, begins_well: bool) {
+    fn noise_is_refused(mut noise: Vec<u8>, begins_well: bool, codec in any_codec()) {
         if begins_well && noise.len() >= 8 {
             noise[..4].copy_from_slice(&MAGIC);
-            noise[4..8].copy_from_slice(&[1, 0, 0, 0]);
+            noise[4..8].copy_from_slice(&[1, 0, codec.flags() as u8, 0]);
         }
         prop_assert!(decode(noise, &small_batch().schema()).is_err());
     }
@@ -142,13 +165,95 @@ proptest! {
 #[test]
 fn every_single_bit_matters() {
     let batch = small_batch();
-    let bytes = encode(&batch);
-    for place in 0..bytes.len() {
-        for bit in 0..8 {
-            let mut flipped = bytes.clone();
-            flipped[place] ^= 1 << bit;
-            assert!(decode(flipped, &batch.schema()).is_err(), "bit {bit} of byte {place}");
+    for codec in CODECS {
+        let bytes = encode_with(&batch, codec);
+        for place in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[place] ^= 1 << bit;
+                assert!(decode(flipped, &batch.schema()).is_err(), "{codec}: bit {bit} of byte {place}");
+            }
         }
+    }
+}
+
+#[test]
+fn a_codec_shortens_what_it_can_and_leaves_the_rest() {
+    let batch = compressible_batch();
+    let raw = encode(&batch);
+    for codec in [Codec::Lz4, Codec::Zstd] {
+        let bytes = encode_with(&batch, codec);
+        assert_eq!(bytes.len() % ALIGNMENT_BYTES, 0);
+        // The random numbers stay as they are.
+        assert!((8000..3 * raw.len() / 5).contains(&bytes.len()), "{codec}: {} of {}", bytes.len(), raw.len());
+        assert_eq!(bytes[6..8], codec.flags().to_le_bytes());
+        let head = decode_header(&bytes, &FrameLimits::default()).unwrap();
+        // small, random, offsets and bytes of the text, bits.
+        let table = FIXED_BYTES + ARRAY_ENTRY_BYTES * head.array_count;
+        let entries = bytes[table..][..8 * head.buffer_count].as_chunks::<8>().0.iter();
+        let is_shorter: Vec<bool> = entries
+            .map(|entry| {
+                let (here, whole) = (u32::from_le_bytes(entry[..4].try_into().unwrap()), &entry[4..]);
+                here < u32::from_le_bytes(whole.try_into().unwrap())
+            })
+            .collect();
+        // LZ4 finds nothing in offsets that rise by much the same.
+        assert_eq!(is_shorter, [true, false, codec == Codec::Zstd, true, true], "{codec}");
+        let frame = Buffer::from_vec(bytes);
+        let within = frame.as_ptr() as usize..frame.as_ptr() as usize + frame.len();
+        let (_, read) = decode_frame(frame, &batch.schema(), &FrameLimits::default()).unwrap();
+        assert_eq!(read, batch);
+        let is_view = |column: usize| within.contains(&(read.column(column).to_data().buffers()[0].as_ptr() as usize));
+        assert_eq!([is_view(0), is_view(1)], [false, true], "what stayed as it was is viewed in place");
+    }
+    assert_eq!(encode_with(&batch, Codec::None), raw);
+}
+
+#[test]
+fn another_version_or_codec_is_refused_by_name() {
+    let bytes = encode(&small_batch());
+    for (at, value) in [(4, 2), (5, 1), (6, 3), (7, 1)] {
+        let mut other = bytes.clone();
+        other[at] = value;
+        let head_bytes = decode_header(&bytes, &FrameLimits::default()).unwrap().head_bytes;
+        seal(&mut other, head_bytes);
+        let error = decode(other, &small_batch().schema()).unwrap_err();
+        assert!(matches!(error, FrameError::Version { .. }), "{error}");
+        assert_eq!(error.kind(), Kind::Unsupported);
+    }
+}
+
+/// Somebody says that a few bytes become gigabytes: refused before memory is asked for.
+#[test]
+fn a_buffer_that_would_grow_too_long_is_refused() {
+    let batch = compressible_batch();
+    for codec in [Codec::Lz4, Codec::Zstd] {
+        let bytes = encode_with(&batch, codec);
+        let head = decode_header(&bytes, &FrameLimits::default()).unwrap();
+        let entry = FIXED_BYTES + ARRAY_ENTRY_BYTES * head.array_count;
+        let with = |whole: u32| {
+            let mut bytes = bytes.clone();
+            bytes[entry + 4..][..4].copy_from_slice(&whole.to_le_bytes());
+            seal(&mut bytes, head.head_bytes);
+            decode(bytes, &batch.schema()).unwrap_err()
+        };
+        for whole in [u32::MAX, FRAME_BYTES_MAX as u32] {
+            let error = with(whole);
+            assert!(matches!(error, FrameError::TooLarge { what: "bytes when decompressed", .. }), "{codec}: {error}");
+            assert_eq!(error.kind(), Kind::Limit);
+        }
+        let here = u32::from_le_bytes(bytes[entry..][..4].try_into().unwrap());
+        assert!(matches!(with(here - 1), FrameError::Shape { what: "length of a buffer", .. }), "{codec}");
+        // As many as here: they stand as they are, and are too few. More or less than there are: the codec says so.
+        assert!(matches!(with(here), FrameError::Shape { what: "length of a buffer", expected: 8000, .. }), "{codec}");
+        for whole in [7999, 8001] {
+            let error = with(whole);
+            assert!(matches!(error, FrameError::Decompress { column: 0, .. }), "{codec}: {error}");
+            assert_eq!(error.kind(), Kind::Corrupt);
+        }
+        let limits = FrameLimits { frame_bytes_max: bytes.len(), ..FrameLimits::default() };
+        let error = decode_frame(Buffer::from_vec(bytes.clone()), &batch.schema(), &limits).unwrap_err();
+        assert!(matches!(error, FrameError::TooLarge { what: "bytes when decompressed", .. }), "{codec}: {error}");
     }
 }
 
