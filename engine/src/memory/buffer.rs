@@ -8,7 +8,7 @@
 use std::{fs::File, io, ptr::NonNull, sync::Arc};
 
 use bytes::Bytes;
-use memmap2::{Advice, MmapMut, MmapOptions};
+use memmap2::{Advice, MmapMut, MmapOptions, UncheckedAdvice};
 
 /// The bytes of `file`, all of them, read by the kernel as they are touched. They stay valid when the file is unlinked.
 ///
@@ -42,8 +42,18 @@ pub fn map_window(file: &File, offset: u64, bytes: usize) -> io::Result<Bytes> {
     Ok(Bytes::from_owner(mapped))
 }
 
+/// A page of the smaller size.
+const PAGE_BYTES: usize = 4096;
 /// A page of the larger size, on the processors that have one.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// Memory of several blocks.
+#[derive(Debug)]
+struct Slab {
+    map: MmapMut,
+    /// The address of its first byte.
+    address: usize,
+}
 
 /// Some bytes of a slab, which nobody else has.
 #[derive(Debug)]
@@ -52,7 +62,7 @@ pub struct Block {
     start: NonNull<u8>,
     bytes: usize,
     /// Holds the mapping; its bytes are reached through `start` alone, as a reference to the whole would cover other blocks.
-    _slab: Arc<MmapMut>,
+    slab: Arc<Slab>,
 }
 
 // SAFETY: a block is its bytes' only owner, as a `Box<[u8]>` is; the mapping behind it may be unmapped by any thread.
@@ -70,11 +80,11 @@ pub(super) fn map_slab(skipped_bytes: usize, block_bytes: usize, count: usize) -
     #[cfg(target_os = "linux")]
     let _ = map.advise(Advice::HugePage);
     let first = NonNull::new(map.as_mut_ptr()).ok_or(io::ErrorKind::OutOfMemory)?;
-    let slab = Arc::new(map);
+    let slab = Arc::new(Slab { map, address: first.as_ptr().addr() });
     let block = |number: usize| {
         // SAFETY: `skipped_bytes + (number + 1) · block_bytes` is at most the mapping's length, as `number < count`.
         let start = unsafe { first.add(skipped_bytes + number * block_bytes) };
-        Block { start, bytes: block_bytes, _slab: Arc::clone(&slab) }
+        Block { start, bytes: block_bytes, slab: Arc::clone(&slab) }
     };
     Ok((0..count).map(block).collect())
 }
@@ -95,6 +105,17 @@ impl Block {
         // SAFETY: the bytes are mapped as long as the slab lives, which `self` holds, were zero before anything was written, and nobody
         // writes while `self` is shared.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
+    }
+
+    /// Lets the system have the memory back until something is written again. A hint: where it cannot, nothing happens.
+    pub(super) fn forget(&mut self) {
+        let first = self.start.as_ptr().addr() - self.slab.address;
+        let (first, end) = (first.next_multiple_of(PAGE_BYTES), (first + self.bytes) / PAGE_BYTES * PAGE_BYTES);
+        if first < end {
+            // SAFETY: the pages between are within the block, whose bytes nobody else has; they become zeros, and what stands in a block
+            // that nobody has written to is anything.
+            let _ = unsafe { self.slab.map.unchecked_advise_range(UncheckedAdvice::DontNeed, first, end - first) };
+        }
     }
 
     /// Where its bytes begin.

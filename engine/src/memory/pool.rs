@@ -1,7 +1,7 @@
 //! Blocks of memory that are used again: what the per-group builders of a node write into.
 //!
 //! In: a size. Out: a [`Block`] of it; when its last reader is gone it comes back here. Never: counts towards a budget (who takes a block
-//! has reserved it), or keeps more than [`KEPT_BYTES_MAX`] that nobody uses.
+//! has reserved it), or keeps more memory than [`KEPT_BYTES_MAX`] that nobody uses: beyond that a block comes back without its pages.
 //!
 //! ```text
 //!   slab, 4 MiB, huge pages:  │ colour │ block │ block │ block │ …        a block is an odd number of cache lines
@@ -52,7 +52,10 @@ pub struct Pool {
 struct Kept {
     /// By their length.
     blocks: BTreeMap<usize, Vec<Block>>,
+    /// Their bytes.
     bytes: usize,
+    /// By their length, those that the system has the memory of: their slabs are in use by others.
+    empty: BTreeMap<usize, Vec<Block>>,
     /// Slabs made so far: the next one's colour.
     slabs: usize,
 }
@@ -74,6 +77,11 @@ impl Pool {
             kept.bytes -= bytes;
             return Ok(block);
         }
+        if let Some(block) = kept.empty.get_mut(&bytes).and_then(Vec::pop) {
+            return Ok(block);
+        }
+        // What lies there without memory still takes room among the addresses.
+        kept.empty.retain(|other, _| *other == bytes);
         let colour = kept.slabs * COLOUR_LINES % COLOURS_LINES * LINE_BYTES;
         let count = ((SLAB_BYTES - colour) / bytes).max(1);
         let mut blocks = map_slab(colour, bytes, count)?;
@@ -85,22 +93,25 @@ impl Pool {
     }
 
     /// Takes a block back.
-    pub fn give_back(&self, block: Block) {
-        let mut kept = self.lock();
+    pub fn give_back(&self, mut block: Block) {
         let bytes = block.len();
-        // Blocks of other lengths go first: they are of a builder that is gone.
-        while kept.bytes + bytes > KEPT_BYTES_MAX {
-            let Some((other, blocks)) =
-                kept.blocks.iter_mut().find(|(other, blocks)| **other != bytes && !blocks.is_empty())
-            else {
-                return;
-            };
-            let freed = other * blocks.len();
-            blocks.clear();
-            kept.bytes -= freed;
+        let mut kept = self.lock();
+        if kept.bytes + bytes > KEPT_BYTES_MAX {
+            // Blocks of other lengths go first: they are of a builder that is gone, and so are their slabs.
+            let is_other = |(other, blocks): &(&usize, &mut Vec<Block>)| **other != bytes && !blocks.is_empty();
+            if let Some((other, blocks)) = kept.blocks.iter_mut().find(is_other) {
+                let (other, blocks) = (*other, std::mem::take(blocks));
+                kept.bytes -= other * blocks.len();
+                kept.empty.remove(&other);
+            }
         }
-        kept.bytes += bytes;
-        kept.blocks.entry(bytes).or_default().push(block);
+        if kept.bytes + bytes > KEPT_BYTES_MAX {
+            block.forget();
+            kept.empty.entry(bytes).or_default().push(block);
+        } else {
+            kept.bytes += bytes;
+            kept.blocks.entry(bytes).or_default().push(block);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -170,6 +181,8 @@ mod tests {
             blocks.into_iter().for_each(|block| pool.give_back(block));
             assert!(pool.lock().bytes <= KEPT_BYTES_MAX);
         }
+        // The last length's are kept, those of the first are without memory or gone.
+        assert!(pool.lock().blocks.get(&Pool::block_bytes(1 << 20)).is_none_or(Vec::is_empty));
         assert_eq!(pool.take(5 << 20).unwrap().len(), Pool::block_bytes(5 << 20));
     }
 }
