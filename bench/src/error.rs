@@ -30,6 +30,22 @@ pub enum BenchError {
         /// Why not.
         source: serde_json::Error,
     },
+    /// A column that the file does not have.
+    #[error("splitting rows by the hash of column {column}: the file has {columns} columns, counted from 0")]
+    NoSuchColumn {
+        /// What was asked for.
+        column: usize,
+        /// How many there are.
+        columns: usize,
+    },
+    /// What came out is not what went in.
+    #[error("splitting {before} rows gave {after}")]
+    RowsLost {
+        /// Rows that went in.
+        before: u64,
+        /// Rows that came out.
+        after: u64,
+    },
     /// The system would not say what the process has used.
     #[error("asking the system for the processor seconds and the memory of this process")]
     Usage {
@@ -51,8 +67,10 @@ pub enum BenchError {
 impl Cause for BenchError {
     fn kind(&self) -> Kind {
         match self {
-            BenchError::NoSuchQuery { .. } | BenchError::NoSuchProgram { .. } => Kind::Request,
-            BenchError::NotCounted { .. } => Kind::Internal,
+            BenchError::NoSuchQuery { .. } | BenchError::NoSuchProgram { .. } | BenchError::NoSuchColumn { .. } => {
+                Kind::Request
+            }
+            BenchError::NotCounted { .. } | BenchError::RowsLost { .. } => Kind::Internal,
             BenchError::File { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::Request,
             BenchError::Usage { .. } | BenchError::File { .. } => Kind::Io,
         }

@@ -4,6 +4,7 @@
 //! left behind.
 
 mod net; // bench net
+mod shuffle; // bench shuffle
 
 use std::{
     fs,
@@ -30,7 +31,7 @@ use crate::{
     size, terminal,
 };
 
-/// Measure TPC-H, a word count or the network
+/// Measure TPC-H, a word count, the network or the shuffle
 #[derive(clap::Args)]
 pub struct Bench {
     #[command(subcommand)]
@@ -42,6 +43,7 @@ enum Workload {
     Tpch(TpchBench),
     Wordcount(WordCountBench),
     Net(net::NetBench),
+    Shuffle(shuffle::ShuffleBench),
 }
 
 /// The 22 TPC-H queries over Parquet files
@@ -115,6 +117,7 @@ impl Bench {
             Workload::Tpch(bench) => bench.run(signals),
             Workload::Wordcount(bench) => bench.run(signals),
             Workload::Net(bench) => bench.run(signals),
+            Workload::Shuffle(bench) => bench.run(signals),
         }
     }
 }
