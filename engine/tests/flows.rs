@@ -1,4 +1,4 @@
-//! Flows through the public API, each on several numbers of threads and sizes of morsels: the results must be equal.
+//! Flows through the public API, each on several numbers of threads and sizes of morsels, in memory and spilled: the results must be equal.
 //!
 //! In: small inputs made here. Out: what the flows give, against plain Rust. Never: knows how a flow is run.
 
@@ -29,14 +29,17 @@ use windrow::{
 /// Runs `flow` on every number of threads and size of morsels; it must give the same each time.
 fn check<R: PartialEq + Debug>(flow: impl Fn(&Session) -> R) -> R {
     let mut first: Option<R> = None;
-    for threads in [1, 2, 3, 8] {
-        for rows_per_morsel in [64, 1024, 65_536] {
-            let settings = Settings { threads, rows_per_morsel, ..Settings::default() };
-            let found = flow(&Session::new(settings).unwrap());
-            match &first {
-                None => first = Some(found),
-                Some(first) => assert_eq!(&found, first, "{threads} threads, {rows_per_morsel} rows per morsel"),
-            }
+    let in_memory = [1, 2, 3, 8].into_iter().flat_map(|threads| [64, 1024, 65_536].map(|rows| (threads, rows, None)));
+    // With 0 revocable bytes what can be spilled is.
+    for (threads, rows_per_morsel, revocable_bytes) in in_memory.chain([(1, 64, Some(0)), (3, 1024, Some(0))]) {
+        let settings = Settings { threads, rows_per_morsel, revocable_bytes, ..Settings::default() };
+        let found = flow(&Session::new(settings).unwrap());
+        match &first {
+            None => first = Some(found),
+            Some(first) => assert_eq!(
+                &found, first,
+                "{threads} threads, {rows_per_morsel} rows per morsel, {revocable_bytes:?} bytes revocable"
+            ),
         }
     }
     first.unwrap()

@@ -48,8 +48,8 @@ use windrow_datasets::{TpchOptions, write_tpch};
 #[test]
 fn the_same_rows_on_any_number_of_nodes() {
     let mut checked = Checked::default();
-    for (threads, rows_per_morsel) in [(1, 3), (3, 16_384)] {
-        let cluster = Cluster::new(threads, rows_per_morsel);
+    for (threads, rows_per_morsel, revocable_bytes) in [(1, 3, None), (3, 16_384, None), (2, 16, Some(0))] {
+        let cluster = Cluster::new(threads, rows_per_morsel, revocable_bytes);
         for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/queries")).unwrap() {
             let text = fs::read_to_string(entry.unwrap().path()).unwrap();
             for case in text.split("\n\n").filter(|case| !case.trim().is_empty()) {
@@ -75,13 +75,15 @@ fn the_same_rows_of_tables_in_many_splits() {
         catalog.insert(&name, Table::open(small.to_str().unwrap()).unwrap());
     }
     let mut checked = Checked::default();
-    let cluster = Cluster::new(2, 1_000);
-    for number in 1..=22 {
-        let path = format!("{}/../bench/tpch/queries/q{number}.sql", env!("CARGO_MANIFEST_DIR"));
-        checked.check(&cluster, &catalog, fs::read_to_string(path).unwrap().trim().trim_end_matches(';'));
-    }
-    for query in OVER_LINEITEM {
-        checked.check(&cluster, &catalog, query);
+    for revocable_bytes in [None, Some(0)] {
+        let cluster = Cluster::new(2, 1_000, revocable_bytes);
+        for number in 1..=22 {
+            let path = format!("{}/../bench/tpch/queries/q{number}.sql", env!("CARGO_MANIFEST_DIR"));
+            checked.check(&cluster, &catalog, fs::read_to_string(path).unwrap().trim().trim_end_matches(';'));
+        }
+        for query in OVER_LINEITEM {
+            checked.check(&cluster, &catalog, query);
+        }
     }
     checked.end();
 }
@@ -184,7 +186,8 @@ struct Cluster {
 type Answered = std::result::Result<Digest, String>;
 
 impl Cluster {
-    fn new(threads: usize, rows_per_morsel: usize) -> Cluster {
+    /// `revocable_bytes`: of the nodes when there are several; one node by itself spills nothing.
+    fn new(threads: usize, rows_per_morsel: usize, revocable_bytes: Option<u64>) -> Cluster {
         let io = Io::start().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let options = SpoolOptions {
@@ -195,7 +198,8 @@ impl Cluster {
             epoch: Epoch(7),
         };
         let spool = Spool::open(options, &io).unwrap();
-        let settings = Settings { threads, memory_bytes: 1 << 30, rows_per_morsel, ..Settings::default() };
+        let settings =
+            Settings { threads, memory_bytes: 1 << 30, revocable_bytes, rows_per_morsel, ..Settings::default() };
         Cluster { threads: Threads::start(threads).unwrap(), io, spool, settings, _folder: folder }
     }
 
@@ -226,10 +230,12 @@ impl Cluster {
                     part: &part,
                     outlet: Mutex::default(),
                 };
+                let revocable_bytes = self.settings.revocable_bytes.filter(|_| nodes > 1);
+                let settings = Settings { revocable_bytes, ..self.settings.clone() };
                 let context = JobContext {
-                    settings: Arc::new(self.settings.clone()),
-                    governor: Governor::new(1 << 30),
-                    runs: Runs::of(&self.settings),
+                    governor: Governor::of(&settings),
+                    runs: Runs::of(&settings),
+                    settings: Arc::new(settings),
                     cancel: Cancel::default(),
                     counters: Arc::new(Counters::default()),
                 };

@@ -137,7 +137,8 @@ const BIG: &str = "select l_orderkey, l_linenumber, l_comment, count(*) as n fro
                    group by l_orderkey, l_linenumber, l_comment order by n limit 3";
 const BIG_JOIN: &str = "select max(b.l_comment), max(b.l_shipinstruct), max(b.l_shipmode), max(b.l_tax), max(b.l_quantity) \
                         from 'DATA/lineitem.parquet' a join 'DATA/lineitem.parquet' b on a.l_orderkey = b.l_orderkey";
-const BIG_SORT: &str = "select * from 'DATA/lineitem.parquet' order by l_comment, l_partkey";
+const BIG_SORT: &str = "select count(*), min(l_comment), max(l_comment), sum(l_partkey) from \
+                        (select * from 'DATA/lineitem.parquet' order by l_comment, l_partkey limit 50000 offset 100)";
 
 const BAD: &[Bad] = &[
     // Files that are not there, or not what they must be.
@@ -186,8 +187,11 @@ const BAD: &[Bad] = &[
     bad(&["sql", "-c", "insert into t values (1)"], 1, &["INSERT", "not supported", " --> -c:1:1"]),
     // Over budget: who asked, and what to do. On one thread, so that the operator and not its scan asks last.
     bad(&["sql", "--threads", "1", "--memory", "6MiB", "-c", BIG], 5, &["error: ", "aggregat", "6.0 MiB", "--memory"]),
-    bad(&["sql", "--threads", "1", "--memory", "2MiB", "-c", BIG_JOIN], 5, &["error: ", "join", "2.0 MiB", "--memory"]),
-    bad(&["sql", "--threads", "1", "--memory", "6MiB", "-c", BIG_SORT], 5, &["error: ", "sort", "6.0 MiB", "--memory"]),
+    bad(
+        &["sql", "--threads", "1", "--memory", "6MiB", "-c", "select * from 'DATA/lineitem.parquet'"],
+        5,
+        &["error: ", "answer", "6.0 MiB", "--memory"],
+    ),
     // Outputs.
     bad(
         &["gen", "text", "--size", "10", "--out", "HERE/there.txt"],
@@ -235,6 +239,40 @@ const BAD: &[Bad] = &[
     bad(&["bench", "tpch", "--input", "DATA", "--runs", "0"], 2, &["--runs"]),
     bad(&["bench", "wordcount"], 2, &["--input", "--size"]),
 ];
+
+#[test]
+fn what_memory_does_not_hold_goes_to_the_folder_that_is_named() {
+    let place = Place::new();
+    place.write("spill/not ours", "");
+    let only_theirs = || assert_eq!(place.files(), BTreeSet::from([place.path("spill/not ours")]));
+    for (query, memory) in [(BIG_JOIN, "4MiB"), (BIG_SORT, "8MiB")] {
+        let expected = place.prints(&["sql", "-c", query]);
+        for threads in ["1", "3"] {
+            let spilling = ["sql", "--threads", threads, "--memory", memory, "--spill", "HERE/spill"];
+            assert_eq!(place.prints(&[&spilling[..], &["-c", query]].concat()), expected);
+            only_theirs();
+
+            // The disk takes but 64 KiB a file: it is named, with what to do, and nothing stays on it.
+            let limit = ["-c", "trap '' XFSZ && ulimit -f 128 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_windrow")];
+            let mut command = Command::new("sh");
+            command.args(limit).args(place.arguments(&spilling)).args(place.arguments(&["-c", query]));
+            let ran = finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+            assert_eq!((ran.code, ran.stdout.as_str()), (Some(5), ""), "{ran:#?}");
+            for part in ["error: ", "memory does not hold", &place.path("spill").to_string_lossy(), "large", "--spill"]
+            {
+                assert!(ran.stderr.contains(part), "no {part:?} in {ran:#?}");
+            }
+            only_theirs();
+        }
+        // A folder that is none is passed over; without another it is told.
+        let words = ["sql", "--memory", memory, "--spill", "HERE/spill/not ours"];
+        let ran = place.run(&[&words[..], &["-c", query]].concat());
+        assert_eq!(ran.code, Some(1), "{ran:#?}");
+        assert!(ran.stderr.contains("not ours") && ran.stderr.contains("--spill"), "{ran:#?}");
+        place.prints(&[&words[..], &["--spill", "HERE/spill", "-c", query]].concat());
+        only_theirs();
+    }
+}
 
 /// `bytes` with the bits of `mask` flipped in one of them.
 fn flipped(bytes: &[u8], at: usize, mask: u8) -> Vec<u8> {

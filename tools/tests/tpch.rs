@@ -226,6 +226,36 @@ fn tiny_morsels_give_the_same_bits() {
 }
 
 #[test]
+fn what_goes_to_disk_gives_the_same_bits() {
+    let tables = tables(0.01);
+    let in_memory = open(&tables, 2, 4_096);
+    let answers: Vec<Answer> = (1..=QUERIES.len()).map(|query| answer(&in_memory, query)).collect();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    // Everything that can be spilled is; then what does not fit into a little memory.
+    for (threads, memory_bytes, revocable_bytes) in
+        [(1, 256 << 20, Some(0)), (3, 256 << 20, Some(0)), (2, 16 << 20, None)]
+    {
+        let spill_folders = vec![folder.path().to_owned()];
+        let rows_per_morsel = 4_096;
+        let settings = Settings { threads, memory_bytes, revocable_bytes, spill_folders, rows_per_morsel };
+        let tpch = Tpch::open(settings, tables.path()).unwrap();
+        let mut spilled_bytes = 0;
+        for (index, expected) in answers.iter().enumerate() {
+            let how = format!("query {}, {threads} threads, {memory_bytes} bytes, {revocable_bytes:?}", index + 1);
+            let (_, this) = tpch.measure(index + 1, 1).unwrap_or_else(|error| panic!("{how}: {error:?}"));
+            spilled_bytes += this.report.spilled_bytes;
+            assert_eq!(this.digest().unwrap().to_string(), expected.digest().unwrap().to_string(), "{how}");
+            assert_eq!(text_of(&this), text_of(expected), "{how}");
+        }
+        if revocable_bytes.is_some() {
+            assert!(spilled_bytes > 10 << 20, "{threads} threads spilled {spilled_bytes} bytes only");
+        }
+        drop(tpch);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something was left on disk");
+    }
+}
+
+#[test]
 fn the_plan_of_query_1_shows_its_pipelines() {
     let tables = tables(0.01);
     let tpch = open(&tables, 2, 1_024);

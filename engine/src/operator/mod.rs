@@ -71,6 +71,8 @@ pub struct JobContext {
 pub trait Source: Send + Sync {
     /// The part that one thread drives.
     fn thread(&self) -> Result<Box<dyn SourceThread>>;
+    /// The pipeline has ended: nothing is asked for any more. Called once.
+    fn close(&self) {}
 }
 
 /// One thread's part of a [`Source`].
@@ -86,6 +88,8 @@ pub type Next<'a> = &'a mut dyn FnMut(Morsel) -> Result<Outcome>;
 pub trait Transform: Send + Sync {
     /// The part that one thread drives.
     fn thread(&self) -> Result<Box<dyn TransformThread>>;
+    /// The pipeline has ended, all threads' parts are gone: what only they needed can go, too. Called once.
+    fn close(&self) {}
 }
 
 /// One thread's part of a [`Transform`].

@@ -2,8 +2,21 @@
 //!
 //! In: a stage, and which part of its work is to be done. Out: a [`JobGraph`] over operators, and the handles by which its answer is taken.
 //! Never: starts anything.
+//!
+//! # The rounds of joins
+//!
+//! A hash join whose build side does not fit gives its rows after all probing, partition by partition (`operator/join/rounds.rs`). Where the
+//! plan has a pipeline for what is left after the probing (outer joins, marks), that pipeline gives them. For other joins one is added here:
+//!
+//! ```text
+//!   P        scan ─► probe 1 ─► filter ─► probe 2 ─► project ─► sink
+//!   A1       rounds of 1 ────► filter ─► probe 2 ─► project ─► sink        after P is fed
+//!   A2       rounds of 2 ──────────────────────────► project ─► sink        after P and A1 are fed: both probe 2
+//! ```
+//! Whether a join goes to disk is known only when its build side is complete; so every join has its pipeline, and one that was not needed
+//! ends at once. It is no part of the plan: plans do not depend on memory.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use super::job::{JobGraph, Runnable};
 use crate::{
@@ -24,7 +37,9 @@ use crate::{
         values::Values,
     },
     plan::{
-        physical::{Edge, EdgeId, EdgeKind, PhysicalPlan, Role, SourceSpec, StateId, StateSpec, TransformSpec},
+        physical::{
+            Edge, EdgeId, EdgeKind, PhysicalPlan, Pipeline, Role, SourceSpec, StateId, StateSpec, TransformSpec,
+        },
         stage::{Distribution, Stage},
     },
     scan::ScanSource,
@@ -91,21 +106,24 @@ pub fn build_stage(
     let states = stage.states.iter().map(|spec| builder.state(spec)).collect::<Result<Vec<_>>>()?;
     let mut graph = JobGraph { pipelines: Vec::new(), sinks: Vec::new() };
     let mut sinks: Vec<(StateId, Role)> = Vec::new();
-    for pipeline in &stage.pipelines {
-        let sink = match sinks.iter().position(|sink| *sink == pipeline.sink) {
-            Some(sink) => sink,
+    for Planned { source, transforms, sink, waits_for } in with_rounds(stage)? {
+        let sink = match sinks.iter().position(|known| *known == sink) {
+            Some(number) => number,
             None => {
-                sinks.push(pipeline.sink);
-                graph.sinks.push(states[pipeline.sink.0.0].sink(pipeline.sink.1)?);
+                sinks.push(sink);
+                graph.sinks.push(states[sink.0.0].sink(sink.1)?);
                 sinks.len() - 1
             }
         };
-        let transforms = pipeline.transforms.iter().map(|spec| builder.transform(spec, &states));
+        let transforms = transforms.iter().map(|spec| builder.transform(spec, &states));
         graph.pipelines.push(Runnable {
-            source: builder.source(&pipeline.source, &states)?,
+            source: match source {
+                From::Plan(source) => builder.source(source, &states)?,
+                From::Rounds(state) => states[state.0].source()?,
+            },
             transforms: transforms.collect::<Result<_>>()?,
             sink,
-            waits_for: pipeline.waits_for.iter().map(|id| id.0).collect(),
+            waits_for: waits_for.into_iter().collect(),
         });
     }
     let collect =
@@ -113,6 +131,76 @@ pub fn build_stage(
     let writing =
         states.iter().find_map(|state| if let State::Write(it) = state { Some(Arc::clone(it)) } else { None });
     Ok(Running { graph, collect, writing, parameters: builder.parameters })
+}
+
+/// A pipeline of the plan, or one that was added.
+struct Planned<'a> {
+    source: From<'a>,
+    transforms: &'a [TransformSpec],
+    sink: (StateId, Role),
+    waits_for: BTreeSet<usize>,
+}
+
+/// Where a pipeline's morsels come from.
+enum From<'a> {
+    Plan(&'a SourceSpec),
+    /// The rounds of the join in this state.
+    Rounds(StateId),
+}
+
+impl<'a> Planned<'a> {
+    fn of(pipeline: &'a Pipeline) -> Planned<'a> {
+        Planned {
+            source: From::Plan(&pipeline.source),
+            transforms: &pipeline.transforms,
+            sink: pipeline.sink,
+            waits_for: pipeline.waits_for.iter().map(|id| id.0).collect(),
+        }
+    }
+
+    /// The state whose rows it gives, if the plan says so.
+    fn gives(&self) -> Option<StateId> {
+        if let From::Plan(SourceSpec::State(state)) = self.source { Some(*state) } else { None }
+    }
+
+    /// Where it probes the state, if it does.
+    fn probes(&self, state: StateId) -> Option<usize> {
+        self.transforms.iter().position(|spec| matches!(spec, TransformSpec::Probe(probed) if *probed == state))
+    }
+}
+
+/// The pipelines of the stage, and those for the rounds of its joins.
+fn with_rounds(stage: &Stage) -> Result<Vec<Planned<'_>>> {
+    let mut pipelines: Vec<Planned<'_>> = stage.pipelines.iter().map(Planned::of).collect();
+    // A join stands behind those that a pipeline probes before it, so what its own pipeline waits for is there.
+    for (number, _) in stage.states.iter().enumerate().filter(|(_, spec)| matches!(spec, StateSpec::HashJoin(_))) {
+        let state = StateId(number);
+        let has_rest = pipelines.iter().any(|pipeline| pipeline.gives() == Some(state));
+        let probing: Vec<(usize, usize)> = pipelines
+            .iter()
+            .enumerate()
+            .filter_map(|(number, pipeline)| Some((number, pipeline.probes(state)?)))
+            .collect();
+        let Some((first, at)) = probing.first().copied().filter(|_| !has_rest) else { continue };
+        let (transforms, sink) = (&pipelines[first].transforms[at + 1..], pipelines[first].sink);
+        let goes_on_alike = |(number, at): &(usize, usize)| {
+            pipelines[*number].sink == sink && pipelines[*number].transforms.len() - at - 1 == transforms.len()
+        };
+        if !probing.iter().all(goes_on_alike) {
+            return Err(bug("schedule", format!("pipelines that probe state {number} go on in different ways")));
+        }
+        let waits_for = probing.into_iter().map(|(number, _)| number).collect();
+        let added = Planned { source: From::Rounds(state), transforms, sink, waits_for };
+        // Whoever gives what is left of a join behind this one waits until the rounds have probed that, too.
+        let number = pipelines.len();
+        for pipeline in &mut pipelines {
+            if pipeline.gives().is_some_and(|behind| added.probes(behind).is_some()) {
+                pipeline.waits_for.insert(number);
+            }
+        }
+        pipelines.push(added);
+    }
+    Ok(pipelines)
 }
 
 struct Builder<'a> {

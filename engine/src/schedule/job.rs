@@ -233,6 +233,8 @@ impl Job {
         if pipeline.drives.fetch_sub(1, SeqCst) > 1 {
             return Ok(());
         }
+        pipeline.runnable.source.close();
+        pipeline.runnable.transforms.iter().for_each(|transform| transform.close());
         let sink_number = pipeline.runnable.sink;
         self.release(number, |waiting| waiting.sink == sink_number);
         let sink = &self.sinks[sink_number];

@@ -56,6 +56,8 @@ impl Drive {
             chain.finish()?;
             chain.sink.finish()?;
         }
+        // The last drive closes the operators: nothing of theirs may be left here.
+        drop(self.source.take());
         job.drive_ended(self.pipeline)
     }
 
@@ -92,15 +94,14 @@ impl Drive {
 }
 
 impl Chain {
-    /// Tells every transform, the first one first, that no more comes; what it held back goes through those after it.
+    /// Tells every transform, the first one first, that no more comes; what it held back goes through those after it. All are told: one
+    /// that takes no more does not speak for those behind it, which may keep rows for another pipeline.
     fn finish(&mut self) -> Result<()> {
         for number in 0..self.transforms.len() {
             let (done, rest) = self.transforms.split_at_mut(number + 1);
             let sink = &mut *self.sink;
-            if let Some(transform) = done.last_mut()
-                && let Outcome::Enough = transform.finish(&mut |morsel| push(rest, sink, morsel))?
-            {
-                break;
+            if let Some(transform) = done.last_mut() {
+                transform.finish(&mut |morsel| push(rest, sink, morsel))?;
             }
         }
         Ok(())

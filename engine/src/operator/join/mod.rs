@@ -9,6 +9,8 @@
 //!   probe pipeline ──► probe()      keys as words ──► hashes ──► candidates ──► pairs ──► filter ──► columns ──► next
 //!                  ──► mark()       the same, when only the build side's rows are wanted: pairs only set marks
 //!   then           ◄── rest()       build rows by their marks
+//!
+//!   where memory ends:   build rows ──► partitions on disk;  probe rows ──► partitions on disk;  then ◄── rounds(), rest(): one by one
 //! ```
 //! A pair is (probe row in its batch, build row); columns are touched only for pairs that are given, or by the filter.
 
@@ -20,7 +22,10 @@ mod nested_loop; // NestedLoopJoin: every pair of rows, for joins without an equ
 mod outer; // Marks: which build rows found a partner; Rest: the source that gives rows by them
 mod pairs; // Pairs, Partners: what becomes of the pairs of a probe batch
 mod probe; // the probe and mark roles of the hash join
+mod rounds; // RoundsThread: partitions that come back from disk, one after the other
 mod spec; // JoinColumn, JoinRows, JoinFilter, HashJoinSpec, NestedLoopSpec
+mod spill; // SideWriter, Spilled: both sides on disk, in partitions by hash
+mod table; // TableBuilder: the table of a partition that comes back
 
 pub use hash::HashJoin;
 pub use nested_loop::NestedLoopJoin;

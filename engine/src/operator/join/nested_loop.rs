@@ -10,16 +10,16 @@
 use std::sync::{Arc, OnceLock, atomic::AtomicUsize};
 
 use super::{
-    build::{BuildSide, Done, Finished, Gathering, Part},
-    outer::Rest,
+    build::{BuildSide, Done, Finished, Gathering, Kept, Part, Room},
+    outer::RestThread,
     pairs::{Pairs, Partners},
     spec::{NestedLoopSpec, Shape},
 };
 use crate::{
-    batch::{Batch, Morsel},
+    batch::{Batch, Morsel, array::ArrayRef},
     error::{Result, bug},
     expression::Parameters,
-    operator::{JobContext, Next, Outcome, Sink, SinkThread, Source, Task, Transform, TransformThread},
+    operator::{JobContext, Next, Outcome, Sink, SinkThread, Source, SourceThread, Task, Transform, TransformThread},
 };
 
 /// A join over all pairs of rows.
@@ -38,7 +38,7 @@ impl NestedLoopJoin {
         parameters: &Arc<Parameters>,
     ) -> Result<Arc<NestedLoopJoin>> {
         let shape = Arc::new(Shape::new(spec, context.settings.rows_per_morsel, parameters)?);
-        let gathering = Gathering::new(&shape, &spec.build, None, context, "nested loop join build");
+        let gathering = Gathering::new(&shape, &spec.build, None, 0, context, "nested loop join build");
         Ok(Arc::new(NestedLoopJoin { shape, context: context.clone(), gathering, side: OnceLock::new() }))
     }
 
@@ -59,12 +59,7 @@ impl NestedLoopJoin {
 
     /// After all probing: the build rows that the kind of join gives by whether they found a partner.
     pub fn rest(self: &Arc<Self>) -> Arc<dyn Source> {
-        let join = Arc::clone(self);
-        Arc::new(Rest {
-            shape: Arc::clone(&self.shape),
-            side: Arc::new(move || join.side().map(Some)),
-            chunk: Arc::new(AtomicUsize::new(0)),
-        })
+        Arc::new(Rest { join: Arc::clone(self), chunk: Arc::new(AtomicUsize::new(0)) })
     }
 
     fn side(&self) -> Result<Arc<BuildSide>> {
@@ -87,18 +82,27 @@ impl Sink for Build {
     }
 
     fn finalize(&self) -> Result<Vec<Task>> {
-        let columns = self.0.gathering.start(0, 0);
+        let gathering = &self.0.gathering;
+        let room = match gathering.room(0) {
+            Room::Refused { bytes, meanwhile_bytes } => gathering.insist(bytes, meanwhile_bytes)?,
+            room => room,
+        };
+        let columns = gathering.start(0, 0);
         if columns.is_empty() {
             self.0.done(None)?;
         }
-        let task = |(number, pieces)| -> Task {
+        let task = |columns: Vec<(usize, Vec<ArrayRef>)>| -> Task {
             let join = Arc::clone(&self.0);
             Box::new(move || {
-                let column = join.gathering.put_together(number, pieces)?;
-                join.done(Some(Done::Column(number, column)))
+                for (number, pieces) in columns {
+                    let column = join.gathering.put_together(number, &pieces)?;
+                    drop(pieces);
+                    join.done(Some(Done::Column(number, column)))?;
+                }
+                Ok(())
             })
         };
-        Ok(columns.into_iter().map(task).collect())
+        Ok(room.shares(columns).into_iter().map(task).collect())
     }
 }
 
@@ -110,13 +114,28 @@ struct BuildThread {
 impl SinkThread for BuildThread {
     fn push(&mut self, morsel: Morsel) -> Result<Outcome> {
         if morsel.batch.num_rows() > 0 {
-            self.part.add(&self.join.shape, &morsel.batch, None, 0)?;
+            let kept = Kept::of(&self.join.shape, &morsel.batch, None, &[]);
+            self.part.reservation.grow(kept.bytes)?;
+            self.part.add(kept)?;
         }
         Ok(Outcome::More)
     }
     fn finish(self: Box<Self>) -> Result<()> {
         self.join.gathering.take_in(self.part)?;
         Ok(())
+    }
+}
+
+/// The role that gives build rows by their marks.
+struct Rest {
+    join: Arc<NestedLoopJoin>,
+    chunk: Arc<AtomicUsize>,
+}
+
+impl Source for Rest {
+    fn thread(&self) -> Result<Box<dyn SourceThread>> {
+        let (shape, side, chunk) = (Arc::clone(&self.join.shape), Some(self.join.side()?), Arc::clone(&self.chunk));
+        Ok(Box::new(RestThread { shape, side, chunk }))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
         compute,
     },
     error::{Result, bug},
-    operator::{Outcome, Source, SourceThread},
+    operator::{Outcome, SourceThread},
 };
 
 /// A bit for each build row: has it a partner? Set in any order by any thread, read after all of them.
@@ -49,50 +49,41 @@ impl Marks {
     }
 }
 
-/// The build side once all probing is over; none if nothing is to be given.
-pub(super) type AfterProbing = Arc<dyn Fn() -> Result<Option<Arc<BuildSide>>> + Send + Sync>;
-
-/// Gives the build rows that the kind of join gives by their marks.
-pub(super) struct Rest {
+/// Gives the build rows that the kind of join gives by their marks, as one thread.
+pub(super) struct RestThread {
     pub(super) shape: Arc<Shape>,
-    pub(super) side: AfterProbing,
+    /// None if nothing is to be given.
+    pub(super) side: Option<Arc<BuildSide>>,
     /// Chunks of `rows_per_morsel` rows that were handed out.
     pub(super) chunk: Arc<AtomicUsize>,
-}
-
-impl Source for Rest {
-    fn thread(&self) -> Result<Box<dyn SourceThread>> {
-        let side = (self.side)()?;
-        Ok(Box::new(RestThread { shape: Arc::clone(&self.shape), side, chunk: Arc::clone(&self.chunk) }))
-    }
-}
-
-struct RestThread {
-    shape: Arc<Shape>,
-    side: Option<Arc<BuildSide>>,
-    chunk: Arc<AtomicUsize>,
 }
 
 impl SourceThread for RestThread {
     fn pull(&mut self) -> Result<(Option<Morsel>, Outcome)> {
         let Some(side) = &self.side else { return Ok((None, Outcome::Enough)) };
-        let Some(marks) = &side.marks else { return Ok((None, Outcome::Enough)) };
         loop {
             let first = self.chunk.fetch_add(1, Relaxed).saturating_mul(self.shape.rows_per_morsel);
             if first >= side.rows {
+                self.side = None;
                 return Ok((None, Outcome::Enough));
             }
-            let chunk = first as u32..(first + self.shape.rows_per_morsel).min(side.rows) as u32;
-            let rows: Vec<u32> = match self.shape.rows {
-                JoinRows::BuildMark => chunk.collect(),
-                JoinRows::BuildSemi => chunk.filter(|row| marks.is_set(*row)).collect(),
-                _ => chunk.filter(|row| !marks.is_set(*row)).collect(),
-            };
-            if !rows.is_empty() {
-                return Ok((Some(give(&self.shape, side, marks, rows)?.into()), Outcome::More));
+            if let Some(batch) = rest(&self.shape, side, first)? {
+                return Ok((Some(batch.into()), Outcome::More));
             }
         }
     }
+}
+
+/// Of the rows of a morsel from `first` on those that the kind of join gives, if there are any.
+pub(super) fn rest(shape: &Shape, side: &BuildSide, first: usize) -> Result<Option<Batch>> {
+    let Some(marks) = &side.marks else { return Ok(None) };
+    let chunk = first as u32..(first + shape.rows_per_morsel).min(side.rows) as u32;
+    let rows: Vec<u32> = match shape.rows {
+        JoinRows::BuildMark => chunk.collect(),
+        JoinRows::BuildSemi => chunk.filter(|row| marks.is_set(*row)).collect(),
+        _ => chunk.filter(|row| !marks.is_set(*row)).collect(),
+    };
+    if rows.is_empty() { Ok(None) } else { give(shape, side, marks, rows).map(Some) }
 }
 
 fn give(shape: &Shape, side: &BuildSide, marks: &Marks, rows: Vec<u32>) -> Result<Batch> {

@@ -124,6 +124,19 @@ impl Partners {
         }
     }
 
+    /// As [`Partners::begin`], of rows of which is known whether they found a partner in other pieces of the build side.
+    pub(super) fn begin_again(&mut self, matched: impl Iterator<Item = bool>) {
+        if self.shape.rows.looks_at_probe_rows() {
+            self.matched.clear();
+            self.matched.extend(matched);
+        }
+    }
+
+    /// The rows of the batch that have a partner, as far as the kind of join asks.
+    pub(super) fn matched(&self) -> &[bool] {
+        &self.matched
+    }
+
     /// The rows of the batch that have a partner, to be set where no pair is needed for it.
     pub(super) fn matched_mut(&mut self) -> &mut [bool] {
         &mut self.matched

@@ -11,13 +11,16 @@ use crate::{
     batch::{
         Batch, Morsel, Position,
         array::{ArrayRef, Float64Array, Int32Array, Int64Array, StringArray, StringViewArray},
+        concat,
         datatypes::{DataType, Field, Schema, SchemaRef},
     },
     expression::{BinaryOp, Expression, Parameters},
+    memory::Revoked,
     operator::{
-        Outcome,
-        testing::{Cell, Random, context, context_of, cut, drain, feed, pass, rows_of, rows_of_batch},
+        JobContext, Outcome,
+        testing::{Cell, Random, context, context_of, context_with, cut, drain, feed, pass, rows_of, rows_of_batch},
     },
+    settings::Settings,
 };
 
 const KINDS: [JoinRows; 10] = [
@@ -218,12 +221,14 @@ proptest! {
         nulls_equal in any::<bool>(),
         (build_rows, probe_rows) in (0..40_usize, 0..60_usize),
         (rows_per_morsel, parts, keys) in (1..20_usize, 1..4_usize, 1..12_usize),
+        spills in any::<bool>(),
     ) {
         let (kind, types, random) = (KINDS[kind], key_types(types), &mut Random(seed));
         let build = random_batch(&types, build_rows, keys, 20, random);
         let probe = random_batch(&types, probe_rows, keys, 20, random);
         let spec = hash_spec(kind, &types, has_filter, nulls_equal);
-        let join = HashJoin::new(&spec, &context(rows_per_morsel), &Arc::new(Parameters::default())).unwrap();
+        let context = if spills { spilling(rows_per_morsel, 1 << 20) } else { context(rows_per_morsel) };
+        let join = HashJoin::new(&spec, &context, &Arc::new(Parameters::default())).unwrap();
         let given = run!(
             &join, kind, cut(&build, rows_per_morsel, random), cut(&probe, 2 * rows_per_morsel, random), parts, random
         );
@@ -236,6 +241,8 @@ proptest! {
         if kind.gives_pairs() {
             prop_assert!(given.iter().all(|morsel| morsel.batch.num_rows() <= 2 * rows_per_morsel));
         }
+        drop(join);
+        prop_assert_eq!((context.governor.used_bytes(), context.runs.used_bytes()), (0, 0));
     }
 
     #[test]
@@ -275,13 +282,15 @@ proptest! {
         (build_rows, probe_rows) in (0..12_usize, 0..12_usize),
         (build_nulls, probe_nulls) in (prop::sample::select(vec![0_usize, 15]), prop::sample::select(vec![0_usize, 15])),
         (rows_per_morsel, parts) in (1..8_usize, 1..4_usize),
+        spills in any::<bool>(),
     ) {
         let types = key_types(types);
         let (kind, random) = (if of_build { JoinRows::BuildAnti } else { JoinRows::ProbeAnti }, &mut Random(seed));
         let build = random_batch(&types, build_rows, 5, build_nulls, random);
         let probe = random_batch(&types, probe_rows, 5, probe_nulls, random);
         let spec = HashJoinSpec { is_null_aware: true, ..hash_spec(kind, &types, false, false) };
-        let join = HashJoin::new(&spec, &context(rows_per_morsel), &Arc::new(Parameters::default())).unwrap();
+        let context = if spills { spilling(rows_per_morsel, 1 << 20) } else { context(rows_per_morsel) };
+        let join = HashJoin::new(&spec, &context, &Arc::new(Parameters::default())).unwrap();
         let given = run!(
             &join, kind, cut(&build, rows_per_morsel, random), cut(&probe, rows_per_morsel, random), parts, random
         );
@@ -291,6 +300,129 @@ proptest! {
         };
         let expected = expected(kind, &rows_of_batch(&build), &rows_of_batch(&probe), &is_perhaps);
         prop_assert_eq!(sorted(&given), expected);
+    }
+}
+
+/// A context in which every build side with rows goes to disk, in four partitions a level.
+fn spilling(rows_per_morsel: usize, memory_bytes: u64) -> JobContext {
+    context_with(Settings {
+        threads: 2,
+        memory_bytes,
+        revocable_bytes: Some(0),
+        rows_per_morsel,
+        ..Settings::default()
+    })
+}
+
+/// The join of both sides in memory and in this context.
+fn both_ways(spec: &HashJoinSpec, context: &JobContext, build: &Batch, probe: &Batch, random: &mut Random) -> u64 {
+    let rows = context.settings.rows_per_morsel;
+    let mut run_in = |context: &JobContext| {
+        let join = HashJoin::new(spec, context, &Arc::new(Parameters::default())).unwrap();
+        let given = run!(&join, spec.rows, cut(build, rows, random), cut(probe, rows, random), 2, random);
+        assert!(given.iter().all(|morsel| morsel.batch.num_rows() <= 2 * rows));
+        sorted(&given)
+    };
+    let in_memory = run_in(&self::context(rows));
+    let spilled = run_in(context);
+    assert_eq!(spilled.len(), in_memory.len(), "{:?}", spec.rows);
+    assert!(spilled == in_memory, "{:?}", spec.rows);
+    assert_eq!((context.governor.used_bytes(), context.runs.used_bytes()), (0, 0));
+    assert!(context.governor.peak_bytes() <= context.settings.memory_bytes);
+    context.counters.report().spilled_bytes
+}
+
+#[test]
+fn partitions_that_do_not_fit_are_cut_again() {
+    let random = &mut Random(11);
+    let types = [DataType::Int64];
+    let build = random_batch(&types, 20_000, 15_000, 5, random);
+    let probe = random_batch(&types, 10_000, 15_000, 5, random);
+    for kind in KINDS {
+        let spec = hash_spec(kind, &types, false, false);
+        let spilled_bytes = both_ways(&spec, &spilling(500, 256 << 10), &build, &probe, random);
+        let once_bytes = both_ways(&spec, &spilling(500, 1 << 30), &build, &probe, random);
+        assert!(spilled_bytes > 2 * once_bytes, "{kind:?}: {spilled_bytes} {once_bytes}");
+    }
+}
+
+#[test]
+fn many_rows_of_one_key_are_joined_in_pieces() {
+    let random = &mut Random(12);
+    for types in [vec![DataType::Int64], vec![DataType::Utf8, DataType::Int64]] {
+        let one_key = random_batch(&types, 6_000, 1, 10, random);
+        let others = random_batch(&types, 1_000, 12, 10, random);
+        let build = concat(&one_key.schema(), &[one_key, others]).unwrap();
+        let probe = random_batch(&types, 60, 12, 10, random);
+        for (kind, has_filter) in KINDS.into_iter().zip([false, true].into_iter().cycle()) {
+            for nulls_equal in [false, true] {
+                let spec = hash_spec(kind, &types, has_filter, nulls_equal);
+                both_ways(&spec, &spilling(100, 320 << 10), &build, &probe, random);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_build_side_that_outgrows_its_budget_goes_to_disk_and_others_stay() {
+    let random = &mut Random(13);
+    let types = [DataType::Int64];
+    let probe = random_batch(&types, 20_000, 30_000, 5, random);
+    for (rows, spills) in [(1_000, false), (8_000, false), (40_000, true), (120_000, true)] {
+        let build = random_batch(&types, rows, 30_000, 5, random);
+        let settings = Settings { threads: 2, memory_bytes: 2 << 20, rows_per_morsel: 1_000, ..Settings::default() };
+        for kind in [JoinRows::Full, JoinRows::ProbeSemi, JoinRows::BuildAnti] {
+            let context = context_with(settings.clone());
+            let spec = hash_spec(kind, &types, false, false);
+            assert_eq!(both_ways(&spec, &context, &build, &probe, random) > 0, spills, "{rows} {kind:?}");
+        }
+    }
+}
+
+#[test]
+fn who_asks_back_what_a_build_side_holds_gets_it() {
+    let context = context_of(1_000, 32 << 20);
+    let spec = hash_spec(JoinRows::Inner, &[DataType::Int64], false, false);
+    let join = HashJoin::new(&spec, &context, &Arc::new(Parameters::default())).unwrap();
+    let (sink, random) = (join.build(), &mut Random(1));
+    let mut threads = [sink.thread().unwrap(), sink.thread().unwrap()];
+    for (number, morsel) in cut(&numbers(0..50_000), 1_000, random).into_iter().enumerate() {
+        threads[number % 2].push(morsel).unwrap();
+    }
+    let held = sink.held_bytes();
+    assert!(held >= 50_000 * 32, "{held}");
+    assert_eq!(sink.revoke(1_000).unwrap(), Revoked::Bytes(1_000));
+    let [mut first, second] = threads;
+    first.push(numbers(50_000..50_010).into()).unwrap();
+    first.finish().unwrap();
+    assert!(sink.held_bytes() < 2 * held / 3);
+    // This one never saw it: what it holds goes to disk when all have finished.
+    second.finish().unwrap();
+    assert_eq!(sink.held_bytes(), 0);
+    sink.finalize().unwrap().into_iter().for_each(|task| task().unwrap());
+    assert_eq!(context.governor.used_bytes(), 0);
+    assert!(pass(&join.probe(), cut(&numbers(49_990..60_000), 1_000, random), 2, 0, random).unwrap().is_empty());
+    assert_eq!(rows_of(&drain(&join.rounds(), 2, random).unwrap()).len(), 20);
+}
+
+#[test]
+fn a_table_goes_when_its_probes_are_closed() {
+    let context = context(100);
+    for (kind, has_rest) in [(JoinRows::Inner, false), (JoinRows::Full, true)] {
+        let spec = hash_spec(kind, &[DataType::Int64], false, false);
+        let join = HashJoin::new(&spec, &context, &Arc::new(Parameters::default())).unwrap();
+        let random = &mut Random(1);
+        feed(&join.build(), cut(&numbers(0..10_000), 100, random), 2, random).unwrap();
+        let probes = [join.probe(), join.probe()];
+        let whole = context.governor.used_bytes();
+        probes[0].close();
+        assert_eq!(context.governor.used_bytes(), whole, "another pipeline probes, too");
+        probes[1].close();
+        let rest = join.rest();
+        assert_eq!(context.governor.used_bytes() > 0, has_rest);
+        assert_eq!(rows_of(&drain(&rest, 2, random).unwrap()).len(), if has_rest { 10_000 } else { 0 });
+        rest.close();
+        assert_eq!(context.governor.used_bytes(), 0);
     }
 }
 
@@ -379,10 +511,11 @@ fn memory_is_asked_for_and_given_back() {
     let spec = hash_spec(JoinRows::Inner, &[DataType::Int64], false, false);
     let random = &mut Random(1);
     let build = numbers(0..100_000);
-    let small = context_of(10_000, 1 << 20);
+    let small = context_of(100_000, 1 << 20);
     let join = HashJoin::new(&spec, &small, &Arc::new(Parameters::default())).unwrap();
-    let error = feed(&join.build(), cut(&build, 10_000, random), 2, random).unwrap_err();
-    assert!(error.to_string().starts_with("hash join build asked for"), "{error}");
+    let error = feed(&join.build(), vec![build.clone().into()], 2, random).unwrap_err();
+    assert!(error.to_string().starts_with("hash join build asked for"), "a morsel must fit: {error}");
+    drop(join);
     let large = context(10_000);
     let join = HashJoin::new(&spec, &large, &Arc::new(Parameters::default())).unwrap();
     feed(&join.build(), cut(&build, 10_000, random), 2, random).unwrap();
