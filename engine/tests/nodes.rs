@@ -37,8 +37,8 @@ use windrow::{
     scan::Table,
     schedule::{self, Ends, Threads, Work, build_stage},
     shuffle::{
-        AttemptId, AttemptKey, Digest, Epoch, GroupId, JobId, Runs, Spool, SpoolOptions, SpoolWriter, StageId, TaskId,
-        frame::frame_bytes,
+        AttemptId, AttemptKey, Codec, Digest, Epoch, GroupId, JobId, Runs, Spool, SpoolOptions, SpoolWriter, StageId,
+        TaskId, frame::frame_bytes,
     },
     sql::{Catalog, Planned, plan},
     store::Io,
@@ -192,6 +192,7 @@ impl Cluster {
         let folder = tempfile::tempdir().unwrap();
         let options = SpoolOptions {
             folders: vec![folder.path().join("spool")],
+            codec: Codec::Lz4,
             // So little that some attempts stay in memory and others go to files.
             memory_bytes: 64 << 10,
             job_bytes: 1 << 30,
@@ -344,7 +345,8 @@ impl Ends for TaskEnds<'_> {
             let producer = self.producers[edge.0];
             for task in 0.. {
                 let Some(found) = self.cluster.spool.frames(&key(producer, task), &groups) else { break };
-                for mut bytes in found {
+                for bytes in found {
+                    let mut bytes = bytes?;
                     while !bytes.is_empty() {
                         let length = frame_bytes(&bytes, &Default::default())?;
                         frames.push(Buffer::from(bytes.split_to(length)));

@@ -11,7 +11,7 @@
 //! ```text
 //! offset  bytes  what
 //!      0      4  magic "WNDF"
-//!      4      2  version, 1
+//!      4      2  version, 2
 //!      6      2  flags: 0, each buffer as it stands in memory; 1, shorter by LZ4 where that helps; 2, by ZSTD
 //!      8      8  job
 //!     16      4  epoch
@@ -28,12 +28,13 @@
 //!     60      4  head bytes h: from the magic to the end of the header checksum, a multiple of 64
 //!     64      8  payload bytes p, as they stand here, a multiple of 64
 //!     72      8  payload checksum: XXH3-64 of the payload as it stands here, padding included
-//!     80     8a  arrays, each followed by its children:
+//!     80      8  hash sum: the sum of its rows' partition hashes, for the ledger; 0 where nobody counts
+//!     88     8a  arrays, each followed by its children:
 //!                    0  4  length in rows
 //!                    4  1  layout, as below
 //!                    5  1  1 when a validity bitmap is among its buffers, else 0
 //!                    6  2  0
-//!  80+8a     eb  buffers, in the order of the arrays; e is 4 with flags 0, else 8:
+//!  88+8a     eb  buffers, in the order of the arrays; e is 4 with flags 0, else 8:
 //!                    0  4  bytes here, without the padding
 //!                    4  4  bytes in memory, with other flags than 0 only: as many as here when the buffer stands as
 //!                          it is, more when it was made shorter; never fewer
@@ -76,14 +77,14 @@ pub use super::numbers::{AttemptId, Epoch, GroupId, JobId, Round, Sequence, Stag
 use crate::error::{Cause, Kind};
 
 mod codec; // Codec: None, Lz4, Zstd
-mod decode; // decode_header, decode_frame, frame_bytes
+mod decode; // frame_bytes, decode_header, check_frame, decode_frame
 mod encode; // encode_frame, encode_frame_with
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
 
 pub use codec::{Codec, CodecError};
-pub use decode::{decode_frame, decode_header, frame_bytes};
+pub use decode::{check_frame, decode_frame, decode_header, frame_bytes};
 pub use encode::{encode_frame, encode_frame_with};
 
 // Columns are written as they stand in memory.
@@ -91,7 +92,7 @@ pub use encode::{encode_frame, encode_frame_with};
 compile_error!("windrow's frames need a processor that stores the low byte first");
 
 const MAGIC: [u8; 4] = *b"WNDF";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// Columns stand at multiples of this: a cache line, and the widest vector.
 const ALIGNMENT_BYTES: usize = 64;
 
@@ -99,7 +100,7 @@ const ALIGNMENT_BYTES: usize = 64;
 const PAYLOAD_BYTES_AT: usize = 64;
 const PAYLOAD_CHECKSUM_AT: usize = PAYLOAD_BYTES_AT + 8;
 /// The head up to its tables.
-const FIXED_BYTES: usize = 80;
+const FIXED_BYTES: usize = 88;
 /// So many bytes of a frame tell how long it is.
 pub const FRAME_PREFIX_BYTES: usize = FIXED_BYTES;
 const ARRAY_ENTRY_BYTES: usize = 8;
@@ -157,6 +158,9 @@ pub struct FrameHeader {
     pub group: GroupId,
     /// Which frame of the group.
     pub sequence: Sequence,
+    /// The sum of its rows' partition hashes; 0 on an edge without keys, and where frames are not counted. Several
+    /// frames of a group may have theirs in one of them: what counts is the group's.
+    pub hash_sum: u64,
 }
 
 /// What a frame says of itself, its head's checksum compared.
@@ -229,7 +233,7 @@ pub enum FrameError {
     },
     /// Written by another version.
     #[error(
-        "read a frame of version {version} with flags {flags:#x}; this build reads version {VERSION} with flags 0 to 2"
+        "read a frame of version {version} with flags {flags:#x}; this build reads version {VERSION}, flags 0 to 2"
     )]
     Version {
         /// Its version.

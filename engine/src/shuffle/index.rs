@@ -3,9 +3,10 @@
 //! In: what the builders of an attempt have written. Out: for a pull, the range of one group's frames, and what they
 //! must add up to. Never: read before its checksum has been compared; written before the frames that it names are.
 //!
-//! An attempt has one file for each time that its memory was full, `<job>/<stage>.<round>.<task>.<attempt>.<part>.spool`:
-//! first the frames of group 0, then those of group 1, …, each frame a multiple of 64 bytes (`frame.rs`), and then the
-//! index, so that one sequential write makes it all. A reader begins with the last 16 bytes.
+//! An attempt has one file for each time that its memory was full,
+//! `<job>/<stage>.<round>.<task>.<attempt>.<part>.spool`: first the frames of group 0, then those of group 1, …, each
+//! frame a multiple of 64 bytes (`frame.rs`), and then the index, so that one sequential write makes it all. A reader
+//! begins with the last 16 bytes.
 //!
 //! ```text
 //! frames of group 0 │ frames of group 1 │ … │ index │ tail
@@ -44,11 +45,11 @@
 //! `group count` groups and lies within the file, the checksum, that offsets begin at 0 and each group begins where the
 //! one before it ends, that the last ends at `frame bytes`. A file without a tail is one whose writer died: it is
 //! deleted, never repaired, and the attempt is none. The ledger of the edge has the same numbers per group; where they
-//! differ the attempt is lost, not corrected.
+//! differ the attempt is lost, not corrected. A file takes this name only when it is whole (`spool/file.rs`).
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::numbers::{AttemptId, Epoch, JobId, Round, StageId, TaskId};
+use super::numbers::{AttemptId, Epoch, GroupTotal, JobId, Round, StageId, TaskId};
 use crate::{
     error::{Cause, Kind},
     kernel::{GROUPS_MAX, HASH_VERSION},
@@ -61,6 +62,9 @@ const GROUP_BYTES: usize = 56;
 const CHECKSUM_BYTES: usize = 8;
 const TAIL_BYTES: usize = 16;
 const ALIGNMENT_BYTES: u64 = 64;
+
+/// So many bytes of a file's end hold any index.
+pub const END_BYTES_MAX: usize = HEAD_BYTES + GROUPS_MAX * GROUP_BYTES + CHECKSUM_BYTES + TAIL_BYTES;
 
 /// The index of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +102,13 @@ pub struct GroupIndex {
     pub digest_sum: u64,
     /// Exclusive or of the same.
     pub digest_xor: u64,
+}
+
+impl GroupIndex {
+    /// What the group must add up to.
+    pub fn total(&self) -> GroupTotal {
+        GroupTotal { rows: self.rows, bytes: self.bytes, frames: self.frames, hash_sum: self.hash_sum }
+    }
 }
 
 /// Why bytes are no index.
@@ -184,9 +195,10 @@ impl SpoolIndex {
         out.extend_from_slice(&[0; 4]);
     }
 
-    /// The index at the end of `file`, all of it.
-    pub fn decode(file: &[u8]) -> Result<SpoolIndex, IndexError> {
-        let (before, tail) = file.split_last_chunk::<TAIL_BYTES>().ok_or(IndexError::NoTail)?;
+    /// The index at the end of a file: `end` is its last [`END_BYTES_MAX`] bytes, or all `file_bytes` when it has
+    /// fewer.
+    pub fn decode(end: &[u8], file_bytes: u64) -> Result<SpoolIndex, IndexError> {
+        let (before, tail) = end.split_last_chunk::<TAIL_BYTES>().ok_or(IndexError::NoTail)?;
         let (bytes, magic) = tail.split_at(8);
         if magic != [MAGIC, [0; 4]].concat() {
             return Err(IndexError::NoTail);
@@ -246,7 +258,8 @@ impl SpoolIndex {
             }
             end = end.checked_add(group.bytes).ok_or_else(|| malformed("a group's length", group.bytes))?;
         }
-        if end != u64_at(content, 40) || end != start as u64 {
+        let frames_end = file_bytes.checked_sub(TAIL_BYTES as u64 + index_bytes);
+        if end != u64_at(content, 40) || Some(end) != frames_end {
             return Err(malformed("the end of the frames", end));
         }
         Ok(index)
@@ -302,22 +315,32 @@ mod tests {
         file
     }
 
+    /// As if all of the file were read.
+    fn decode(file: &[u8]) -> Result<SpoolIndex, IndexError> {
+        SpoolIndex::decode(file, file.len() as u64)
+    }
+
     proptest! {
         #![proptest_config(cases(256))]
 
         #[test]
         fn what_was_written_is_read(index in index()) {
-            prop_assert_eq!(SpoolIndex::decode(&file(&index)).unwrap(), index);
+            let file = file(&index);
+            prop_assert_eq!(&decode(&file).unwrap(), &index);
+            // The end suffices.
+            let end = &file[file.len().saturating_sub(END_BYTES_MAX)..];
+            prop_assert_eq!(SpoolIndex::decode(end, file.len() as u64).unwrap(), index);
+            prop_assert!(SpoolIndex::decode(end, file.len() as u64 + 64).is_err());
         }
 
         #[test]
         fn a_flipped_bit_or_a_shorter_file_is_refused(index in index(), place: prop::sample::Index, bit in 0u8..8) {
             let (whole, frames) = (file(&index), index.frame_bytes() as usize);
             let place = frames + place.index(whole.len() - frames);
-            prop_assert!(SpoolIndex::decode(&whole[..place]).is_err());
+            prop_assert!(decode(&whole[..place]).is_err());
             let mut flipped = whole.clone();
             flipped[place] ^= 1 << bit;
-            prop_assert!(SpoolIndex::decode(&flipped).is_err());
+            prop_assert!(decode(&flipped).is_err());
         }
 
         /// Changed bytes whose checksum was made right again: refused, or another index's only encoding.
@@ -328,14 +351,14 @@ mod tests {
             bytes[frames + place.index(end - frames)] = byte;
             let checksum = xxh3_64(&bytes[frames..end]);
             bytes[end..end + CHECKSUM_BYTES].copy_from_slice(&checksum.to_le_bytes());
-            if let Ok(index) = SpoolIndex::decode(&bytes) {
+            if let Ok(index) = decode(&bytes) {
                 prop_assert_eq!(file(&index), bytes);
             }
         }
 
         #[test]
         fn noise_is_refused(noise: Vec<u8>) {
-            prop_assert!(SpoolIndex::decode(&noise).is_err());
+            prop_assert!(decode(&noise).is_err());
         }
     }
 }

@@ -22,6 +22,10 @@ pub use digest::Digest;
 /// The index of a spool's file, drawn byte by byte.
 pub mod index;
 
+/// What must come over an edge, and what has.
+pub mod ledger;
+pub use ledger::{Ledger, LedgerError};
+
 /// A builder for each group.
 pub mod builder;
 pub use builder::{Builder, BuilderError, BuilderOptions};
@@ -32,4 +36,4 @@ pub use run::{Run, RunReader, RunWriter, Runs, RunsOptions};
 
 /// The spool: frames kept by their producer.
 pub mod spool;
-pub use spool::{Spool, SpoolOptions, SpoolWriter};
+pub use spool::{Frames, Spool, SpoolOptions, SpoolWriter};

@@ -99,3 +99,10 @@ impl GroupTotal {
         self.hash_sum = self.hash_sum.wrapping_add(other.hash_sum);
     }
 }
+
+impl fmt::Display for GroupTotal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let GroupTotal { rows, bytes, frames, hash_sum } = self;
+        write!(f, "{rows} rows in {frames} frames of {bytes} bytes with hash sum {hash_sum:016x}")
+    }
+}

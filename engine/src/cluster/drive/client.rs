@@ -30,7 +30,7 @@ use crate::{
     error::{Cause, Kind, Result},
     operator::{Cancel, Wake},
     settings::Settings,
-    shuffle::{Epoch, JobId, Runs, RunsOptions, Spool, SpoolOptions},
+    shuffle::{Codec, Epoch, JobId, Runs, RunsOptions, Spool, SpoolOptions},
     store::Io,
 };
 
@@ -89,7 +89,8 @@ impl Client {
             let _ = tell.send(event);
         })?;
         let io = Io::start()?;
-        let spool = SpoolOptions { folders: Vec::new(), memory_bytes: 0, job_bytes: 0, epoch: Epoch(0) };
+        let spool =
+            SpoolOptions { folders: Vec::new(), codec: Codec::None, memory_bytes: 0, job_bytes: 0, epoch: Epoch(0) };
         let spool = Spool::open(spool, &io)?;
         let settings = Settings { threads: 1, ..Settings::default() };
         links.begin(&network);

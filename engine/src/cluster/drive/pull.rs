@@ -12,7 +12,7 @@
 //! holds the sender when nobody reads; what was read and not taken is bounded by the stream's window.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -30,10 +30,14 @@ use crate::{
         exchange::{Arrival, Inlet},
     },
     shuffle::{
-        AttemptKey, FrameError, FrameLimits, GroupId, GroupTotal, decode_header,
+        AttemptKey, FrameError, FrameLimits, Frames, GroupId, Ledger,
         frame::{FRAME_PREFIX_BYTES, frame_bytes},
     },
 };
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests;
 
 /// The kind of a request for frames.
 pub const PULL: MessageKind = MessageKind(0x0201);
@@ -103,22 +107,16 @@ struct State {
     /// Asked for when somebody pulls for the first time: a join's probe side is not read while the other side is built.
     unasked: Vec<AttemptSource>,
     streams: Vec<Stream>,
-    local: VecDeque<Bytes>,
+    local: VecDeque<Local>,
     ledger: Ledger,
 }
 
-/// What must come, and what has.
-#[derive(Default)]
-struct Ledger {
-    open: BTreeMap<(AttemptKey, GroupId), Expected>,
-    rows: u64,
-}
-
-struct Expected {
-    total: GroupTotal,
-    came: GroupTotal,
-    /// Sequences that came: frames may overtake each other, never come twice.
-    sequences: BTreeSet<u64>,
+/// What our own spool has of an attempt.
+struct Local {
+    source: AttemptSource,
+    frames: Frames,
+    /// Whole frames that were not looked at.
+    rest: Bytes,
 }
 
 /// What one node sends.
@@ -134,10 +132,7 @@ impl PullInlet {
     pub fn new(node: &Arc<Node>, sources: Vec<AttemptSource>) -> Arc<PullInlet> {
         let mut ledger = Ledger::default();
         for source in &sources {
-            for (group, total) in source.groups.iter().filter(|(_, total)| total.frames > 0) {
-                let expected = Expected { total: *total, came: GroupTotal::default(), sequences: BTreeSet::new() };
-                ledger.open.insert((source.key, *group), expected);
-            }
+            source.groups.iter().for_each(|(group, reported)| ledger.expect(source.key, *group, *reported));
         }
         let state = State { unasked: sources, streams: Vec::new(), local: VecDeque::new(), ledger };
         Arc::new(PullInlet { node: Arc::clone(node), state: Mutex::new(state) })
@@ -145,7 +140,7 @@ impl PullInlet {
 
     /// Rows that have come.
     pub fn rows(&self) -> u64 {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).ledger.rows
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).ledger.rows()
     }
 }
 
@@ -167,17 +162,19 @@ impl Inlet for PullInlet {
             match stream.next().map_err(|error| PullFailed::made_again(&stream.sources, error))? {
                 Read::Frame(frame) => {
                     self.node.counters.count_pulled(frame.len() as u64);
-                    state.ledger.take(&frame).map_err(|error| PullFailed::made_again(&stream.sources, error))?;
+                    let taken = state.ledger.take(&frame);
+                    taken.map_err(|error| PullFailed::made_again(&stream.sources, error.into()))?;
                     return Ok(Arrival::Frame(frame));
                 }
                 Read::Pending => number += 1,
                 Read::End => {
-                    state.streams.remove(number);
+                    let stream = state.streams.remove(number);
+                    stream.sources.iter().try_for_each(|source| close(&state.ledger, source))?;
                 }
             }
         }
         if state.streams.is_empty() {
-            state.ledger.check_end()?;
+            state.ledger.close_all()?;
             return Ok(Arrival::End);
         }
         let wake = Wake::default();
@@ -201,12 +198,12 @@ impl PullInlet {
         }
         for ((_, incarnation), sources) in nodes {
             if self.node.is_self(incarnation) {
-                for source in &sources {
+                for source in sources {
                     let groups: Vec<GroupId> = source.groups.iter().map(|(group, _)| *group).collect();
                     let Some(frames) = self.node.spool.frames(&source.key, &groups) else {
-                        return Err(PullFailed::of(std::slice::from_ref(source), true, NotHeld.into()).into());
+                        return Err(PullFailed::of(&[source], true, NotHeld.into()).into());
                     };
-                    state.local.extend(frames);
+                    state.local.push_back(Local { source, frames, rest: Bytes::new() });
                 }
                 continue;
             }
@@ -220,22 +217,42 @@ impl PullInlet {
 }
 
 impl State {
+    /// The next frame of our own spool. One that is not as it must be is lost, and made again like another node's.
     fn next_local(&mut self) -> Result<Option<Buffer>> {
-        loop {
-            let Some(bytes) = self.local.front_mut() else { return Ok(None) };
-            if bytes.is_empty() {
-                self.local.pop_front();
-                continue;
+        while let Some(local) = self.local.front_mut() {
+            match local.next(&mut self.ledger) {
+                Ok(Some(frame)) => return Ok(Some(frame)),
+                Ok(None) => {
+                    close(&self.ledger, &local.source)?;
+                    self.local.pop_front();
+                }
+                Err(error) => return Err(PullFailed::made_again(std::slice::from_ref(&local.source), error)),
             }
-            let length = frame_bytes(bytes, &FrameLimits::default())?;
-            if length > bytes.len() {
-                return Err(FrameError::Length { expected_bytes: length, found_bytes: bytes.len() }.into());
-            }
-            let frame = Buffer::from(bytes.split_to(length));
-            self.ledger.take(&frame)?;
-            return Ok(Some(frame));
         }
+        Ok(None)
     }
+}
+
+impl Local {
+    fn next(&mut self, ledger: &mut Ledger) -> Result<Option<Buffer>> {
+        if self.rest.is_empty() {
+            let Some(frames) = self.frames.next() else { return Ok(None) };
+            self.rest = frames?;
+        }
+        let length = frame_bytes(&self.rest, &FrameLimits::default())?;
+        if length > self.rest.len() {
+            return Err(FrameError::Length { expected_bytes: length, found_bytes: self.rest.len() }.into());
+        }
+        let frame = Buffer::from(self.rest.split_to(length));
+        ledger.take(&frame)?;
+        Ok(Some(frame))
+    }
+}
+
+/// All of an attempt must have come; what did not is lost.
+fn close(ledger: &Ledger, source: &AttemptSource) -> Result<()> {
+    let closed = ledger.close(source.key);
+    closed.map_err(|error| PullFailed::of(std::slice::from_ref(source), true, error.into()).into())
 }
 
 enum Read {
@@ -311,43 +328,6 @@ impl Assembly {
     }
 }
 
-impl Ledger {
-    /// Counts a frame, if it is one that must come.
-    fn take(&mut self, frame: &[u8]) -> Result<()> {
-        let head = decode_header(frame, &FrameLimits::default())?;
-        let header = head.header;
-        let key = AttemptKey { job: header.job, stage: header.stage, task: header.task, attempt: header.attempt };
-        let wrong = |what| LedgerError::Unexpected { key, group: header.group, sequence: header.sequence.0, what };
-        let expected = self.open.get_mut(&(key, header.group)).ok_or_else(|| wrong("was not asked for"))?;
-        if header.sequence.0 >= expected.total.frames {
-            return Err(wrong("is not in the ledger").into());
-        }
-        if !expected.sequences.insert(header.sequence.0) {
-            return Err(wrong("came twice").into());
-        }
-        expected.came.add(&GroupTotal { rows: head.rows as u64, bytes: frame.len() as u64, frames: 1, hash_sum: 0 });
-        self.rows += head.rows as u64;
-        if expected.came.frames == expected.total.frames {
-            let (came, total) = (expected.came, expected.total);
-            if (came.rows, came.bytes) != (total.rows, total.bytes) {
-                return Err(LedgerError::Differs { key, group: header.group, came, total }.into());
-            }
-            self.open.remove(&(key, header.group));
-        }
-        Ok(())
-    }
-
-    fn check_end(&self) -> Result<()> {
-        match self.open.iter().next() {
-            None => Ok(()),
-            Some(((key, group), expected)) => {
-                let (came, total) = (expected.came, expected.total);
-                Err(LedgerError::Differs { key: *key, group: *group, came, total }.into())
-            }
-        }
-    }
-}
-
 /// Frames that could not be pulled.
 #[derive(Debug, thiserror::Error)]
 #[error("pulling {} attempts from worker {worker} at {address}", lost.len())]
@@ -384,22 +364,8 @@ impl PullFailed {
 
 impl Cause for PullFailed {
     fn kind(&self) -> Kind {
-        Kind::Io
-    }
-}
-
-/// What the frames of a group add up to is not what its producer wrote.
-#[derive(Debug, thiserror::Error)]
-enum LedgerError {
-    #[error("pulling frames: frame {sequence} of group {group} of attempt {key} {what}")]
-    Unexpected { key: AttemptKey, group: GroupId, sequence: u64, what: &'static str },
-    #[error("pulling frames: of group {group} of attempt {key} came {came:?}; its ledger says {total:?}")]
-    Differs { key: AttemptKey, group: GroupId, came: GroupTotal, total: GroupTotal },
-}
-
-impl Cause for LedgerError {
-    fn kind(&self) -> Kind {
-        Kind::Corrupt
+        // What is still damaged after all tries is told as that.
+        if self.source.kind() == Kind::Corrupt { Kind::Corrupt } else { Kind::Io }
     }
 }
 

@@ -47,7 +47,7 @@ use crate::{
     plan::{closures::Closures, encode, physical::PhysicalPlan},
     scan::OpenedTables,
     settings::Settings,
-    shuffle::{Epoch, JobId, Runs, RunsOptions, Spool, SpoolOptions},
+    shuffle::{Codec, Epoch, JobId, Runs, RunsOptions, Spool, SpoolOptions},
     store::{Io, remove_all},
 };
 
@@ -133,6 +133,7 @@ fn live(
     let folders: Vec<PathBuf> = options.spool.iter().map(|folder| folder.join(incarnation.to_string())).collect();
     let spool = SpoolOptions {
         folders: folders.clone(),
+        codec: Codec::None,
         memory_bytes: settings.memory_bytes / SPOOL_MEMORY_SHARE,
         job_bytes: options.spool_bytes,
         epoch: Epoch(incarnation.0 as u32),
@@ -635,9 +636,16 @@ impl Serving {
         }
         let counters = Arc::clone(&self.counters);
         match self.frames(request) {
-            Ok(frames) => answer.give(frames.map(move |frame| {
-                counters.count_sent(frame.len() as u64);
-                Ok(frame)
+            Ok(frames) => answer.give(frames.map(move |frame| match frame {
+                Ok(frame) => {
+                    counters.count_sent(frame.len() as u64);
+                    Ok(frame)
+                }
+                // The peer gets the sentence, this log the chain; who asks next is told that the attempt is not held.
+                Err(error) => {
+                    tracing::error!(error = ?error, "frames cannot be given");
+                    Err(error.to_string())
+                }
             })),
             Err(error) => answer.refuse(NOT_HELD, postcard::to_allocvec(&error).unwrap_or_default()),
         }
@@ -646,7 +654,7 @@ impl Serving {
     fn frames(
         &self,
         request: &Envelope,
-    ) -> std::result::Result<impl Iterator<Item = Bytes> + Send + 'static, RemoteError> {
+    ) -> std::result::Result<impl Iterator<Item = Result<Bytes>> + Send + 'static, RemoteError> {
         let refused = |sentence: &str| RemoteError::new(Kind::Io, sentence).at(self.name.as_str());
         if request.kind != PULL {
             return Err(refused("answering a request: it asks for nothing that a worker has"));

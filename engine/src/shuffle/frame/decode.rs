@@ -5,7 +5,7 @@
 
 use super::{codec::Decompressor, *};
 
-/// How long the frame is that begins with `prefix`, which holds at least its first 80 bytes.
+/// How long the frame is that begins with `prefix`, which holds at least its first [`FRAME_PREFIX_BYTES`].
 ///
 /// Nothing is proven by a checksum yet: the answer is good for reading so many bytes, within the limits, and no more.
 pub fn frame_bytes(prefix: &[u8], limits: &FrameLimits) -> Result<usize, FrameError> {
@@ -24,6 +24,16 @@ pub fn decode_header(bytes: &[u8], limits: &FrameLimits) -> Result<FrameHead, Fr
     Ok(head)
 }
 
+/// What a frame says of itself, both checksums compared, `bytes` being all of it. Its columns are not looked at.
+pub fn check_frame(bytes: &[u8], limits: &FrameLimits) -> Result<FrameHead, FrameError> {
+    let head = decode_header(bytes, limits)?;
+    if bytes.len() != head.frame_bytes() {
+        return Err(FrameError::Length { expected_bytes: head.frame_bytes(), found_bytes: bytes.len() });
+    }
+    compare("payload", xxh3_64(&bytes[head.head_bytes..]), head.payload_checksum)?;
+    Ok(head)
+}
+
 /// The batch of a frame, `bytes` being all of it: its columns are views of `bytes`, where these are aligned for their
 /// type and were not made shorter.
 ///
@@ -33,11 +43,7 @@ pub fn decode_frame(
     schema: &SchemaRef,
     limits: &FrameLimits,
 ) -> Result<(FrameHeader, RecordBatch), FrameError> {
-    let head = decode_header(&bytes, limits)?;
-    if bytes.len() != head.frame_bytes() {
-        return Err(FrameError::Length { expected_bytes: head.frame_bytes(), found_bytes: bytes.len() });
-    }
-    compare("payload", xxh3_64(&bytes[head.head_bytes..]), head.payload_checksum)?;
+    let head = check_frame(&bytes, limits)?;
     let expected = schema.fields().len();
     if head.column_count != expected {
         return Err(FrameError::Shape { what: "column count", found: head.column_count, expected });
@@ -91,6 +97,7 @@ fn read_head(bytes: &[u8], limits: &FrameLimits) -> Result<FrameHead, FrameError
     let head_bytes = fields.u32() as usize;
     let payload_bytes = usize::try_from(fields.u64()).unwrap_or(usize::MAX);
     let payload_checksum = fields.u64();
+    let hash_sum = fields.u64();
 
     let frame_bytes = head_bytes.saturating_add(payload_bytes);
     for (what, found, max) in [
@@ -108,7 +115,7 @@ fn read_head(bytes: &[u8], limits: &FrameLimits) -> Result<FrameHead, FrameError
     if head_bytes != expected {
         return Err(FrameError::Shape { what: "length of the head", found: head_bytes, expected });
     }
-    let header = FrameHeader { job, epoch, stage, round, task, attempt, group, sequence };
+    let header = FrameHeader { job, epoch, stage, round, task, attempt, group, sequence, hash_sum };
     Ok(FrameHead {
         header,
         rows,

@@ -54,6 +54,7 @@ pub fn encode_frame_with(
     out.extend_from_slice(&(head_bytes as u32).to_le_bytes());
     // Payload bytes and their checksum come when they are known.
     out.extend_from_slice(&[0; 8 + CHECKSUM_BYTES]);
+    out.extend_from_slice(&header.hash_sum.to_le_bytes());
     for array in &parts.arrays {
         out.extend_from_slice(&(array.length as u32).to_le_bytes());
         out.extend_from_slice(&[array.layout, u8::from(array.has_validity), 0, 0]);

@@ -17,6 +17,7 @@ const HEADER: FrameHeader = FrameHeader {
     attempt: AttemptId(6),
     group: GroupId(255),
     sequence: Sequence(8),
+    hash_sum: 0x1112_1314_1516_1718,
 };
 
 /// Where in the head the numbers begin that the decoder goes by.
@@ -156,7 +157,7 @@ proptest! {
     fn noise_is_refused(mut noise: Vec<u8>, begins_well: bool, codec in any_codec()) {
         if begins_well && noise.len() >= 8 {
             noise[..4].copy_from_slice(&MAGIC);
-            noise[4..8].copy_from_slice(&[1, 0, codec.flags() as u8, 0]);
+            noise[4..8].copy_from_slice(&[2, 0, codec.flags() as u8, 0]);
         }
         prop_assert!(decode(noise, &small_batch().schema()).is_err());
     }
@@ -212,7 +213,7 @@ fn a_codec_shortens_what_it_can_and_leaves_the_rest() {
 #[test]
 fn another_version_or_codec_is_refused_by_name() {
     let bytes = encode(&small_batch());
-    for (at, value) in [(4, 2), (5, 1), (6, 3), (7, 1)] {
+    for (at, value) in [(4, 1), (4, 3), (5, 1), (6, 3), (7, 1)] {
         let mut other = bytes.clone();
         other[at] = value;
         let head_bytes = decode_header(&bytes, &FrameLimits::default()).unwrap().head_bytes;
@@ -262,13 +263,14 @@ fn the_bytes_are_fixed() {
     let batch = RecordBatch::try_from_iter([("n", Arc::new(Int32Array::from(vec![7, -1])) as ArrayRef)]).unwrap();
     let bytes = encode(&batch);
     let mut expected = Vec::new();
-    expected.extend_from_slice(b"WNDF\x01\0\0\0");
+    expected.extend_from_slice(b"WNDF\x02\0\0\0");
     expected.extend_from_slice(&[8, 7, 6, 5, 4, 3, 2, 1]);
     expected.extend_from_slice(&[2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 6, 0, 0, 0, 255, 0, 1, 0]);
     expected.extend_from_slice(&[8, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 128, 0, 0, 0]);
     expected.extend_from_slice(&[64, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(&bytes[..72], &expected);
-    assert_eq!(&bytes[80..92], &[2, 0, 0, 0, 2, 0, 0, 0, 8, 0, 0, 0]);
+    assert_eq!(&bytes[80..88], &[0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11]);
+    assert_eq!(&bytes[88..100], &[2, 0, 0, 0, 2, 0, 0, 0, 8, 0, 0, 0]);
     assert_eq!(&bytes[128..136], &[7, 0, 0, 0, 255, 255, 255, 255]);
     assert_eq!(bytes.len(), 192);
     assert_eq!(u64::from_le_bytes(*bytes[72..].first_chunk().unwrap()), xxh3_64(&bytes[128..]));

@@ -399,7 +399,8 @@ impl Child {
                     return Err((not_held(key, self.node.name.as_str()).into_error(), true));
                 };
                 for frame in frames {
-                    for piece in frame.chunks(1 << 20) {
+                    // Damaged: it is held no longer, and is made again.
+                    for piece in frame.map_err(|error| (error, true))?.chunks(1 << 20) {
                         write(stream, &PullPiece::Bytes(piece.to_vec())).map_err(lost)?;
                     }
                 }

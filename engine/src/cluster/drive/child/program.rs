@@ -44,8 +44,7 @@ use crate::{
     scan::OpenedTables,
     settings::Settings,
     shuffle::{
-        AttemptId, Epoch, FrameHeader, FrameLimits, GroupId, JobId, Round, Runs, Sequence, Spool, SpoolOptions,
-        StageId, TaskId, decode_frame, encode_frame,
+        Codec, Epoch, FrameHeader, FrameLimits, JobId, Runs, Sequence, Spool, SpoolOptions, decode_frame, encode_frame,
     },
     sink::{Target, Written, check_free, commit_manifests},
     store::Io,
@@ -161,6 +160,7 @@ impl Program {
         let io = Io::start()?;
         let options = SpoolOptions {
             folders: vec![PathBuf::from(spool)],
+            codec: Codec::None,
             memory_bytes: memory_bytes / 4,
             job_bytes: u64::MAX,
             epoch: Epoch(std::process::id()),
@@ -416,16 +416,7 @@ impl Program {
 fn rows_result(schema: &SchemaRef, batches: &[Batch]) -> Result<ActionResult> {
     let mut frames = Vec::with_capacity(batches.len());
     for (number, batch) in batches.iter().enumerate() {
-        let header = FrameHeader {
-            job: JobId(0),
-            epoch: Epoch(0),
-            stage: StageId(0),
-            round: Round(0),
-            task: TaskId(0),
-            attempt: AttemptId(0),
-            group: GroupId(0),
-            sequence: Sequence(number as u64),
-        };
+        let header = FrameHeader { sequence: Sequence(number as u64), ..FrameHeader::default() };
         let mut bytes = Vec::new();
         encode_frame(&header, batch, &mut bytes)?;
         frames.push(bytes.into());
