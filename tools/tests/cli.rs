@@ -133,6 +133,7 @@ const fn bad(words: &'static [&'static str], code: i32, says: &'static [&'static
     Bad { words, code, says }
 }
 
+const DISTINCT: &str = "select count(distinct l_comment), sum(l_quantity) from 'DATA/lineitem.parquet'";
 const BIG: &str = "select l_orderkey, l_linenumber, l_comment, count(*) as n from 'DATA/lineitem.parquet' \
                    group by l_orderkey, l_linenumber, l_comment order by n limit 3";
 const BIG_JOIN: &str = "select max(b.l_comment), max(b.l_shipinstruct), max(b.l_shipmode), max(b.l_tax), max(b.l_quantity) \
@@ -185,8 +186,12 @@ const BAD: &[Bad] = &[
     ),
     bad(&["sql", "-c", "create table t (a int)"], 1, &["CREATE", "not supported", " --> -c:1:1"]),
     bad(&["sql", "-c", "insert into t values (1)"], 1, &["INSERT", "not supported", " --> -c:1:1"]),
-    // Over budget: who asked, and what to do. On one thread, so that the operator and not its scan asks last.
-    bad(&["sql", "--threads", "1", "--memory", "6MiB", "-c", BIG], 5, &["error: ", "aggregat", "6.0 MiB", "--memory"]),
+    // Over budget, by what cannot spill: who asked, and what to do. On one thread, so that the operator and not its scan asks last.
+    bad(
+        &["sql", "--threads", "1", "--memory", "6MiB", "-c", DISTINCT],
+        5,
+        &["error: ", "aggregat", "6.0 MiB", "--memory"],
+    ),
     bad(
         &["sql", "--threads", "1", "--memory", "6MiB", "-c", "select * from 'DATA/lineitem.parquet'"],
         5,
@@ -245,7 +250,7 @@ fn what_memory_does_not_hold_goes_to_the_folder_that_is_named() {
     let place = Place::new();
     place.write("spill/not ours", "");
     let only_theirs = || assert_eq!(place.files(), BTreeSet::from([place.path("spill/not ours")]));
-    for (query, memory) in [(BIG_JOIN, "4MiB"), (BIG_SORT, "8MiB")] {
+    for (query, memory) in [(BIG, "6MiB"), (BIG_JOIN, "4MiB"), (BIG_SORT, "8MiB")] {
         let expected = place.prints(&["sql", "-c", query]);
         for threads in ["1", "3"] {
             let spilling = ["sql", "--threads", threads, "--memory", memory, "--spill", "HERE/spill"];

@@ -211,7 +211,7 @@ fn wrong_flags_are_told() {
             (
                 &["sql", "--cluster", "local", "--memory", "1GiB", "-c", "select 1"],
                 2,
-                &["--memory are its workers'", "hint: "],
+                &["--memory and --spill are its workers'", "hint: "],
             ),
             (
                 &["bench", "tpch", "--cluster", "local", "--threads", "1", "--input", "t"],

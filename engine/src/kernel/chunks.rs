@@ -273,6 +273,10 @@ impl Chunks {
                 self.has_nulls[number] = true;
             }
         }
+        if self.schema.fields().iter().any(|field| has_inner_dictionary(field.data_type())) {
+            // Taken pieces are put together, and dictionaries of several batches may have more values than there are codes.
+            self.finish(exchanger)?;
+        }
         for (number, array) in batch.columns().iter().enumerate() {
             let Some(dictionary) = array.as_any_dictionary_opt() else { continue };
             let values = dictionary.values();
@@ -588,6 +592,21 @@ fn views<T: ByteViewType + ?Sized>(array: &GenericByteViewArray<T>, nulls: Optio
     }
     let is_long = views.iter().fold(0, |longest, view| longest.max(*view as u32)) as usize > INLINE_BYTES_MAX;
     Values::Views(views, is_long.then(|| array.data_buffers().to_vec()))
+}
+
+/// Is there a dictionary below the outermost type?
+fn has_inner_dictionary(data_type: &DataType) -> bool {
+    use DataType as D;
+    let is_or_has = |inner: &DataType| matches!(inner, D::Dictionary(..)) || has_inner_dictionary(inner);
+    match data_type {
+        D::List(field) | D::LargeList(field) | D::FixedSizeList(field, _) | D::Map(field, _) => {
+            is_or_has(field.data_type())
+        }
+        D::ListView(field) | D::LargeListView(field) | D::RunEndEncoded(_, field) => is_or_has(field.data_type()),
+        D::Struct(fields) => fields.iter().any(|field| is_or_has(field.data_type())),
+        D::Union(fields, _) => fields.iter().any(|(_, field)| is_or_has(field.data_type())),
+        _ => false,
+    }
 }
 
 /// Do two dictionaries give every code the same value?

@@ -17,8 +17,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
+use bytes::Bytes;
+
 use super::buffer::{Block, map_slab};
-use crate::batch::buffer::Buffer;
 
 /// Bytes of a slab, two huge pages; a block that is larger has one of its own.
 const SLAB_BYTES: usize = 4 << 20;
@@ -126,9 +127,9 @@ struct Frozen {
 }
 
 /// What was written to `block`, to be read by any number of arrays.
-pub fn freeze(block: Block, pool: &Arc<Pool>) -> Buffer {
+pub fn freeze(block: Block, pool: &Arc<Pool>) -> Bytes {
     let frozen = Frozen { block: Some(block), pool: Arc::downgrade(pool) };
-    Buffer::from(bytes::Bytes::from_owner(frozen))
+    Bytes::from_owner(frozen)
 }
 
 impl AsRef<[u8]> for Frozen {
@@ -161,11 +162,11 @@ mod tests {
         for (number, block) in blocks.iter().enumerate() {
             assert!(block.as_slice().iter().all(|byte| *byte == number as u8));
         }
-        let frozen: Vec<Buffer> = blocks.into_iter().map(|block| freeze(block, &pool)).collect();
-        assert_eq!(frozen[7].as_slice()[99_999], 7);
-        let slice = frozen[7].slice_with_length(10, 20);
+        let frozen: Vec<Bytes> = blocks.into_iter().map(|block| freeze(block, &pool)).collect();
+        assert_eq!(frozen[7][99_999], 7);
+        let slice = frozen[7].slice(10..30);
         drop(frozen);
-        assert_eq!(slice.as_slice(), [7; 20]);
+        assert_eq!(slice[..], [7; 20]);
         assert!(pool.lock().bytes >= 99 * 100_000);
         drop(slice);
         let slabs = pool.lock().slabs;

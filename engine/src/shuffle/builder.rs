@@ -338,7 +338,7 @@ impl Exchanger for Hand<'_> {
         let left = self.reservation.bytes().saturating_sub(self.frozen_bytes);
         // Less than before is always granted.
         let _ = self.reservation.resize(left);
-        freeze(block, self.pool)
+        freeze(block, self.pool).into()
     }
 
     fn give(&mut self, group: usize, batch: Batch) -> Result<()> {
