@@ -5,7 +5,7 @@
 
 use super::{
     Coordinator, JobEvent, JournalRecord, Life,
-    stage::{Attempt, Verdict},
+    stage::{Attempt, Made, Verdict},
 };
 use crate::{
     cluster::{
@@ -247,6 +247,19 @@ impl Coordinator {
             return wrong(
                 "an attempt of a stage that gives a parameter reports none, or one of another stage does".to_owned(),
             );
+        }
+        let task = action.stages.get(index).and_then(|stage| stage.tasks.get(key.task.0 as usize));
+        if let Some(before) = task.and_then(|task| task.made) {
+            let made = Made::of(&report.groups);
+            if made != before {
+                let sentence = format!(
+                    "task {}.{} was run again and made other rows than before: {} rows, before {}",
+                    key.stage, key.task, made.rows, before.rows
+                );
+                let hint =
+                    "what it computes must be the same each time: no clock, no random numbers, no order of a map";
+                return Err(RemoteError::new(Kind::Job, sentence).hinted(hint));
+            }
         }
         for (edge, expected) in &attempt.expected {
             let taken = report.taken.iter().find(|taken| taken.edge == *edge);

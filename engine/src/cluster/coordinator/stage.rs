@@ -10,6 +10,8 @@
 
 use std::collections::BTreeMap;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::{
     cluster::{
         coordinator::TaskShape,
@@ -20,7 +22,7 @@ use crate::{
         },
     },
     error::Kind,
-    shuffle::AttemptId,
+    shuffle::{AttemptId, GroupTotal},
 };
 
 /// A worker's life: who runs or holds an attempt.
@@ -73,6 +75,25 @@ pub(super) struct Task {
     pub(super) avoid: Option<WorkerName>,
     /// Only here while that worker lives, whatever the shape prefers: others do not reach its inputs.
     pub(super) prefer: Option<WorkerName>,
+    /// What the first attempt that counted made. When it is lost every later one must make the same: some of its rows may
+    /// have been pulled already.
+    pub(super) made: Option<Made>,
+}
+
+/// The rows that an attempt wrote to its edge, whatever their order and frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Made {
+    pub(super) rows: u64,
+    /// XXH3-64 of the rows and the hash sum of each group.
+    checksum: u64,
+}
+
+impl Made {
+    pub(super) fn of(groups: &[GroupTotal]) -> Made {
+        let numbers = groups.iter().flat_map(|group| [group.rows, group.hash_sum]);
+        let bytes: Vec<u8> = numbers.flat_map(u64::to_le_bytes).collect();
+        Made { rows: groups.iter().map(|group| group.rows).sum(), checksum: xxh3_64(&bytes) }
+    }
 }
 
 #[derive(Debug)]
@@ -212,6 +233,8 @@ impl Stage {
         match self.tasks.get_mut(task as usize) {
             Some(task) if task.accepted.is_none() => {
                 task.accepted = Some(attempt);
+                let made = task.report().map(|report| Made::of(&report.groups));
+                task.made = task.made.or(made);
                 self.done += 1;
                 true
             }
@@ -247,6 +270,7 @@ impl Task {
             not_before: 0,
             avoid: None,
             prefer: None,
+            made: None,
         }
     }
 

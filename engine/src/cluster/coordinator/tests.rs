@@ -557,3 +557,46 @@ fn what_a_living_worker_denies_is_made_again_at_once() {
     assert_eq!(again.len(), 1);
     assert_eq!(again[0].1.key, AttemptKey { attempt: AttemptId(1), ..key });
 }
+
+#[test]
+fn a_task_that_makes_other_rows_when_it_runs_again_is_told() {
+    for (change, is_same) in [
+        ((|total| total.bytes *= 2) as fn(&mut GroupTotal), true),
+        (|total| total.frames += 1, true),
+        (|total| total.rows += 1, false),
+        (|total| total.hash_sum += 1, false),
+    ] {
+        let mut bench = Bench::new(2);
+        bench.ship(shuffle(2), JobOptions::default());
+        for (worker, order) in bench.orders() {
+            bench.ends(worker, &order, finished(&order, 16));
+        }
+        let (worker, order) = bench.orders().remove(0);
+        let source = &order.inputs[0].attempts[0];
+        let lost = LostInput {
+            key: source.key,
+            worker: source.worker.clone(),
+            incarnation: source.incarnation,
+            is_denied: true,
+        };
+        bench.ends(worker, &order, failed(Kind::Unreachable, FailureCause::Inputs, vec![lost]));
+        let (worker, again) = bench.orders().remove(0);
+        let AttemptEnd::Finished(mut report) = finished(&again, 16) else { panic!("it has finished") };
+        // Cut otherwise, or other rows.
+        change(&mut report.groups[3]);
+        bench.ends(worker, &again, AttemptEnd::Finished(report));
+        let ended = bench.records.iter().rev().find_map(|(_, record)| match record {
+            JournalRecord::AttemptEnded(ended) if ended.key == again.key => Some(ended.end.clone()),
+            _ => None,
+        });
+        match ended {
+            Some(AttemptEnd::Finished(_)) => assert!(is_same),
+            Some(AttemptEnd::Failed(failure)) => {
+                assert!(!is_same && failure.error.kind() == Kind::Job, "{failure:?}");
+                assert!(failure.error.sentence.contains("other rows than before"), "{failure:?}");
+                assert!(bench.records.iter().any(|(_, record)| matches!(record, JournalRecord::JobEnded(_))));
+            }
+            None => panic!("its end was not heard"),
+        }
+    }
+}
