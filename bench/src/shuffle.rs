@@ -11,6 +11,7 @@ use std::{
     fs::File,
     io::Write,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -100,10 +101,12 @@ impl ShuffleRun<'_> {
         }
         let bytes: u64 = batches.iter().flat_map(|batch| batch.columns()).map(logical_bytes).sum();
         let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        // One pool for all runs, as a node has.
+        let governor = Governor::of(self.session.settings());
         let mut copy = Copy::new((bytes as usize).clamp(1, COPY_BYTES_MAX));
         for run in 1..=self.runs {
             let before = copy.bytes_per_second();
-            let split = self.split(&batches)?;
+            let split = self.split(&batches, &governor)?;
             let after = copy.bytes_per_second();
             if split.rows != rows {
                 return Err(E::from(BenchError::RowsLost { before: rows, after: split.rows }.into()));
@@ -129,11 +132,10 @@ impl ShuffleRun<'_> {
         Ok(())
     }
 
-    fn split(&self, batches: &[Batch]) -> Result<Split> {
+    fn split(&self, batches: &[Batch], governor: &Arc<Governor>) -> Result<Split> {
         let mut split = Split::default();
         let Some(first) = batches.first() else { return Ok(split) };
         let settings = self.session.settings();
-        let governor = Governor::of(settings);
         let options = BuilderOptions { group_count: self.partitions, bytes: BuilderOptions::bytes_within(settings) };
         let mut builder =
             Builder::new(&first.schema(), options, governor.pool(), governor.reservation("bench shuffle"));

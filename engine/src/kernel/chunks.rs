@@ -103,6 +103,8 @@ pub struct Chunks {
     kernels: &'static Kernels,
     schema: SchemaRef,
     places: Vec<Place>,
+    /// Columns with a heap.
+    heap_columns: Vec<usize>,
     /// Rows that a chunk has room for.
     rows_max: usize,
     block_bytes: usize,
@@ -228,10 +230,12 @@ impl Chunks {
             places.push(Place { form: *form, values, validity, heap });
         }
         let columns = places.len();
+        let heap_columns = (0..columns).filter(|column| places[*column].form.has_heap()).collect();
         Chunks {
             kernels,
             schema: Arc::clone(schema),
             places,
+            heap_columns,
             rows_max,
             block_bytes: end,
             groups: (0..group_count.min(GROUPS_MAX)).map(|_| Group::default()).collect(),
@@ -377,12 +381,12 @@ impl Chunks {
     fn has_room(&self, group: usize, count: usize) -> bool {
         let state = &self.groups[group];
         let (rows, is_new) = if state.block.is_some() { (state.rows, false) } else { (0, true) };
-        let heaps_fit = self.places.iter().zip(&self.scratch.columns).enumerate().all(|(number, (place, scratch))| {
-            let used = if is_new { 0 } else { state.heap_bytes[number] };
-            let more = scratch.sums.get(group).copied().unwrap_or(0);
-            (used as u64).saturating_add(more) <= place.heap.len() as u64
-        });
-        rows + count <= self.rows_max && heaps_fit
+        let heap_fits = |number: &usize| {
+            let used = if is_new { 0 } else { state.heap_bytes[*number] };
+            let more = self.scratch.columns[*number].sums.get(group).copied().unwrap_or(0);
+            (used as u64).saturating_add(more) <= self.places[*number].heap.len() as u64
+        };
+        rows + count <= self.rows_max && self.heap_columns.iter().all(heap_fits)
     }
 
     /// Moves the rows. Every group with rows has room for them.

@@ -55,6 +55,16 @@ pub enum KernelError {
         /// The type.
         data_type: DataType,
     },
+    /// The processor does not compute what it should.
+    #[error("compute the {kernel} of {of} with the kernels for {kernels}: not what the specification says")]
+    Disagrees {
+        /// The instruction set.
+        kernels: &'static str,
+        /// What is computed.
+        kernel: &'static str,
+        /// Of what.
+        of: String,
+    },
     /// Arrow could not gather the values of a dictionary.
     #[error("gather the values of a dictionary to hash them")]
     Gather {
@@ -68,7 +78,10 @@ impl Cause for KernelError {
     fn kind(&self) -> Kind {
         match self {
             KernelError::Unsupported { .. } => Kind::Unsupported,
-            KernelError::NoColumns | KernelError::Length { .. } | KernelError::Gather { .. } => Kind::Internal,
+            KernelError::NoColumns
+            | KernelError::Length { .. }
+            | KernelError::Disagrees { .. }
+            | KernelError::Gather { .. } => Kind::Internal,
         }
     }
 }

@@ -25,6 +25,8 @@ pub use columns::{HASH_VERSION, KernelError, hash_columns, hash_columns_with};
 mod chunks;
 pub use chunks::{Appended, Chunks, Exchanger, Rows};
 
+mod verify; // Kernels::verify: the chosen kernels against the specification
+
 /// Batches of every type, with nulls and slices, for the property tests of the whole crate.
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

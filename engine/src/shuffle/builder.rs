@@ -10,7 +10,8 @@
 //!                                     scatter ─► chunk of group 0 │ 1 │ … │ 15       up to 4,096: each chunk goes on to its sixteen
 //! ```
 //! A builder belongs to one thread of one attempt. Its chunks get smaller as there are more groups and columns, so that a builder of many
-//! groups holds no more than one of few: [`BuilderOptions::bytes`] for each pass. A group whose rows do not fit into a chunk even when it
+//! groups holds no more than one of few: [`BuilderOptions::bytes`] for the first pass, and twice
+//! as much for the second. A group whose rows do not fit into a chunk even when it
 //! is empty (all of a block's rows in one group; long strings) takes them in smaller blocks; a row that alone is too long goes past the
 //! chunks, as a batch of its own.
 
@@ -110,7 +111,9 @@ impl Builder {
             let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
             fields.push(Arc::new(Field::new("group", DataType::UInt8, false)));
             let numbered: SchemaRef = Arc::new(Schema::new(fields));
-            let second = (0..coarse_count).map(|_| Pass::new(schema, 1 << shift, options.bytes / coarse_count));
+            // Twice as much: the more groups, the smaller their chunks, and a chunk has a cost of its own.
+            let bytes = 2 * options.bytes / coarse_count;
+            let second = (0..coarse_count).map(|_| Pass::new(schema, 1 << shift, bytes));
             (Pass::new(&numbered, coarse_count, options.bytes), second.collect())
         };
         Builder {

@@ -42,6 +42,7 @@ use crate::{
         worker::{Command, Event, Options, Worker},
     },
     error::{Cause, Error, Kind, Result, bug},
+    kernel::Kernels,
     observe::Counters,
     operator::Cancel,
     plan::{closures::Closures, encode, physical::PhysicalPlan},
@@ -100,6 +101,8 @@ pub fn run_worker(
     stop: Cancel,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<()> {
+    // A worker whose processor computes other hashes than the others would send rows to groups where nobody looks for them.
+    Kernels::detect().verify()?;
     // Held while it runs: another worker must not sweep its folders.
     let _locks = options.spool.iter().map(|folder| hold(folder)).collect::<Result<Vec<_>>>()?;
     options.spool.iter().try_for_each(|folder| remove_all(folder))?;

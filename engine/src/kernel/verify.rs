@@ -1,0 +1,140 @@
+//! The chosen kernels against the specification, once, before a process relies on them.
+//!
+//! In: a table of kernels. Out: nothing, or which of them answers otherwise than its scalar twin. Never: a random input: what was found once
+//! is found again.
+//!
+//! The property tests have held every instruction set to the specification on the machines of those who wrote it; this is for the machine
+//! at hand, an emulated or a broken processor. It takes less than a millisecond.
+
+use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, RecordBatch, StringArray, StringViewArray, UInt64Array};
+use arrow::error::ArrowError;
+use std::sync::Arc;
+
+use super::{Appended, Chunks, Exchanger, GROUPS_MAX, KernelError, Kernels, first_rows, hash_columns_with};
+use crate::memory::{Block, Pool, freeze};
+
+/// Rows of the input: several vectors of each width, and a rest.
+const ROWS: u64 = 777;
+
+impl Kernels {
+    /// Compares every kernel of the table with its scalar twin, on a fixed input.
+    pub fn verify(&'static self) -> Result<(), KernelError> {
+        let numbers: Vec<u64> = (0..ROWS).map(|row| super::scalar::mix(row) >> (row % 60)).collect();
+        let columns = columns(&numbers);
+        let scalar = Kernels::scalar();
+        let (mut hashes, mut expected) = (Vec::new(), Vec::new());
+        for (number, column) in columns.iter().enumerate() {
+            hash_columns_with(self, &columns[number..=number], &mut hashes)?;
+            hash_columns_with(scalar, &columns[number..=number], &mut expected)?;
+            self.compare("row hash", column.data_type().to_string(), &hashes, &expected)?;
+        }
+        let (mut groups, mut expected_groups) = (Vec::new(), Vec::new());
+        self.group_numbers(&hashes, 7, &mut groups);
+        scalar.group_numbers(&hashes, 7, &mut expected_groups);
+        self.compare("group numbers", "bits", &groups, &expected_groups)?;
+        let (mut wide, mut expected_wide) = (Vec::new(), Vec::new());
+        self.group_products(&hashes, 200, &mut wide);
+        scalar.group_products(&hashes, 200, &mut expected_wide);
+        self.compare("group numbers", "products", &wide, &expected_wide)?;
+        let mut splitters = numbers[..50].to_vec();
+        splitters.sort_unstable();
+        self.range_numbers(&numbers, &splitters, &mut wide);
+        scalar.range_numbers(&numbers, &splitters, &mut expected_wide);
+        self.compare("group numbers", "ranges", &wide, &expected_wide)?;
+        let (mut counts, mut expected_counts) = ([0; GROUPS_MAX], [0; GROUPS_MAX]);
+        self.histogram(&groups, &mut counts);
+        scalar.histogram(&groups, &mut expected_counts);
+        self.compare("histogram", "counts", &counts, &expected_counts)?;
+        let (mut order, mut expected_order) = (vec![0; hashes.len()], vec![0; hashes.len()]);
+        self.row_order(&groups, &mut first_rows(&counts), &mut order);
+        scalar.row_order(&groups, &mut first_rows(&counts), &mut expected_order);
+        self.compare("row order", "rows", &order, &expected_order)?;
+        let found = self.scattered(&columns, &groups)?;
+        let expected = scalar.scattered(&columns, &groups)?;
+        self.compare("scatter", "rows", &found, &expected)
+    }
+
+    fn compare<T: PartialEq>(
+        &self,
+        kernel: &'static str,
+        of: impl Into<String>,
+        found: &[T],
+        expected: &[T],
+    ) -> Result<(), KernelError> {
+        if found == expected {
+            return Ok(());
+        }
+        Err(KernelError::Disagrees { kernels: self.name(), kernel, of: of.into() })
+    }
+
+    /// The rows of each group, as they come out of its chunk.
+    fn scattered(&'static self, columns: &[ArrayRef], groups: &[u8]) -> Result<Vec<(usize, RecordBatch)>, KernelError> {
+        let gather = |source| KernelError::Gather { source };
+        let named = columns.iter().enumerate().map(|(number, column)| (number.to_string(), ArrayRef::clone(column)));
+        let batch = RecordBatch::try_from_iter(named).map_err(gather)?;
+        let mut chunks = Chunks::new(self, &batch.schema(), 1 << 7, 1 << 14, &vec![40.0; columns.len()]);
+        let mut given = Given { pool: Arc::default(), batches: Vec::new() };
+        let rows = chunks.prepare(&batch, &mut given).map_err(gather)?;
+        let appended = chunks.append(&rows, 0..batch.num_rows(), groups, &mut given).map_err(gather)?;
+        if appended == Appended::TooLarge {
+            return Ok(Vec::new());
+        }
+        chunks.finish(&mut given).map_err(gather)?;
+        Ok(given.batches)
+    }
+}
+
+/// Chunks as they are given.
+struct Given {
+    pool: Arc<Pool>,
+    batches: Vec<(usize, RecordBatch)>,
+}
+
+impl Exchanger for Given {
+    type Error = ArrowError;
+
+    fn block(&mut self, bytes: usize) -> Result<Block, ArrowError> {
+        Ok(self.pool.take(bytes)?)
+    }
+    fn freeze(&mut self, block: Block) -> arrow::buffer::Buffer {
+        freeze(block, &self.pool).into()
+    }
+    fn give(&mut self, group: usize, batch: RecordBatch) -> Result<(), ArrowError> {
+        self.batches.push((group, batch));
+        Ok(())
+    }
+}
+
+/// A column of each form that has a kernel of its own, with NULLs.
+fn columns(numbers: &[u64]) -> Vec<ArrayRef> {
+    let valid = |number: &u64| number % 7 != 0;
+    let text = |number: &u64| valid(number).then(|| "some text of many lengths"[..(number % 25) as usize].to_owned());
+    let floats = numbers.iter().map(|number| valid(number).then(|| f64::from_bits(number << (number % 13))));
+    vec![
+        Arc::new(numbers.iter().map(|number| valid(number).then_some(*number)).collect::<UInt64Array>()),
+        Arc::new(numbers.iter().map(|number| *number as i32).collect::<arrow::array::Int32Array>()),
+        Arc::new(numbers.iter().map(|number| *number as u32).collect::<arrow::array::UInt32Array>()),
+        Arc::new(floats.clone().collect::<arrow::array::Float64Array>()),
+        Arc::new(floats.map(|float| float.map(|float| float as f32)).collect::<arrow::array::Float32Array>()),
+        Arc::new(numbers.iter().map(|number| Some(number % 2 == 1)).collect::<BooleanArray>()),
+        Arc::new(numbers.iter().map(|number| i128::from(*number) << (number % 40)).collect::<Decimal128Array>()),
+        Arc::new(numbers.iter().map(text).collect::<StringArray>()),
+        Arc::new(numbers.iter().map(text).collect::<StringViewArray>()),
+    ]
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instruction_set_of_this_machine_agrees_and_a_wrong_one_is_found() {
+        for (_, kernels) in Kernels::all_available() {
+            kernels.verify().unwrap();
+        }
+        let wrong = Kernels { group_products: |_, _, groups| groups.fill(1), ..*Kernels::portable() };
+        let wrong: &'static Kernels = Box::leak(Box::new(wrong));
+        assert!(wrong.verify().unwrap_err().to_string().contains("group numbers"));
+    }
+}
