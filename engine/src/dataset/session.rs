@@ -238,6 +238,11 @@ impl Session {
         self.0.cancel.clone()
     }
 
+    /// Removes what its jobs keep on disk for want of memory, from under them: only for a process that ends without waiting for them.
+    pub fn abandon_spilled(&self) {
+        self.0.runs.abandon();
+    }
+
     /// Most bytes that operators held at once.
     pub fn peak_bytes(&self) -> u64 {
         self.0.governor.peak_bytes()

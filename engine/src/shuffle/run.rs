@@ -103,6 +103,13 @@ impl Runs {
         self.used_bytes.load(Relaxed)
     }
 
+    /// Removes all files from under those who use them: for a process that ends without waiting for its jobs.
+    pub fn abandon(&self) {
+        // Whoever makes a folder at this moment holds its lock; it is not waited for.
+        let made = self.places.iter().filter_map(|place| place.try_lock().ok()?.clone());
+        made.for_each(|place| place.remove());
+    }
+
     /// Our folder in the folder of this number, made when it is first asked for.
     fn place(&self, number: usize) -> io::Result<Arc<Place>> {
         let mut place = lock(&self.places[number]);

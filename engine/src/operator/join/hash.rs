@@ -436,6 +436,7 @@ impl Build {
         Ok(vec![Box::new(move || {
             let mut writer = SideWriter::of_build(&join, split)?;
             for batch in batches {
+                join.context.cancel.check()?;
                 writer.push(&batch)?;
             }
             let written = writer.finish()?;
@@ -556,6 +557,7 @@ impl HashJoin {
         *scattered = Scattered::new();
         let mut disk = SideWriter::of_build(self, Split::new(&self.context.governor))?;
         for batch in part.take_back(&self.shape, &self.stored.schema)? {
+            self.context.cancel.check()?;
             disk.push(&batch)?;
         }
         part.reservation.resize(0)?;

@@ -212,6 +212,7 @@ impl Shared {
         let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
         let mut writer = self.begin_run();
         for places in places.chunks(self.frame_rows(bytes, rows)) {
+            self.context.cancel.check()?;
             writer.append(0, &rows_at(&self.spec.schema, batches, places)?)?;
         }
         self.finish_run(writer)

@@ -57,11 +57,18 @@ impl Place {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
+impl Place {
+    /// Removes it, whatever stands in it.
+    pub(super) fn remove(&self) {
         // Nobody is left to be told; what stays is swept by the next process.
         let _ = fs::remove_dir_all(&self.folder);
         let _ = fs::remove_file(self.folder.with_extension(LOCK));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 

@@ -294,6 +294,17 @@ fn what_dead_processes_left_is_swept_and_what_the_living_hold_is_not() {
 }
 
 #[test]
+fn who_ends_without_waiting_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = runs_in(&[folder.path()]);
+    let batch = numbers(10);
+    let run = write(&runs, &batch.schema(), &[(0, batch.clone())]).unwrap();
+    runs.abandon();
+    assert_eq!(entries(folder.path()), Vec::<String>::new());
+    assert_eq!(read_all(&run).unwrap_err().kind(), Kind::Io);
+}
+
+#[test]
 fn a_run_without_rows_is_one() {
     let runs = runs_in(&[]);
     let run = write(&runs, &Arc::new(Schema::empty()), &[]).unwrap();

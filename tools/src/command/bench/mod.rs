@@ -141,6 +141,8 @@ impl TpchBench {
         };
         let tpch = Tpch::over(session, nodes, input)?;
         let _job = signals.job(tpch.session().cancel());
+        let own = tpch.session().clone();
+        let _on_exit = signals.on_exit(move || own.abandon_spilled());
         let _shown = progress.begin();
         let mut lines = Lines::begin(self.how.json)?;
         let mut first_failure = None;

@@ -76,6 +76,8 @@ impl Sql {
             }
             None => Session::new(settings)?,
         };
+        let own = session.clone();
+        let _on_exit = signals.on_exit(move || own.abandon_spilled());
         if let Some(bytes) = self.task_size {
             session.set_task_bytes(bytes);
         }
