@@ -13,6 +13,9 @@
 //!   where memory ends:   build rows ──► partitions on disk;  probe rows ──► partitions on disk;  then ◄── rounds(), rest(): one by one
 //! ```
 //! A pair is (probe row in its batch, build row); columns are touched only for pairs that are given, or by the filter.
+//!
+//! Nothing may go by the position of rows behind a join (a limit there is a top-k, `plan/lower/limit.rs`): semi joins keep it while the build
+//! side is in memory, and lose it when both sides went to disk.
 
 mod build; // Gathering: the build side's columns, from the threads' pieces to one array each
 mod directory; // Directory: from a hash to the build rows that may be meant
