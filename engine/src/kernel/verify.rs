@@ -107,7 +107,7 @@ impl Exchanger for Given {
 
 /// A column of each form that has a kernel of its own, with NULLs.
 fn columns(numbers: &[u64]) -> Vec<ArrayRef> {
-    let valid = |number: &u64| number % 7 != 0;
+    let valid = |number: &u64| !number.is_multiple_of(7);
     let text = |number: &u64| valid(number).then(|| "some text of many lengths"[..(number % 25) as usize].to_owned());
     let floats = numbers.iter().map(|number| valid(number).then(|| f64::from_bits(number << (number % 13))));
     vec![
@@ -116,7 +116,7 @@ fn columns(numbers: &[u64]) -> Vec<ArrayRef> {
         Arc::new(numbers.iter().map(|number| *number as u32).collect::<arrow::array::UInt32Array>()),
         Arc::new(floats.clone().collect::<arrow::array::Float64Array>()),
         Arc::new(floats.map(|float| float.map(|float| float as f32)).collect::<arrow::array::Float32Array>()),
-        Arc::new(numbers.iter().map(|number| Some(number % 2 == 1)).collect::<BooleanArray>()),
+        Arc::new(numbers.iter().map(|number| Some(!number.is_multiple_of(2))).collect::<BooleanArray>()),
         Arc::new(numbers.iter().map(|number| i128::from(*number) << (number % 40)).collect::<Decimal128Array>()),
         Arc::new(numbers.iter().map(text).collect::<StringArray>()),
         Arc::new(numbers.iter().map(text).collect::<StringViewArray>()),
