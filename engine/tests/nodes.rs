@@ -120,6 +120,18 @@ const OVER_LINEITEM: &[&str] = &[
        join orders o on o.o_orderkey = l.l_orderkey group by 1, 2",
     "select a.l_orderkey, sum(b.l_tax) from lineitem a join lineitem b on a.l_orderkey = b.l_orderkey group by a.l_orderkey",
     "select c_name from customer where c_acctbal > (select avg(c_acctbal) * 2 from customer)",
+    "select c_name, o_orderkey, l_linenumber, s_name from customer join nation on c_nationkey = n_nationkey
+       full join orders on o_custkey = c_custkey and o_totalprice < 300000 join lineitem on l_orderkey = o_orderkey
+       left join supplier on s_suppkey = l_suppkey and s_acctbal > l_quantity * 200",
+    "select k, p_name, n_name from (select l_partkey k, s_nationkey n from lineitem join supplier on l_suppkey = s_suppkey
+       union all select ps_partkey, null from partsupp where ps_availqty > 9000
+       union all select o_custkey, c_nationkey from orders right join customer on o_custkey = c_custkey) u
+       join part on p_partkey = k left join nation on n_nationkey = n",
+    "select s_name from supplier where s_suppkey in (select ps_suppkey from partsupp join part on ps_partkey = p_partkey
+       where p_size < 10) and s_suppkey not in (select l_suppkey from lineitem join orders on l_orderkey = o_orderkey
+       where o_totalprice > 400000)",
+    "select count(*), sum(a.l_tax) from lineitem a join lineitem b on a.l_shipmode = b.l_shipmode and a.l_tax = b.l_discount
+       and a.l_orderkey < 1000 and b.l_orderkey < 1000",
 ];
 
 /// The file again, in row groups of few rows.
@@ -152,16 +164,18 @@ impl Checked {
             Err(error) => panic!("{query}: {error:?}"),
         };
         let logical = rewrite(logical).unwrap();
-        let (alone, _) = cluster.answer(&logical, 1);
+        let in_memory = Settings { revocable_bytes: None, ..cluster.settings.clone() };
+        let (alone, _) = cluster.answer(&logical, 1, &in_memory);
         self.answered += usize::from(alone.is_ok());
-        for nodes in [2, 4] {
-            let (spread, edges) = cluster.answer(&logical, nodes);
+        let spills = cluster.settings.revocable_bytes.is_some();
+        for nodes in [1, 2, 4].into_iter().skip(usize::from(!spills)) {
+            let (spread, edges) = cluster.answer(&logical, nodes, &cluster.settings);
             self.edges += edges;
             if spread != alone {
-                let Settings { threads, rows_per_morsel, .. } = cluster.settings;
+                let Settings { threads, rows_per_morsel, revocable_bytes, .. } = cluster.settings;
                 let _ = writeln!(
                     self.wrong,
-                    "{nodes} nodes, {threads} threads, {rows_per_morsel} rows:\n{query}\n  one node  {alone:?}\n  {nodes} nodes  {spread:?}"
+                    "{nodes} nodes, {threads} threads, {rows_per_morsel} rows, {revocable_bytes:?} revocable:\n{query}\n  one node  {alone:?}\n  {nodes} nodes  {spread:?}"
                 );
             }
         }
@@ -186,7 +200,6 @@ struct Cluster {
 type Answered = std::result::Result<Digest, String>;
 
 impl Cluster {
-    /// `revocable_bytes`: of the nodes when there are several; one node by itself spills nothing.
     fn new(threads: usize, rows_per_morsel: usize, revocable_bytes: Option<u64>) -> Cluster {
         let io = Io::start().unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -205,18 +218,18 @@ impl Cluster {
     }
 
     /// The digest of the answer, and how many edges the plan has.
-    fn answer(&self, logical: &Logical, nodes: usize) -> (Answered, usize) {
+    fn answer(&self, logical: &Logical, nodes: usize, settings: &Settings) -> (Answered, usize) {
         let physical = match lower(logical, nodes) {
             Ok(physical) => physical,
             Err(error) => return (Err(error.to_string()), 0),
         };
         let edges = physical.edges.len();
-        let answer = self.run(&physical, nodes).map_err(|error| error.to_string());
+        let answer = self.run(&physical, nodes, settings).map_err(|error| error.to_string());
         self.spool.drop_job(JobId(1));
         (answer, edges)
     }
 
-    fn run(&self, physical: &PhysicalPlan, nodes: usize) -> Result<Digest> {
+    fn run(&self, physical: &PhysicalPlan, nodes: usize, settings: &Settings) -> Result<Digest> {
         let mut parameters: Vec<(usize, Literal)> = Vec::new();
         let mut digest = Digest::default();
         let producers = producers(physical);
@@ -231,12 +244,10 @@ impl Cluster {
                     part: &part,
                     outlet: Mutex::default(),
                 };
-                let revocable_bytes = self.settings.revocable_bytes.filter(|_| nodes > 1);
-                let settings = Settings { revocable_bytes, ..self.settings.clone() };
                 let context = JobContext {
-                    governor: Governor::of(&settings),
-                    runs: Runs::of(&settings),
-                    settings: Arc::new(settings),
+                    governor: Governor::of(settings),
+                    runs: Runs::of(settings),
+                    settings: Arc::new(settings.clone()),
                     cancel: Cancel::default(),
                     counters: Arc::new(Counters::default()),
                 };

@@ -155,6 +155,10 @@ impl Source for SortedSource {
         };
         Ok(Box::new(SortedThread { shared: Arc::clone(&self.0), sorted }))
     }
+
+    fn close(&self) {
+        *self.0.output.lock() = State::Given;
+    }
 }
 
 struct SortedThread {

@@ -154,10 +154,11 @@ impl Shared {
             if count <= inputs_max || merged < 2 {
                 break;
             }
+            let (merged, reservation) = self.room_for(merged)?;
             let group: Vec<Input> = left.inputs.drain(..merged).collect();
             left.in_work += 1;
             drop(left);
-            self.done(vec![Input::Run(self.merge_to_run(group)?)]);
+            self.done(vec![Input::Run(self.merge_to_run(group, reservation)?)]);
         }
         self.output.set(Sorted::to_be_merged());
         Ok(())
@@ -218,11 +219,23 @@ impl Shared {
         self.finish_run(writer)
     }
 
+    /// Memory for a merge of so many inputs, or of fewer where there is less than there was; of two at least.
+    fn room_for(&self, inputs: usize) -> Result<(usize, Reservation)> {
+        let (mut inputs, mut reservation) = (inputs.max(2), self.reservation());
+        while let Err(error) = reservation.grow(inputs as u64 * self.input_bytes()) {
+            if inputs == 2 {
+                return Err(error);
+            }
+            inputs = (inputs / 2).max(2);
+        }
+        Ok((inputs, reservation))
+    }
+
     /// Merges inputs to one run.
-    fn merge_to_run(&self, inputs: Vec<Input>) -> Result<Arc<Run>> {
+    fn merge_to_run(&self, inputs: Vec<Input>, reservation: Reservation) -> Result<Arc<Run>> {
         let (bytes, rows) = inputs.iter().map(Input::size).fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1));
         let frame_rows = self.frame_rows(bytes, rows);
-        let options = MergeOptions { fetch: self.wanted_rows(), ..self.merge_options(inputs.len(), frame_rows)? };
+        let options = MergeOptions { fetch: self.wanted_rows(), ..self.merge_options(frame_rows, reservation)? };
         let mut merge = Merge::new(inputs, options)?;
         let mut writer = self.begin_run();
         loop {
@@ -237,15 +250,21 @@ impl Shared {
 
     /// The merge of all that is left, which gives the rows that are wanted.
     pub(super) fn last_merge(&self) -> Result<Merge> {
-        let inputs: Vec<Input> = std::mem::take(&mut self.lock().inputs).into();
+        let mut inputs = std::mem::take(&mut self.lock().inputs);
+        let mut room = self.room_for(inputs.len())?;
+        while room.0 < inputs.len() {
+            // Others have taken memory since there were few enough inputs.
+            let group = inputs.drain(..room.0).collect();
+            inputs.push_back(Input::Run(self.merge_to_run(group, room.1)?));
+            room = self.room_for(inputs.len())?;
+        }
         let (skip, fetch) = (self.spec.skip, self.spec.fetch.unwrap_or(usize::MAX));
-        let options = self.merge_options(inputs.len(), self.rows_per_morsel())?;
-        Merge::new(inputs, MergeOptions { skip, fetch, ..options })
+        let options = self.merge_options(self.rows_per_morsel(), room.1)?;
+        Merge::new(inputs.into(), MergeOptions { skip, fetch, ..options })
     }
 
-    fn merge_options(&self, inputs: usize, frame_rows: usize) -> Result<MergeOptions> {
-        let mut reservation = self.reservation();
-        reservation.grow(inputs as u64 * self.input_bytes())?;
+    /// `reservation`: what the frames of all inputs take.
+    fn merge_options(&self, frame_rows: usize, reservation: Reservation) -> Result<MergeOptions> {
         let schema = &self.spec.schema;
         Ok(MergeOptions {
             schema: Arc::clone(schema),

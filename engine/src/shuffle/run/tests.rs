@@ -96,11 +96,12 @@ proptest! {
             let rows: usize = written.iter().map(Batch::num_rows).sum();
             prop_assert_eq!(run.rows(part), rows as u64);
             prop_assert_eq!(run.bytes(part) > 0, rows > 0);
-            if rows > 0 {
-                let (written, found) = (concat(&schema, &written).unwrap(), concat(&schema, &found).unwrap());
-                prop_assert_eq!(Digest::of(&written).unwrap(), Digest::of(&found).unwrap());
-                prop_assert_eq!(written, found);
+            // Each is less than a frame. They are not put together: codes of several dictionaries may not fit into one.
+            let written: Vec<Batch> = written.into_iter().filter(|batch| batch.num_rows() > 0).collect();
+            for (written, found) in written.iter().zip(&found) {
+                prop_assert_eq!(Digest::of(written).unwrap(), Digest::of(found).unwrap());
             }
+            prop_assert_eq!(written, found);
         }
         drop(run);
         prop_assert_eq!(runs.used_bytes(), 0);
