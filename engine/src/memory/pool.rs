@@ -97,14 +97,15 @@ impl Pool {
     pub fn give_back(&self, mut block: Block) {
         let bytes = block.len();
         let mut kept = self.lock();
-        if kept.bytes + bytes > KEPT_BYTES_MAX {
-            // Blocks of other lengths go first: they are of a builder that is gone, and so are their slabs.
+        // Blocks of other lengths go first: they are mostly of a builder that is gone.
+        while kept.bytes + bytes > KEPT_BYTES_MAX {
             let is_other = |(other, blocks): &(&usize, &mut Vec<Block>)| **other != bytes && !blocks.is_empty();
-            if let Some((other, blocks)) = kept.blocks.iter_mut().find(is_other) {
-                let (other, blocks) = (*other, std::mem::take(blocks));
-                kept.bytes -= other * blocks.len();
-                kept.empty.remove(&other);
-            }
+            let Some(mut unused) = kept.blocks.iter_mut().find(is_other).and_then(|(_, blocks)| blocks.pop()) else {
+                break;
+            };
+            kept.bytes -= unused.len();
+            unused.forget();
+            kept.empty.entry(unused.len()).or_default().push(unused);
         }
         if kept.bytes + bytes > KEPT_BYTES_MAX {
             block.forget();

@@ -169,6 +169,8 @@ impl Parts {
         let pending = std::mem::take(&mut part.pending);
         let bytes = pending.iter().map(|pending| pending.bytes).sum();
         self.pending_bytes[number].fetch_sub(bytes, Relaxed);
+        // Given back before it is dropped: the table grows by what this frees.
+        self.let_go(bytes)?;
         if !self.is_worth_a_table() || !self.fill_table(&mut part, &pending, hand)? {
             if let Some(table) = part.table.take() {
                 hand.write_table(number, &table)?;
@@ -177,8 +179,7 @@ impl Parts {
                 hand.write(pending.kind, number, &pending.batch)?;
             }
         }
-        drop(pending);
-        self.let_go(bytes)
+        Ok(())
     }
 
     fn let_go(&self, bytes: u64) -> Result<()> {
