@@ -4,14 +4,15 @@
 //! in two parts; a row of a part in memory when memory is refused and it can be written.
 //!
 //! ```text
-//!   thread ─► builder (16 to 256 parts) ─► pending rows of the part ──(memory is refused)──┬─► the part's table takes them in   while rows repeat
-//!                                        │                                           └─► runs                             else
-//!                                        ▼ no more comes
-//!                   source: pending rows, table, runs of one part ─► one table ─► its groups; a part that does not fit: parts of it
+//!   thread ─► builder (16 to 256 parts) ─► pending rows of the part ──(many, or memory is refused)──┬─► the part's table   while rows repeat
+//!                                           │                                                       └─► runs               else
+//!                                           ▼ no more comes
+//!   source: pending rows, table, runs of one part ─► one table ─► its groups; a part that does not fit: parts of it
 //! ```
-//! While there is memory rows only wait: a part's table is filled at once, when it is its turn, and stays in the cache. When memory is
-//! refused the parts that hold most give way. If the rows of a group come often, taking them in makes them small, and a job with few groups
-//! never writes; once tables are refused memory, too, they are written as what they know (`Plan::partial_schema`), and rows as they are.
+//! While they are few, rows only wait: a part's table is filled at once, when it is its turn, and stays in the cache. When they are many,
+//! or memory is refused, the parts that hold most give way. If the rows of a group come often, taking them in makes them small, and a job
+//! with few groups never writes; once tables are refused memory, too, they are written as what they know (`Plan::partial_schema`), and rows
+//! as they are.
 //!
 //! The parts of the first level are the top bits of the hash, as the groups of an exchange are; each level below takes the next bits.
 
@@ -46,6 +47,9 @@ const PART_BITS_MAX: u32 = 32;
 const DEEPER_ROWS_MIN: u64 = 4_096;
 /// Groups whose knowledge is written at a time.
 const GROUPS_AT_ONCE: usize = 16_384;
+/// Bytes of rows that wait, beyond which tables take them in where that makes them fewer: fresh memory costs more than a second look at a
+/// table.
+const WAITING_BYTES_MAX: u64 = 256 << 20;
 /// Rows must come so many times a group for a table to be worth its memory, in percent.
 const REPEATED_PERCENT: u64 = 150;
 
@@ -138,7 +142,12 @@ impl Parts {
     /// Takes a batch of a part in, which holds `bytes`.
     fn take_in(&self, number: usize, pending: Pending, hand: &mut Hand) -> Result<()> {
         let bytes = pending.bytes;
-        if !lock(&self.reservation).try_grow(bytes) {
+        let is_granted = lock(&self.reservation).try_grow(bytes);
+        let waits_long = self.revocation.held_bytes() > WAITING_BYTES_MAX && self.is_worth_a_table();
+        if is_granted && waits_long {
+            self.give_way(0, hand)?;
+        }
+        if !is_granted {
             self.revocation.answered();
             self.give_way(bytes, hand)?;
             lock(&self.reservation).grow(bytes)?;
