@@ -216,7 +216,7 @@ fn wrong_flags_are_told() {
             (
                 &["bench", "tpch", "--cluster", "local", "--threads", "1", "--input", "t"],
                 2,
-                &["--threads and --memory"],
+                &["--threads, --memory and --spill"],
             ),
             (&["jobs", "show"], 2, &["ID"]),
             (&["jobs", "show", "7"], 2, &["16 hexadecimal digits"]),
