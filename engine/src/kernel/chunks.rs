@@ -21,7 +21,7 @@ use arrow::array::{
     Array, ArrayData, ArrayRef, AsArray, GenericByteViewArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions,
     UInt32Array, make_array,
 };
-use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer};
+use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, ScalarBuffer};
 use arrow::compute::{concat, take};
 use arrow::datatypes::{ByteViewType, DataType, SchemaRef};
 use arrow::error::ArrowError;
@@ -155,7 +155,7 @@ enum Values {
     /// Where each string ends, the first one's start before; all bytes.
     Strings(Vec<usize>, Buffer),
     /// Views, their buffers if some are long.
-    Views(Vec<u128>, Option<Vec<Buffer>>),
+    Views(ScalarBuffer<u128>, Option<Vec<Buffer>>),
     Taken(ArrayRef),
 }
 
@@ -371,8 +371,7 @@ impl Chunks {
                 state.rows = 0;
                 state.heap_bytes.clear();
                 state.heap_bytes.resize(self.places.len(), 0);
-                state.taken.clear();
-                state.taken.resize(self.places.len(), Vec::new());
+                state.taken.resize_with(self.places.len(), Vec::new);
             }
         }
         Ok(true)
@@ -517,8 +516,8 @@ impl Chunks {
 
     /// Gives what a group has, if it has anything.
     fn give<E: Exchanger>(&mut self, group: usize, exchanger: &mut E) -> Result<(), E::Error> {
-        let state = std::mem::take(&mut self.groups[group]);
-        let Some(block) = state.block else { return Ok(()) };
+        let state = &mut self.groups[group];
+        let Some(block) = state.block.take() else { return Ok(()) };
         let buffer = exchanger.freeze(block);
         if state.rows == 0 {
             // Got while another group had too little room for its rows.
@@ -528,7 +527,8 @@ impl Chunks {
         for (number, place) in self.places.iter().enumerate() {
             let data_type = self.schema.field(number).data_type();
             if place.form == Form::Taken {
-                let pieces: Vec<&dyn Array> = state.taken[number].iter().map(|piece| &**piece as &dyn Array).collect();
+                let pieces = std::mem::take(&mut state.taken[number]);
+                let pieces: Vec<&dyn Array> = pieces.iter().map(|piece| &**piece as &dyn Array).collect();
                 columns.push(concat(&pieces)?);
                 continue;
             }
@@ -589,10 +589,12 @@ fn strings<O: OffsetSizeTrait>(array: &ArrayRef) -> Values {
 }
 
 fn views<T: ByteViewType + ?Sized>(array: &GenericByteViewArray<T>, nulls: Option<&NullBuffer>) -> Values {
-    let mut views = array.views().to_vec();
+    let mut views = array.views().clone();
     if let Some(nulls) = nulls {
         // What stands under a NULL may point anywhere.
-        (!nulls.inner()).set_indices().for_each(|row| views[row] = 0);
+        let mut cleared = views.to_vec();
+        (!nulls.inner()).set_indices().for_each(|row| cleared[row] = 0);
+        views = cleared.into();
     }
     let is_long = views.iter().fold(0, |longest, view| longest.max(*view as u32)) as usize > INLINE_BYTES_MAX;
     Values::Views(views, is_long.then(|| array.data_buffers().to_vec()))

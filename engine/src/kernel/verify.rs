@@ -73,7 +73,7 @@ impl Kernels {
         let named = columns.iter().enumerate().map(|(number, column)| (number.to_string(), ArrayRef::clone(column)));
         let batch = RecordBatch::try_from_iter(named).map_err(gather)?;
         let mut chunks = Chunks::new(self, &batch.schema(), 1 << 7, 1 << 14, &vec![40.0; columns.len()]);
-        let mut given = Given { pool: Arc::default(), batches: Vec::new() };
+        let mut given = Given { pool: Pool::within(0), batches: Vec::new() };
         let rows = chunks.prepare(&batch, &mut given).map_err(gather)?;
         let appended = chunks.append(&rows, 0..batch.num_rows(), groups, &mut given).map_err(gather)?;
         if appended == Appended::TooLarge {

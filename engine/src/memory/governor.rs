@@ -88,7 +88,7 @@ impl Governor {
             peak_bytes: AtomicU64::new(0),
             holders: Mutex::default(),
             revocables: Mutex::default(),
-            pool: Arc::default(),
+            pool: Pool::within(budget_bytes),
         })
     }
 

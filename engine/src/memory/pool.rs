@@ -1,7 +1,7 @@
 //! Blocks of memory that are used again: what the per-group builders of a node write into.
 //!
 //! In: a size. Out: a [`Block`] of it; when its last reader is gone it comes back here. Never: counts towards a budget (who takes a block
-//! has reserved it), or keeps more memory than [`KEPT_BYTES_MAX`] that nobody uses: beyond that a block comes back without its pages.
+//! has reserved it), or keeps more memory than a bound that nobody uses: beyond that a block comes back without its pages.
 //!
 //! ```text
 //!   slab, 4 MiB, huge pages:  │ colour │ block │ block │ block │ …        a block is an odd number of cache lines
@@ -23,8 +23,10 @@ use super::buffer::{Block, map_slab};
 
 /// Bytes of a slab, two huge pages; a block that is larger has one of its own.
 const SLAB_BYTES: usize = 4 << 20;
-/// Bytes that may lie unused: what one thread's builder of an exchange holds.
-const KEPT_BYTES_MAX: usize = 64 << 20;
+/// Bytes that may lie unused: what the builders of an edge or two hold while their chunks grow.
+const KEPT_BYTES_MAX: usize = 256 << 20;
+/// Or such a share of the budget, where that is less.
+const KEPT_SHARE: u64 = 16;
 /// A cache line.
 const LINE_BYTES: usize = 64;
 /// A slab begins so many lines after where the one before did, until the sets of a cache of 1 MiB in 8 ways are through: the blocks of
@@ -44,8 +46,9 @@ fn spread(lines: usize) -> usize {
 }
 
 /// The blocks of a node that nobody uses.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pool {
+    kept_bytes_max: usize,
     kept: Mutex<Kept>,
 }
 
@@ -62,6 +65,12 @@ struct Kept {
 }
 
 impl Pool {
+    /// The pool of a process with such a budget.
+    pub fn within(budget_bytes: u64) -> Arc<Pool> {
+        let kept_bytes_max = (budget_bytes / KEPT_SHARE).min(KEPT_BYTES_MAX as u64) as usize;
+        Arc::new(Pool { kept_bytes_max, kept: Mutex::default() })
+    }
+
     /// The length that a block has when so many bytes are asked for: an odd number of lines, and of a large block one that puts
     /// neighbours [`SPREAD_LINES`] sets of an L1 apart.
     pub fn block_bytes(bytes: usize) -> usize {
@@ -98,7 +107,7 @@ impl Pool {
         let bytes = block.len();
         let mut kept = self.lock();
         // Blocks of other lengths go first: they are mostly of a builder that is gone.
-        while kept.bytes + bytes > KEPT_BYTES_MAX {
+        while kept.bytes + bytes > self.kept_bytes_max {
             let is_other = |(other, blocks): &(&usize, &mut Vec<Block>)| **other != bytes && !blocks.is_empty();
             let Some(mut unused) = kept.blocks.iter_mut().find(is_other).and_then(|(_, blocks)| blocks.pop()) else {
                 break;
@@ -107,7 +116,7 @@ impl Pool {
             unused.forget();
             kept.empty.entry(unused.len()).or_default().push(unused);
         }
-        if kept.bytes + bytes > KEPT_BYTES_MAX {
+        if kept.bytes + bytes > self.kept_bytes_max {
             block.forget();
             kept.empty.entry(bytes).or_default().push(block);
         } else {
@@ -154,7 +163,7 @@ mod tests {
 
     #[test]
     fn blocks_do_not_overlap_and_come_back() {
-        let pool = Arc::new(Pool::default());
+        let pool = Pool::within(1 << 30);
         let mut blocks: Vec<Block> = (0..100).map(|_| pool.take(100_000).unwrap()).collect();
         for (number, block) in blocks.iter_mut().enumerate() {
             assert_eq!(block.len() % (2 * LINE_BYTES), LINE_BYTES);
@@ -177,11 +186,11 @@ mod tests {
 
     #[test]
     fn what_nobody_uses_stays_bounded() {
-        let pool = Arc::new(Pool::default());
+        let pool = Pool::within(1 << 30);
         for bytes in [1 << 20, 3 << 20, 100] {
             let blocks: Vec<Block> = (0..200).map(|_| pool.take(bytes).unwrap()).collect();
             blocks.into_iter().for_each(|block| pool.give_back(block));
-            assert!(pool.lock().bytes <= KEPT_BYTES_MAX);
+            assert!(pool.lock().bytes <= 64 << 20);
         }
         // The last length's are kept, those of the first are without memory or gone.
         assert!(pool.lock().blocks.get(&Pool::block_bytes(1 << 20)).is_none_or(Vec::is_empty));

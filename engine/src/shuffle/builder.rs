@@ -31,10 +31,10 @@ use crate::{
     settings::Settings,
 };
 
-/// Fewest and most bytes of a chunk: below the first its head and its line ends are too much of it, above the second it is no longer worth
-/// to wait for.
+/// Fewest and most bytes of a chunk: below the first what a chunk costs by itself is too much of it, above the second the chunks of few
+/// groups leave the cache (16 groups of 4 × u64: 5.1 GiB/s with 256 KiB, 2.4 with 512).
 const CHUNK_BYTES_MIN: usize = 8 << 10;
-const CHUNK_BYTES_MAX: usize = 512 << 10;
+const CHUNK_BYTES_MAX: usize = 256 << 10;
 
 /// How a builder is made.
 #[derive(Clone, Copy, Debug)]
