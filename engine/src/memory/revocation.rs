@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Revoked;
 
-/// Shared by the threads of one operator; see the [module](self).
+/// Shared by the threads of one operator: a request goes to one of them.
 #[derive(Debug, Default)]
 pub struct Revocation {
     held_bytes: AtomicU64,
