@@ -153,7 +153,9 @@ impl Parts {
             lock(&self.reservation).grow(bytes)?;
         }
         self.revocation.hold(0, bytes);
-        lock(&self.parts[number]).pending.push(pending);
+        let mut part = lock(&self.parts[number]);
+        part.pending.push(pending);
+        // Under the part's lock, as where they are taken away: else the sum could fall below nothing for a moment, and look like the largest.
         self.pending_bytes[number].fetch_add(bytes, Relaxed);
         Ok(())
     }
