@@ -18,22 +18,30 @@
 use std::{ops::Range, sync::Arc};
 
 use arrow::array::{
-    Array, ArrayData, ArrayRef, AsArray, GenericByteViewArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions,
-    UInt32Array, make_array,
+    Array, ArrayData, ArrayRef, AsArray, GenericByteViewArray, OffsetSizeTrait, PrimitiveArray, RecordBatch,
+    RecordBatchOptions, UInt32Array, downcast_primitive, make_array,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, ScalarBuffer};
 use arrow::compute::{concat, take};
-use arrow::datatypes::{ByteViewType, DataType, SchemaRef};
+use arrow::datatypes::{ArrowNativeType, ArrowPrimitiveType, ByteViewType, DataType, SchemaRef};
 use arrow::error::ArrowError;
 
 use super::Kernels;
 use super::partition::{GROUPS_MAX, first_rows};
-use super::scatter::{INLINE_BYTES_MAX, LongStrings, OVERSHOOT_BYTES, Starts, Stream, sum_by_group};
+use super::scatter::{Heaps, INLINE_BYTES_MAX, OVERSHOOT_BYTES, Starts, Stream, sum_by_group};
 use crate::memory::Block;
 
-/// Rows that are moved at a time, unless a chunk holds fewer: their groups and what is made of them stay in L1.
-pub const BLOCK_ROWS: usize = 4096;
+/// Rows that are moved at a time: more for short rows than for long ones, whose block is to stay in the caches from one column to the
+/// next. Each block goes to every group once for each column, and many groups of many columns are more pages than a TLB holds: 16 columns
+/// in 200 groups take 43 ns a row with blocks of 16,384 and 57 with 4,096.
+const BLOCK_ROWS_MIN: usize = 4096;
+const BLOCK_ROWS_MAX: usize = 16_384;
+const BLOCK_BYTES: f64 = (4 << 20) as f64;
 const LINE_BYTES: usize = 64;
+/// A heap's bytes at most, so that every offset fits 32 bits with a sign.
+const HEAP_BYTES_MAX: usize = 1 << 30;
+/// Rows that a chunk has room for at most.
+const ROWS_MAX: usize = 1 << 20;
 /// Lines that are left out behind a column, and bytes of a column for which that is little.
 const GAP_LINES: usize = 17;
 const GAP_MIN_BYTES: usize = 16 << 10;
@@ -45,7 +53,7 @@ enum Form {
     Fixed { width: usize },
     /// Booleans, a byte each.
     Bits,
-    /// Lengths of 4 bytes; the strings in the heap.
+    /// Offsets of 4 bytes, one more than rows; the strings in the heap.
     Strings { large: bool },
     /// Views of 16 bytes; the long strings in the heap.
     Views,
@@ -103,27 +111,43 @@ pub struct Chunks {
     kernels: &'static Kernels,
     schema: SchemaRef,
     places: Vec<Place>,
-    /// Columns with a heap.
-    heap_columns: Vec<usize>,
+    /// What of each column changes from batch to batch.
+    columns: Vec<Growing>,
     /// Rows that a chunk has room for.
     rows_max: usize,
+    block_rows: usize,
     block_bytes: usize,
-    groups: Vec<Group>,
-    /// Of each column: a NULL has come, so from then on validity is written.
-    has_nulls: Vec<bool>,
-    /// Of each dictionary column the values that the codes in all chunks mean.
-    dictionaries: Vec<Option<ArrayRef>>,
+    group_count: usize,
+    blocks: Vec<Option<Block>>,
+    /// Rows that each group has: as many as a chunk has room for where it has none.
+    rows: [u32; GROUPS_MAX],
+    order: Vec<u32>,
+}
+
+/// One column of all chunks.
+#[derive(Default)]
+struct Growing {
+    /// A NULL has come, so from then on validity is written.
+    has_nulls: bool,
+    /// The values that the codes in all chunks mean.
+    dictionary: Option<ArrayRef>,
+    /// Bytes in the heap of each group; nothing without one.
+    heap_bytes: Vec<u64>,
+    /// What the rows at hand add to them; nothing where they add nothing.
+    sums: Vec<u64>,
+    /// Pieces of each group of a taken column, together as long as its rows; nothing for others.
+    taken: Vec<Vec<ArrayRef>>,
     scratch: Scratch,
 }
 
+/// What of a block of rows has to be made before it is moved; used again for every block.
 #[derive(Default)]
-struct Group {
-    block: Option<Block>,
-    rows: usize,
-    /// Bytes in the heap of each column.
-    heap_bytes: Vec<usize>,
-    /// Pieces of each taken column, together `rows` long.
-    taken: Vec<Vec<ArrayRef>>,
+struct Scratch {
+    bytes: Vec<u8>,
+    validity: Vec<u8>,
+    lengths: Vec<u32>,
+    ends: Vec<u32>,
+    views: Vec<u128>,
 }
 
 /// Where chunks get their memory, and where full ones go.
@@ -153,28 +177,10 @@ enum Values {
     Fixed(Buffer),
     Bits(BooleanBuffer),
     /// Where each string ends, the first one's start before; all bytes.
-    Strings(Vec<usize>, Buffer),
+    Strings(Ends, Buffer),
     /// Views, their buffers if some are long.
     Views(ScalarBuffer<u128>, Option<Vec<Buffer>>),
     Taken(ArrayRef),
-}
-
-/// What of a block of rows has to be made before it is moved; used again for every block.
-#[derive(Default)]
-struct Scratch {
-    /// By column.
-    columns: Vec<ColumnScratch>,
-    order: Vec<u32>,
-}
-
-#[derive(Default)]
-struct ColumnScratch {
-    bytes: Vec<u8>,
-    validity: Vec<u8>,
-    lengths: Vec<u32>,
-    views: Vec<u128>,
-    /// What the heap of each group grows by.
-    sums: Vec<u64>,
 }
 
 /// What came of [`Chunks::append`].
@@ -207,7 +213,9 @@ impl Chunks {
                 form.width() as f64 + validity + if form.has_heap() { 1.1 * heap } else { 0.0 }
             })
             .sum();
-        let rows_max = ((chunk_bytes as f64 / row_bytes.max(1.0)) as usize).next_multiple_of(64).clamp(64, 1 << 20);
+        let rows_max = ((chunk_bytes as f64 / row_bytes.max(1.0)) as usize).clamp(1, ROWS_MAX);
+        let rows_max = if rows_max < 64 { rows_max } else { rows_max.next_multiple_of(64) };
+        let block_rows = 1 << ((BLOCK_BYTES / row_bytes.max(1.0)) as usize).max(1).ilog2();
         let mut end = 0;
         let mut part = |bytes: usize| {
             // Some lines between long columns, as these tend to be a power of two apart and would meet in the same sets of the cache.
@@ -218,10 +226,11 @@ impl Chunks {
         };
         let mut places: Vec<Place> = Vec::new();
         for ((form, field), heap) in forms.iter().zip(schema.fields()).zip(heap_bytes) {
-            let values = part(form.width() * rows_max);
+            let is_string = matches!(form, Form::Strings { .. });
+            let values = part(form.width() * (rows_max + usize::from(is_string)));
             let validity = (field.is_nullable() && *form != Form::Taken).then(|| part(rows_max));
             let heap = if form.has_heap() {
-                let bytes = (1.1 * heap * rows_max as f64) as usize + LINE_BYTES;
+                let bytes = ((1.1 * heap * rows_max as f64) as usize + LINE_BYTES).min(HEAP_BYTES_MAX);
                 let start = part(bytes + OVERSHOOT_BYTES);
                 start..start + bytes
             } else {
@@ -229,19 +238,24 @@ impl Chunks {
             };
             places.push(Place { form: *form, values, validity, heap });
         }
-        let columns = places.len();
-        let heap_columns = (0..columns).filter(|column| places[*column].form.has_heap()).collect();
+        let group_count = group_count.min(GROUPS_MAX);
+        let growing = |place: &Place| Growing {
+            heap_bytes: vec![0; if place.form.has_heap() { group_count } else { 0 }],
+            taken: vec![Vec::new(); if place.form == Form::Taken { group_count } else { 0 }],
+            ..Growing::default()
+        };
         Chunks {
             kernels,
             schema: Arc::clone(schema),
+            columns: places.iter().map(growing).collect(),
             places,
-            heap_columns,
             rows_max,
+            block_rows: block_rows.clamp(BLOCK_ROWS_MIN, BLOCK_ROWS_MAX),
             block_bytes: end,
-            groups: (0..group_count.min(GROUPS_MAX)).map(|_| Group::default()).collect(),
-            has_nulls: vec![false; columns],
-            dictionaries: vec![None; columns],
-            scratch: Scratch { columns: (0..columns).map(|_| ColumnScratch::default()).collect(), order: Vec::new() },
+            group_count,
+            blocks: (0..group_count).map(|_| None).collect(),
+            rows: [rows_max as u32; GROUPS_MAX],
+            order: Vec::new(),
         }
     }
 
@@ -254,27 +268,27 @@ impl Chunks {
     pub fn block_rows(&self) -> usize {
         let is_taken = self.places.iter().any(|place| place.form == Form::Taken);
         // Each block of a taken column makes a piece for every group: few large ones.
-        if is_taken { self.rows_max } else { self.rows_max.min(BLOCK_ROWS) }
+        if is_taken { self.rows_max.max(self.block_rows) } else { self.block_rows }
     }
 
     /// Blocks that groups hold now.
     pub fn block_count(&self) -> usize {
-        self.groups.iter().filter(|group| group.block.is_some()).count()
+        self.blocks.iter().flatten().count()
     }
 
     /// Makes the columns of a batch ready; if a dictionary is another one than the chunks', they are given first.
     pub fn prepare<E: Exchanger>(&mut self, batch: &RecordBatch, exchanger: &mut E) -> Result<Rows, E::Error> {
         let mut columns = Vec::with_capacity(self.places.len());
-        for (number, (place, array)) in self.places.iter().zip(batch.columns()).enumerate() {
+        for ((place, growing), array) in self.places.iter().zip(&mut self.columns).zip(batch.columns()) {
             columns.push(Column::new(place.form, array));
-            if let (Some(validity), false, 1..) = (place.validity, self.has_nulls[number], array.null_count()) {
+            if let (Some(validity), false, 1..) = (place.validity, growing.has_nulls, array.null_count()) {
                 // Until now no validity was written: all rows that are there have a value.
-                for group in &mut self.groups {
-                    if let Some(block) = &mut group.block {
-                        block.as_mut_slice()[validity..validity + group.rows].fill(1);
+                for (block, rows) in self.blocks.iter_mut().zip(&self.rows) {
+                    if let Some(block) = block {
+                        block.as_mut_slice()[validity..validity + *rows as usize].fill(1);
                     }
                 }
-                self.has_nulls[number] = true;
+                growing.has_nulls = true;
             }
         }
         if self.schema.fields().iter().any(|field| has_inner_dictionary(field.data_type())) {
@@ -284,10 +298,10 @@ impl Chunks {
         for (number, array) in batch.columns().iter().enumerate() {
             let Some(dictionary) = array.as_any_dictionary_opt() else { continue };
             let values = dictionary.values();
-            let is_known = self.dictionaries[number].as_ref().is_some_and(|known| is_same(known, values));
+            let is_known = self.columns[number].dictionary.as_ref().is_some_and(|known| is_same(known, values));
             if !is_known {
                 self.finish(exchanger)?;
-                self.dictionaries[number] = Some(Arc::clone(values));
+                self.columns[number].dictionary = Some(Arc::clone(values));
             }
         }
         Ok(Rows { rows: batch.num_rows(), columns })
@@ -307,7 +321,7 @@ impl Chunks {
         assert!(rows.columns.len() == self.places.len(), "the columns of the schema");
         let mut counts = [0; GROUPS_MAX];
         self.kernels.histogram(groups, &mut counts);
-        assert!(counts[self.groups.len()..].iter().all(|count| *count == 0), "a group that is not there");
+        assert!(counts[self.group_count..].iter().all(|count| *count == 0), "a group that is not there");
         self.measure(rows, range.clone(), groups);
         if !self.make_room(&counts, exchanger)? {
             return Ok(Appended::TooLarge);
@@ -318,9 +332,9 @@ impl Chunks {
 
     /// Makes what is not moved as it stands: bytes of bits, lengths of strings, and by how much the heaps grow.
     fn measure(&mut self, rows: &Rows, range: Range<usize>, groups: &[u8]) {
-        for (number, (place, column)) in self.places.iter().zip(&rows.columns).enumerate() {
-            let scratch = &mut self.scratch.columns[number];
-            if place.validity.is_some() && self.has_nulls[number] {
+        for ((place, column), growing) in self.places.iter().zip(&rows.columns).zip(&mut self.columns) {
+            let scratch = &mut growing.scratch;
+            if place.validity.is_some() && growing.has_nulls {
                 match &column.nulls {
                     Some(nulls) => bytes_of_bits(&nulls.inner().slice(range.start, range.len()), &mut scratch.validity),
                     None => {
@@ -329,15 +343,10 @@ impl Chunks {
                     }
                 }
             }
-            scratch.sums.clear();
+            growing.sums.clear();
             match &column.values {
                 Values::Bits(bits) => bytes_of_bits(&bits.slice(range.start, range.len()), &mut scratch.bytes),
-                Values::Strings(ends, _) => {
-                    scratch.lengths.clear();
-                    let ends = &ends[range.start..=range.end];
-                    let length = |ends: &[usize]| u32::try_from(ends[1] - ends[0]).unwrap_or(u32::MAX);
-                    scratch.lengths.extend(ends.windows(2).map(length));
-                }
+                Values::Strings(ends, _) => ends.lengths(range.clone(), &mut scratch.lengths),
                 Values::Views(views, Some(_)) => {
                     scratch.lengths.clear();
                     let length = |view: &u128| if *view as u32 as usize > INLINE_BYTES_MAX { *view as u32 } else { 0 };
@@ -348,7 +357,7 @@ impl Chunks {
             if place.form.has_heap() {
                 let mut sums = [0; GROUPS_MAX];
                 sum_by_group(&scratch.lengths, groups, &mut sums);
-                scratch.sums.extend_from_slice(&sums[..self.groups.len()]);
+                growing.sums.extend_from_slice(&sums[..self.group_count]);
             }
         }
     }
@@ -356,36 +365,35 @@ impl Chunks {
     /// Gives the chunks that have no room for so many rows more, and gets blocks for those that have none; false if even an empty one has
     /// not enough.
     fn make_room<E: Exchanger>(&mut self, counts: &[u32; GROUPS_MAX], exchanger: &mut E) -> Result<bool, E::Error> {
-        for (group, count) in counts.iter().enumerate().take(self.groups.len()).filter(|(_, count)| **count > 0) {
-            if !self.has_room(group, *count as usize) {
-                self.give(group, exchanger)?;
-                if !self.has_room(group, *count as usize) {
-                    return Ok(false);
-                }
-            }
-            let state = &mut self.groups[group];
-            if state.block.is_none() {
-                let block = exchanger.block(self.block_bytes)?;
-                assert!(block.len() >= self.block_bytes, "a block of the size that was asked for");
-                state.block = Some(block);
-                state.rows = 0;
-                state.heap_bytes.clear();
-                state.heap_bytes.resize(self.places.len(), 0);
-                state.taken.resize_with(self.places.len(), Vec::new);
+        // One pass over the groups for each thing that may be full: no branch in them.
+        let mut is_full = [false; GROUPS_MAX];
+        for ((is_full, rows), count) in is_full.iter_mut().zip(&self.rows).zip(counts) {
+            *is_full = rows + count > self.rows_max as u32;
+        }
+        for (place, growing) in self.places.iter().zip(&self.columns) {
+            let heap_bytes = place.heap.len() as u64;
+            for ((is_full, used), sum) in is_full.iter_mut().zip(&growing.heap_bytes).zip(&growing.sums) {
+                *is_full |= used.saturating_add(*sum) > heap_bytes;
             }
         }
+        for group in (0..self.group_count).filter(|group| is_full[*group]) {
+            self.give(group, exchanger)?;
+            let sum = |growing: &Growing| growing.sums.get(group).copied().unwrap_or(0);
+            let mut heaps = self.places.iter().zip(&self.columns);
+            let is_heap_short = heaps.any(|(place, growing)| sum(growing) > place.heap.len() as u64);
+            if counts[group] as usize > self.rows_max || is_heap_short {
+                return Ok(false);
+            }
+            let mut block = exchanger.block(self.block_bytes)?;
+            assert!(block.len() >= self.block_bytes, "a block of the size that was asked for");
+            for place in self.places.iter().filter(|place| matches!(place.form, Form::Strings { .. })) {
+                // The first offset; the others are where strings end.
+                block.as_mut_slice()[place.values..place.values + 4].fill(0);
+            }
+            self.blocks[group] = Some(block);
+            self.rows[group] = 0;
+        }
         Ok(true)
-    }
-
-    fn has_room(&self, group: usize, count: usize) -> bool {
-        let state = &self.groups[group];
-        let (rows, is_new) = if state.block.is_some() { (state.rows, false) } else { (0, true) };
-        let heap_fits = |number: &usize| {
-            let used = if is_new { 0 } else { state.heap_bytes[*number] };
-            let more = self.scratch.columns[*number].sums.get(group).copied().unwrap_or(0);
-            (used as u64).saturating_add(more) <= self.places[*number].heap.len() as u64
-        };
-        rows + count <= self.rows_max && self.heap_columns.iter().all(heap_fits)
     }
 
     /// Moves the rows. Every group with rows has room for them.
@@ -397,31 +405,29 @@ impl Chunks {
         counts: &[u32; GROUPS_MAX],
     ) -> Result<(), ArrowError> {
         let mut starts: Starts = [std::ptr::null_mut(); GROUPS_MAX];
-        let mut filled = [0; GROUPS_MAX];
-        for (group, state) in self.groups.iter_mut().enumerate() {
-            if let Some(block) = &mut state.block {
-                starts[group] = block.as_mut_ptr();
-                filled[group] = state.rows as u32;
-            }
+        for (start, block) in starts.iter_mut().zip(&mut self.blocks) {
+            *start = block.as_mut().map_or(std::ptr::null_mut(), Block::as_mut_ptr);
         }
         self.fill_heaps(rows, range.clone(), groups, &starts);
+        let mut streams = Vec::with_capacity(2 * self.places.len());
         for width in [16, 8, 4, 2, 1] {
-            let mut streams = Vec::with_capacity(self.places.len());
-            for (number, (place, column)) in self.places.iter().zip(&rows.columns).enumerate() {
-                let scratch = &self.scratch.columns[number];
+            streams.clear();
+            for ((place, column), growing) in self.places.iter().zip(&rows.columns).zip(&self.columns) {
+                let scratch = &growing.scratch;
                 if place.form.width() == width {
                     let from = match &column.values {
                         // In bounds: `Column::new` has made sure that there are as many values as rows.
                         Values::Fixed(values) => values[range.start * width..].as_ptr(),
                         Values::Bits(_) => scratch.bytes.as_ptr(),
-                        Values::Strings(..) => scratch.lengths.as_ptr().cast(),
+                        Values::Strings(..) => scratch.ends.as_ptr().cast(),
                         Values::Views(_, Some(_)) => scratch.views.as_ptr().cast(),
                         Values::Views(views, None) => views[range.start..].as_ptr().cast(),
                         Values::Taken(_) => continue,
                     };
-                    streams.push(Stream { from, offset: place.values });
+                    let first = if let Form::Strings { .. } = place.form { 4 } else { 0 };
+                    streams.push(Stream { from, offset: place.values + first });
                 }
-                if let (1, Some(validity), true) = (width, place.validity, self.has_nulls[number]) {
+                if let (1, Some(validity), true) = (width, place.validity, growing.has_nulls) {
                     streams.push(Stream { from: scratch.validity.as_ptr(), offset: validity });
                 }
             }
@@ -429,53 +435,62 @@ impl Chunks {
             // forms that are those of the schema. The places are the blocks of the groups, which `make_room` has got for every group with
             // rows; `has_room` has found `rows + count ≤ rows_max`, and the layout has `rows_max` values of the width at each offset. The
             // blocks are borrowed alone through `self`.
-            unsafe { (self.kernels.scatter)(width, &streams, groups, &starts, &filled) };
+            unsafe { (self.kernels.scatter)(width, &streams, groups, &starts, &self.rows, self.group_count) };
         }
         self.take_others(rows, range, groups, counts)?;
-        for (state, count) in self.groups.iter_mut().zip(counts) {
-            state.rows += *count as usize;
+        for (rows, count) in self.rows.iter_mut().zip(counts) {
+            *rows += count;
         }
         Ok(())
     }
 
     /// Moves the strings, and makes the views that point to them.
     fn fill_heaps(&mut self, rows: &Rows, range: Range<usize>, groups: &[u8], starts: &Starts) {
-        for (number, (place, column)) in self.places.iter().zip(&rows.columns).enumerate() {
-            let scratch = &mut self.scratch.columns[number];
-            if scratch.sums.is_empty() {
+        for ((place, column), growing) in self.places.iter().zip(&rows.columns).zip(&mut self.columns) {
+            let Growing { heap_bytes, sums, scratch, .. } = growing;
+            if sums.is_empty() {
                 continue;
             }
-            let mut heap_starts: Starts = [std::ptr::null_mut(); GROUPS_MAX];
-            let mut heaps = heap_starts;
-            for (group, state) in self.groups.iter().enumerate().filter(|(_, state)| state.block.is_some()) {
-                heap_starts[group] = starts[group].wrapping_add(place.heap.start);
-                heaps[group] = heap_starts[group].wrapping_add(state.heap_bytes[number]);
+            // Wrapping: the heap of a group without a block is never used.
+            let heap_starts: Starts = starts.map(|start| start.wrapping_add(place.heap.start));
+            let mut heap_ends = heap_starts;
+            for (heap, used) in heap_ends.iter_mut().zip(heap_bytes.iter()) {
+                *heap = heap.wrapping_add(*used as usize);
             }
+            let heaps = Heaps { starts: &heap_starts, ends: &mut heap_ends };
             match &column.values {
                 Values::Strings(ends, bytes) => {
-                    let strings = &bytes[ends[range.start]..];
-                    // SAFETY: the strings of the range are `bytes[ends[start]..ends[end]]`, as long as their lengths together. `has_room` has
+                    let strings = &bytes[ends.start(range.start)..];
+                    let Scratch { lengths, ends, .. } = scratch;
+                    ends.clear();
+                    ends.resize(range.len(), 0);
+                    // SAFETY: the strings of the range are `bytes[start..]`, as long as their lengths together. `has_room` has
                     // found that each heap holds those of its group, and the layout has `OVERSHOOT_BYTES` behind each heap.
                     unsafe {
                         let (from, length) = (strings.as_ptr(), strings.len());
-                        (self.kernels.scatter_strings)(from, length, &scratch.lengths, groups, &mut heaps);
+                        (self.kernels.scatter_strings)(from, length, lengths, groups, heaps, ends);
                     }
                 }
                 Values::Views(views, Some(buffers)) => {
                     let buffers: Vec<&[u8]> = buffers.iter().map(Buffer::as_slice).collect();
                     scratch.views.clear();
                     scratch.views.resize(range.len(), 0);
-                    let strings = LongStrings { buffers: &buffers, starts: &heap_starts, heaps: &mut heaps };
                     // SAFETY: views of an arrow array point into its buffers (those of NULLs have become empty); the heaps as above, and a
                     // chunk is shorter than 4 GiB.
                     unsafe {
-                        (self.kernels.scatter_views)(&views[range.clone()], groups, strings, &mut scratch.views);
+                        (self.kernels.scatter_views)(
+                            &views[range.clone()],
+                            &buffers,
+                            groups,
+                            heaps,
+                            &mut scratch.views,
+                        );
                     }
                 }
                 _ => {}
             }
-            for (state, sum) in self.groups.iter_mut().zip(&scratch.sums).filter(|(state, _)| state.block.is_some()) {
-                state.heap_bytes[number] += *sum as usize;
+            for (used, sum) in heap_bytes.iter_mut().zip(sums) {
+                *used += *sum;
             }
         }
     }
@@ -491,18 +506,18 @@ impl Chunks {
         if !self.places.iter().any(|place| place.form == Form::Taken) {
             return Ok(());
         }
-        let order = &mut self.scratch.order;
+        let order = &mut self.order;
         order.clear();
         order.resize(groups.len(), 0);
         let firsts = first_rows(counts);
         self.kernels.row_order(groups, &mut { firsts }, order);
         let order = UInt32Array::from(order.clone());
-        for (number, column) in rows.columns.iter().enumerate() {
+        for (column, growing) in rows.columns.iter().zip(&mut self.columns) {
             let Values::Taken(array) = &column.values else { continue };
             let ordered = take(&array.slice(range.start, range.len()), &order, None)?;
-            for (group, state) in self.groups.iter_mut().enumerate() {
+            for (group, pieces) in growing.taken.iter_mut().enumerate() {
                 if counts[group] > 0 {
-                    state.taken[number].push(ordered.slice(firsts[group] as usize, counts[group] as usize));
+                    pieces.push(ordered.slice(firsts[group] as usize, counts[group] as usize));
                 }
             }
         }
@@ -511,53 +526,114 @@ impl Chunks {
 
     /// Gives what all groups have, in the order of the groups.
     pub fn finish<E: Exchanger>(&mut self, exchanger: &mut E) -> Result<(), E::Error> {
-        (0..self.groups.len()).try_for_each(|group| self.give(group, exchanger))
+        (0..self.group_count).try_for_each(|group| self.give(group, exchanger))
     }
 
     /// Gives what a group has, if it has anything.
-    fn give<E: Exchanger>(&mut self, group: usize, exchanger: &mut E) -> Result<(), E::Error> {
-        let state = &mut self.groups[group];
-        let Some(block) = state.block.take() else { return Ok(()) };
+    pub fn give<E: Exchanger>(&mut self, group: usize, exchanger: &mut E) -> Result<(), E::Error> {
+        let Some(block) = self.blocks[group].take() else { return Ok(()) };
+        let rows = std::mem::replace(&mut self.rows[group], self.rows_max as u32) as usize;
         let buffer = exchanger.freeze(block);
-        if state.rows == 0 {
+        if rows == 0 {
             // Got while another group had too little room for its rows.
             return Ok(());
         }
         let mut columns = Vec::with_capacity(self.places.len());
-        for (number, place) in self.places.iter().enumerate() {
-            let data_type = self.schema.field(number).data_type();
+        for ((place, growing), field) in self.places.iter().zip(&mut self.columns).zip(self.schema.fields()) {
+            let data_type = field.data_type();
             if place.form == Form::Taken {
-                let pieces = std::mem::take(&mut state.taken[number]);
+                let pieces = std::mem::take(&mut growing.taken[group]);
                 let pieces: Vec<&dyn Array> = pieces.iter().map(|piece| &**piece as &dyn Array).collect();
                 columns.push(concat(&pieces)?);
                 continue;
             }
-            let nulls = place.validity.filter(|_| self.has_nulls[number]);
-            let nulls = nulls.map(|start| NullBuffer::new(bits_of_bytes(&buffer[start..start + state.rows])));
+            let nulls = place.validity.filter(|_| growing.has_nulls);
+            let nulls = nulls.map(|start| NullBuffer::new(bits_of_bytes(&buffer[start..start + rows])));
             let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
-            let values = buffer.slice_with_length(place.values, place.form.width() * state.rows);
-            let heap = buffer.slice_with_length(place.heap.start, state.heap_bytes[number]);
-            let data = ArrayData::builder(data_type.clone()).len(state.rows).nulls(nulls);
+            let values = buffer.slice_with_length(
+                place.values,
+                place.form.width() * (rows + usize::from(matches!(place.form, Form::Strings { .. }))),
+            );
+            let heap_bytes = growing.heap_bytes.get_mut(group).map_or(0, std::mem::take) as usize;
+            let heap = buffer.slice_with_length(place.heap.start, heap_bytes);
+            if let (Form::Fixed { .. }, None) = (place.form, &growing.dictionary)
+                && let Some(column) = primitive(data_type, &values, rows, &nulls)
+            {
+                columns.push(column);
+                continue;
+            }
+            let data = ArrayData::builder(data_type.clone()).len(rows).nulls(nulls);
             let data = match place.form {
                 Form::Fixed { .. } => data.add_buffer(values),
                 Form::Bits => data.add_buffer(bits_of_bytes(&values).into_inner()),
-                Form::Strings { large: false } => data.add_buffer(offsets_of::<i32>(&values)?).add_buffer(heap),
-                Form::Strings { large: true } => data.add_buffer(offsets_of::<i64>(&values)?).add_buffer(heap),
+                Form::Strings { large: false } => data.add_buffer(values).add_buffer(heap),
+                Form::Strings { large: true } => data.add_buffer(wide_offsets(&values)).add_buffer(heap),
                 Form::Views if heap.is_empty() => data.add_buffer(values),
                 Form::Views => data.add_buffer(values).add_buffer(heap),
                 Form::Taken => data,
             };
-            let data = match (data_type, &self.dictionaries[number]) {
+            let data = match (data_type, &growing.dictionary) {
                 (DataType::Dictionary(..), Some(dictionary)) => data.add_child_data(dictionary.to_data()),
                 _ => data,
             };
-            // SAFETY: values, validities and strings are those of valid arrays of this type, moved row by row: offsets are sums of
-            // lengths, views of long strings point into the one buffer, codes are of the one dictionary.
+            // SAFETY: values, validities and strings are those of valid arrays of this type, moved row by row: offsets are where
+            // strings end, views of long strings point into the one buffer, codes are of the one dictionary.
             columns.push(make_array(unsafe { data.build_unchecked() }));
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(state.rows));
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
         exchanger.give(group, batch)
+    }
+}
+
+/// An array of a primitive type, for which `ArrayData` would be a detour; nothing for other types.
+fn primitive(data_type: &DataType, values: &Buffer, rows: usize, nulls: &Option<NullBuffer>) -> Option<ArrayRef> {
+    fn array<T: ArrowPrimitiveType>(
+        data_type: &DataType,
+        values: &Buffer,
+        rows: usize,
+        nulls: &Option<NullBuffer>,
+    ) -> ArrayRef {
+        let values = ScalarBuffer::new(values.clone(), 0, rows);
+        Arc::new(PrimitiveArray::<T>::new(values, nulls.clone()).with_data_type(data_type.clone()))
+    }
+    macro_rules! of {
+        ($primitive:ty, $data_type:expr) => {
+            Some(array::<$primitive>($data_type, values, rows, nulls))
+        };
+    }
+    downcast_primitive! { data_type => (of, data_type), _ => None }
+}
+
+/// Offsets of a column of strings.
+enum Ends {
+    Small(ScalarBuffer<i32>),
+    Large(ScalarBuffer<i64>),
+}
+
+impl Ends {
+    /// Where a row's string starts.
+    fn start(&self, row: usize) -> usize {
+        match self {
+            Ends::Small(ends) => ends[row].as_usize(),
+            Ends::Large(ends) => ends[row].as_usize(),
+        }
+    }
+
+    /// Lengths of the strings of a range; what is longer than 4 GiB says so.
+    fn lengths(&self, range: Range<usize>, lengths: &mut Vec<u32>) {
+        lengths.clear();
+        match self {
+            Ends::Small(ends) => {
+                let ends = &ends[range.start..=range.end];
+                lengths.extend(ends[1..].iter().zip(ends).map(|(end, start)| (end - start) as u32));
+            }
+            Ends::Large(ends) => {
+                let ends = &ends[range.start..=range.end];
+                let length = |(end, start): (&i64, &i64)| u32::try_from(end - start).unwrap_or(u32::MAX);
+                lengths.extend(ends[1..].iter().zip(ends).map(length));
+            }
+        }
     }
 }
 
@@ -570,8 +646,8 @@ impl Column {
                 Values::Fixed(data.buffers()[0].slice_with_length(data.offset() * width, data.len() * width))
             }
             Form::Bits => Values::Bits(array.as_boolean().values().clone()),
-            Form::Strings { large: false } => strings::<i32>(array),
-            Form::Strings { large: true } => strings::<i64>(array),
+            Form::Strings { large: false } => strings(array, Ends::Small),
+            Form::Strings { large: true } => strings(array, Ends::Large),
             Form::Views => match array.data_type() {
                 DataType::Utf8View => views(array.as_string_view(), nulls.as_ref()),
                 _ => views(array.as_binary_view(), nulls.as_ref()),
@@ -582,10 +658,10 @@ impl Column {
     }
 }
 
-fn strings<O: OffsetSizeTrait>(array: &ArrayRef) -> Values {
+fn strings<O: OffsetSizeTrait>(array: &ArrayRef, ends: fn(ScalarBuffer<O>) -> Ends) -> Values {
     let data = array.to_data();
-    let offsets = &data.buffer::<O>(0)[..data.len() + 1];
-    Values::Strings(offsets.iter().map(|offset| offset.as_usize()).collect(), data.buffers()[1].clone())
+    let offsets = ScalarBuffer::new(data.buffers()[0].clone(), data.offset(), data.len() + 1);
+    Values::Strings(ends(offsets), data.buffers()[1].clone())
 }
 
 fn views<T: ByteViewType + ?Sized>(array: &GenericByteViewArray<T>, nulls: Option<&NullBuffer>) -> Values {
@@ -596,7 +672,8 @@ fn views<T: ByteViewType + ?Sized>(array: &GenericByteViewArray<T>, nulls: Optio
         (!nulls.inner()).set_indices().for_each(|row| cleared[row] = 0);
         views = cleared.into();
     }
-    let is_long = views.iter().fold(0, |longest, view| longest.max(*view as u32)) as usize > INLINE_BYTES_MAX;
+    let longest = || views.iter().fold(0, |longest, view| longest.max(*view as u32)) as usize;
+    let is_long = !array.data_buffers().is_empty() && longest() > INLINE_BYTES_MAX;
     Values::Views(views, is_long.then(|| array.data_buffers().to_vec()))
 }
 
@@ -641,15 +718,7 @@ fn bits_of_bytes(bytes: &[u8]) -> BooleanBuffer {
     BooleanBuffer::new(bits.into(), 0, bytes.len())
 }
 
-/// Offsets from 0, of lengths of 4 bytes.
-fn offsets_of<O: OffsetSizeTrait>(lengths: &[u8]) -> Result<Buffer, ArrowError> {
-    let (lengths, _) = lengths.as_chunks::<4>();
-    let mut offsets = Vec::with_capacity(lengths.len() + 1);
-    let mut end = 0;
-    offsets.push(O::default());
-    for length in lengths {
-        end += u32::from_le_bytes(*length) as usize;
-        offsets.push(O::from_usize(end).ok_or(ArrowError::OffsetOverflowError(end))?);
-    }
-    Ok(Buffer::from_vec(offsets))
+/// Offsets of 8 bytes.
+fn wide_offsets(offsets: &Buffer) -> Buffer {
+    Buffer::from_vec(offsets.typed_data::<i32>().iter().map(|offset| i64::from(*offset)).collect())
 }

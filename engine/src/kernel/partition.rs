@@ -91,6 +91,20 @@ pub(super) fn range_numbers(keys: &[u64], splitters: &[u64], groups: &mut [u16])
     }
 }
 
+/// One byte of each number, `(number >> shift) & mask`, and the largest of the numbers; 0 of none.
+///
+/// Numbers of up to [`PARTITIONS_MAX`] groups become those of a pass over [`GROUPS_MAX`] and of the pass within each of them.
+#[inline(always)]
+pub(super) fn number_bytes(numbers: &[u16], shift: u32, mask: u8, bytes: &mut [u8]) -> u16 {
+    assert!(numbers.len() == bytes.len() && shift < 16);
+    let mut largest = 0;
+    for (byte, number) in bytes.iter_mut().zip(numbers) {
+        *byte = (number >> shift) as u8 & mask;
+        largest = largest.max(*number);
+    }
+    largest
+}
+
 /// Adds the rows of each group to `counts`.
 ///
 /// Four tables take turns: with one, a run of equal groups would wait for its own last store at every row.

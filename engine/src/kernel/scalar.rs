@@ -48,7 +48,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{
     KernelError, Kernels,
     partition::GROUPS_MAX,
-    scatter::{LongStrings, Starts, Stream},
+    scatter::{Heaps, Starts, Stream},
 };
 
 /// What a row's hash starts from: the first digits of π.
@@ -291,6 +291,14 @@ fn range_numbers(keys: &[u64], splitters: &[u64], groups: &mut [u16]) {
     }
 }
 
+fn number_bytes(numbers: &[u16], shift: u32, mask: u8, bytes: &mut [u8]) -> u16 {
+    assert_eq!(numbers.len(), bytes.len());
+    for (byte, number) in bytes.iter_mut().zip(numbers) {
+        *byte = (number >> shift) as u8 & mask;
+    }
+    numbers.iter().copied().max().unwrap_or(0)
+}
+
 fn histogram(groups: &[u8], counts: &mut [u32; GROUPS_MAX]) {
     for group in groups {
         counts[usize::from(*group)] += 1;
@@ -307,7 +315,14 @@ fn row_order(groups: &[u8], cursors: &mut [u32; GROUPS_MAX], order: &mut [u32]) 
 
 /// # Safety
 /// As [`scatter::scatter`](super::scatter::scatter).
-unsafe fn scatter(width: usize, streams: &[Stream], groups: &[u8], starts: &Starts, rows: &[u32; GROUPS_MAX]) {
+unsafe fn scatter(
+    width: usize,
+    streams: &[Stream],
+    groups: &[u8],
+    starts: &Starts,
+    rows: &[u32; GROUPS_MAX],
+    _group_count: usize,
+) {
     for stream in streams {
         let mut rows = *rows;
         for (row, group) in groups.iter().enumerate() {
@@ -324,22 +339,31 @@ unsafe fn scatter(width: usize, streams: &[Stream], groups: &[u8], starts: &Star
 
 /// # Safety
 /// As [`scatter::scatter_strings`](super::scatter::scatter_strings).
-unsafe fn scatter_strings(from: *const u8, _readable: usize, lengths: &[u32], groups: &[u8], heaps: &mut Starts) {
+unsafe fn scatter_strings(
+    from: *const u8,
+    _readable: usize,
+    lengths: &[u32],
+    groups: &[u8],
+    heaps: Heaps<'_>,
+    ends: &mut [u32],
+) {
     let mut start = 0;
-    for (length, group) in lengths.iter().zip(groups) {
-        let (length, heap) = (*length as usize, &mut heaps[usize::from(*group)]);
+    for ((length, group), end) in lengths.iter().zip(groups).zip(ends) {
+        let group = usize::from(*group);
+        let (length, heap) = (*length as usize, &mut heaps.ends[group]);
         // SAFETY: the caller's promise.
         unsafe {
             std::ptr::copy_nonoverlapping(from.add(start), *heap, length);
             *heap = heap.add(length);
         }
+        *end = (heap.addr() - heaps.starts[group].addr()) as u32;
         start += length;
     }
 }
 
 /// # Safety
 /// As [`scatter::scatter_views`](super::scatter::scatter_views).
-unsafe fn scatter_views(views: &[u128], groups: &[u8], strings: LongStrings<'_>, moved: &mut [u128]) {
+unsafe fn scatter_views(views: &[u128], buffers: &[&[u8]], groups: &[u8], heaps: Heaps<'_>, moved: &mut [u128]) {
     for (row, view) in views.iter().enumerate() {
         let (length, group) = (*view as u32 as usize, usize::from(groups[row]));
         if length <= 12 {
@@ -347,13 +371,13 @@ unsafe fn scatter_views(views: &[u128], groups: &[u8], strings: LongStrings<'_>,
             continue;
         }
         let (buffer, start) = ((view >> 64) as u32 as usize, (view >> 96) as usize);
-        let string = &strings.buffers[buffer][start..start + length];
-        let offset = strings.heaps[group].addr() - strings.starts[group].addr();
+        let string = &buffers[buffer][start..start + length];
+        let offset = heaps.ends[group].addr() - heaps.starts[group].addr();
         moved[row] = view & u128::from(u64::MAX) | (offset as u128) << 96;
         // SAFETY: the caller's promise.
         unsafe {
-            std::ptr::copy_nonoverlapping(string.as_ptr(), strings.heaps[group], length);
-            strings.heaps[group] = strings.heaps[group].add(length);
+            std::ptr::copy_nonoverlapping(string.as_ptr(), heaps.ends[group], length);
+            heaps.ends[group] = heaps.ends[group].add(length);
         }
     }
 }
@@ -371,6 +395,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     group_numbers,
     group_products,
     range_numbers,
+    number_bytes,
     histogram,
     row_order,
     scatter,

@@ -41,6 +41,11 @@ impl Kernels {
         self.range_numbers(&numbers, &splitters, &mut wide);
         scalar.range_numbers(&numbers, &splitters, &mut expected_wide);
         self.compare("group numbers", "ranges", &wide, &expected_wide)?;
+        let (mut bytes, mut expected_bytes) = (Vec::new(), Vec::new());
+        let largest = self.number_bytes(&expected_wide, 3, 0xf, &mut bytes);
+        let expected_largest = scalar.number_bytes(&expected_wide, 3, 0xf, &mut expected_bytes);
+        self.compare("group numbers", "bytes", &bytes, &expected_bytes)?;
+        self.compare("group numbers", "largest", &[largest], &[expected_largest])?;
         let (mut counts, mut expected_counts) = ([0; GROUPS_MAX], [0; GROUPS_MAX]);
         self.histogram(&groups, &mut counts);
         scalar.histogram(&groups, &mut expected_counts);

@@ -4,14 +4,13 @@
 //! full. Never: a batch for each input batch; memory that was not reserved; fails because a row is long.
 //!
 //! ```text
-//!   batch ─► 4,096 rows ─► scatter ─► chunk of group 0 │ 1 │ … │ 255                  up to 256 groups: one pass
+//!   batch ─► rows ─► scatter ─► chunk of group 0 │ 1 │ … │ 255                  up to 256 groups: one pass
 //!                                       │ full
 //!                                       ▼
-//!                                     scatter ─► chunk of group 0 │ 1 │ … │ 15       up to 4,096: each chunk goes on to its sixteen
+//!                                     scatter ─► chunk of group 0 │ 1 │ … │ 63       up to 4,096: 64 coarse groups, 64 in each
 //! ```
 //! A builder belongs to one thread of one attempt. Its chunks get smaller as there are more groups and columns, so that a builder of many
-//! groups holds no more than one of few: [`BuilderOptions::bytes`] for the first pass, and twice
-//! as much for the second. A group whose rows do not fit into a chunk even when it
+//! groups holds no more than one of few: up to [`BuilderOptions::bytes`], or half as much more in two passes. A group whose rows do not fit into a chunk even when it
 //! is empty (all of a block's rows in one group; long strings) takes them in smaller blocks; a row that alone is too long goes past the
 //! chunks, as a batch of its own.
 
@@ -31,22 +30,30 @@ use crate::{
     settings::Settings,
 };
 
-/// Fewest and most bytes of a chunk: below the first what a chunk costs by itself is too much of it, above the second the chunks of few
-/// groups leave the cache (16 groups of 4 × u64: 5.1 GiB/s with 256 KiB, 2.4 with 512).
+/// Fewest and most bytes of a chunk: below the first what a chunk costs by itself is too much of it, above the second nothing is won.
 const CHUNK_BYTES_MIN: usize = 8 << 10;
-const CHUNK_BYTES_MAX: usize = 256 << 10;
+const CHUNK_BYTES_MAX: usize = 512 << 10;
+/// Bytes that the chunks of one pass take together where they are not more for another reason: what stays in the caches, and within the
+/// reach of the TLB even where a virtual machine's memory has small pages (256 groups of 4 × u64: 5.5 GiB/s, with 64 MiB 4.2).
+const CACHED_BYTES: usize = 8 << 20;
+/// The reason: so many rows that a batch of them is worth its arrays.
+const CHUNK_ROWS_MIN: usize = 256;
+/// Rows of a batch whose strings are measured: the chunks' layout is a guess, which may be wrong for the others.
+const SAMPLE_ROWS: usize = 1024;
+/// Of two passes, the groups of the second within each of the first: with so few the lines ahead are asked for, so neither needs a cache.
+const FINE_GROUPS: usize = 64;
 
 /// How a builder is made.
 #[derive(Clone, Copy, Debug)]
 pub struct BuilderOptions {
     /// Groups, at most [`PARTITIONS_MAX`].
     pub group_count: usize,
-    /// Bytes that the chunks of a pass take together.
+    /// Bytes that the chunks of all groups take together at most.
     pub bytes: usize,
 }
 
 impl BuilderOptions {
-    /// What a thread's builder takes unless memory is short: 256 groups of 256 KiB.
+    /// What a thread's builder takes at most, unless memory is short: 4,096 groups of 16 KiB.
     pub const BYTES: usize = 64 << 20;
 
     /// What a thread's builder takes of the memory of these settings: what is best, or a small share.
@@ -78,7 +85,10 @@ pub struct Builder {
 struct Pass {
     schema: SchemaRef,
     group_count: usize,
+    /// Bytes that its chunks may take together.
     bytes: usize,
+    /// No more of them than stay in the caches, where rows are not too long for it.
+    is_cached: bool,
     chunks: Option<Chunks>,
     /// Bytes of a chunk: few at first, as many edges carry few rows, and four times as many whenever all groups have given one.
     chunk_bytes: usize,
@@ -103,18 +113,16 @@ impl Builder {
         reservation: Reservation,
     ) -> Builder {
         let group_count = options.group_count.clamp(1, PARTITIONS_MAX);
-        let shift = group_count.div_ceil(GROUPS_MAX).next_power_of_two().trailing_zeros();
+        let shift = if group_count > GROUPS_MAX { FINE_GROUPS.trailing_zeros() } else { 0 };
         let coarse_count = ((group_count - 1) >> shift) + 1;
         let (first, second) = if shift == 0 {
-            (Pass::new(schema, coarse_count, options.bytes), Vec::new())
+            (Pass { is_cached: true, ..Pass::new(schema, coarse_count, options.bytes) }, Vec::new())
         } else {
             let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
             fields.push(Arc::new(Field::new("group", DataType::UInt8, false)));
             let numbered: SchemaRef = Arc::new(Schema::new(fields));
-            // Twice as much: the more groups, the smaller their chunks, and a chunk has a cost of its own.
-            let bytes = 2 * options.bytes / coarse_count;
-            let second = (0..coarse_count).map(|_| Pass::new(schema, 1 << shift, bytes));
-            (Pass::new(&numbered, coarse_count, options.bytes), second.collect())
+            let second = (0..coarse_count).map(|_| Pass::new(schema, FINE_GROUPS, options.bytes / coarse_count));
+            (Pass::new(&numbered, coarse_count, options.bytes / 2), second.collect())
         };
         Builder {
             kernels,
@@ -144,19 +152,18 @@ impl Builder {
         if groups.len() != batch.num_rows() {
             return Err(BuilderError::Numbers { rows: batch.num_rows(), numbers: groups.len() }.into());
         }
-        if let Some(group) = groups.iter().max().filter(|group| usize::from(**group) >= self.options.group_count) {
-            let group_count = self.options.group_count;
-            return Err(BuilderError::Group { group: usize::from(*group), group_count }.into());
+        let group = usize::from(self.kernels.number_bytes(groups, self.shift, u8::MAX, &mut self.coarse));
+        let group_count = self.options.group_count;
+        if group >= group_count {
+            return Err(BuilderError::Group { group, group_count }.into());
         }
-        self.coarse.clear();
-        self.coarse.extend(groups.iter().map(|group| (group >> self.shift) as u8));
         let Builder { kernels, first, shift, pool, reservation, coarse, .. } = self;
         if *shift == 0 {
             return first.push(kernels, batch, coarse, &mut Hand::new(pool, reservation, give));
         }
-        let mask = (1 << *shift) - 1;
-        let fine = groups.iter().map(|group| (group & mask) as u8);
-        let numbered = with_column(batch, &first.schema, Arc::new(UInt8Array::from_iter_values(fine)))?;
+        let mut fine = Vec::new();
+        kernels.number_bytes(groups, 0, (1 << *shift) - 1, &mut fine);
+        let numbered = with_column(batch, &first.schema, Arc::new(UInt8Array::from(fine)))?;
         let mut full = Vec::new();
         first.push(kernels, &numbered, coarse, &mut Hand::new(pool, reservation, &mut gather(&mut full)))?;
         self.send_on(full, give)
@@ -217,6 +224,7 @@ impl Pass {
             schema: Arc::clone(schema),
             group_count,
             bytes,
+            is_cached: false,
             chunks: None,
             chunk_bytes: 0,
             given: 0,
@@ -231,14 +239,17 @@ impl Pass {
         if self.schema.fields().iter().any(|field| is_string(field.data_type())) {
             self.measure(batch, hand)?;
         }
-        let chunk_bytes_max = (self.bytes / self.group_count).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
         if self.chunk_bytes == 0 {
-            let wanted = 4 * payload_bytes(batch) as usize / self.group_count;
-            self.chunk_bytes = wanted.clamp(CHUNK_BYTES_MIN, chunk_bytes_max);
-        } else if self.given >= self.group_count && self.chunk_bytes < chunk_bytes_max {
+            let batch_bytes = payload_bytes(batch) as usize;
+            if self.is_cached {
+                let needed = CHUNK_ROWS_MIN * (batch_bytes / batch.num_rows()) * self.group_count;
+                self.bytes = self.bytes.min(CACHED_BYTES.max(needed));
+            }
+            self.chunk_bytes = (4 * batch_bytes / self.group_count).clamp(CHUNK_BYTES_MIN, self.chunk_bytes_max());
+        } else if self.given >= self.group_count && self.chunk_bytes < self.chunk_bytes_max() {
             self.finish(hand)?;
             self.chunks = None;
-            self.chunk_bytes = chunk_bytes_max.min(4 * self.chunk_bytes);
+            self.chunk_bytes = self.chunk_bytes_max().min(4 * self.chunk_bytes);
             self.given = 0;
         }
         let chunks = self.chunks.get_or_insert_with(|| {
@@ -253,6 +264,7 @@ impl Pass {
             let mut end = batch.num_rows().min(first + block_rows);
             while let Appended::TooLarge = chunks.append(&rows, first..end, &groups[first..end], hand)? {
                 if end == first + 1 {
+                    chunks.give(usize::from(groups[first]), hand)?;
                     let row = batch.slice(first, 1);
                     let bytes = payload_bytes(&row);
                     (hand.give)(usize::from(groups[first]), row, bytes)?;
@@ -266,10 +278,15 @@ impl Pass {
         Ok(())
     }
 
+    fn chunk_bytes_max(&self) -> usize {
+        (self.bytes / self.group_count).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX)
+    }
+
     /// Looks at how long strings are; where they have become much longer than the chunks are laid out for, new chunks are begun.
     fn measure(&mut self, batch: &Batch, hand: &mut Hand<'_>) -> Result<()> {
-        let rows = batch.num_rows() as f64;
-        let found: Vec<f64> = batch.columns().iter().map(|column| heap_bytes(column) as f64 / rows).collect();
+        let sample = batch.slice(0, batch.num_rows().min(SAMPLE_ROWS));
+        let rows = sample.num_rows() as f64;
+        let found: Vec<f64> = sample.columns().iter().map(|column| heap_bytes(column) as f64 / rows).collect();
         let total: f64 = found.iter().sum();
         let planned: f64 = self.heap_bytes.iter().sum();
         if self.chunks.is_none() || total > 2.0 * planned + 16.0 {
@@ -510,8 +527,7 @@ mod tests {
         let out = split(&mut builder, &batches, &groups);
         for (group, found) in out.iter().enumerate() {
             let found = concat(&batch.schema(), found).unwrap();
-            // A row that went past the others came first.
-            assert_eq!(found.num_rows(), expected(&batch.schema(), &batches, &groups, group).num_rows());
+            assert_eq!(found, expected(&batch.schema(), &batches, &groups, group));
         }
         assert_eq!(builder.held_bytes(), 0);
     }

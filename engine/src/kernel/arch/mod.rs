@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 
 use super::partition::GROUPS_MAX;
 use super::scalar;
-use super::scatter::{LongStrings, Starts, Stream};
+use super::scatter::{Heaps, Starts, Stream};
 
 /// The kernels of one instruction set, as plain functions.
 ///
@@ -31,13 +31,18 @@ pub struct Kernels {
     pub(super) group_numbers: fn(&[u64], u32, &mut [u8]),
     pub(super) group_products: fn(&[u64], u32, &mut [u16]),
     pub(super) range_numbers: fn(&[u64], &[u64], &mut [u16]),
+    pub(super) number_bytes: fn(&[u16], u32, u8, &mut [u8]) -> u16,
     pub(super) histogram: fn(&[u8], &mut [u32; GROUPS_MAX]),
     pub(super) row_order: fn(&[u8], &mut [u32; GROUPS_MAX], &mut [u32]),
     /// See [`scatter::scatter`](super::scatter::scatter), and so on.
-    pub(super) scatter: unsafe fn(usize, &[Stream], &[u8], &Starts, &[u32; GROUPS_MAX]),
-    pub(super) scatter_strings: unsafe fn(*const u8, usize, &[u32], &[u8], &mut Starts),
-    pub(super) scatter_views: unsafe fn(&[u128], &[u8], LongStrings<'_>, &mut [u128]),
+    pub(super) scatter: Scatter,
+    pub(super) scatter_strings: ScatterStrings,
+    pub(super) scatter_views: ScatterViews,
 }
+
+type Scatter = unsafe fn(usize, &[Stream], &[u8], &Starts, &[u32; GROUPS_MAX], usize);
+type ScatterStrings = unsafe fn(*const u8, usize, &[u32], &[u8], Heaps<'_>, &mut [u32]);
+type ScatterViews = unsafe fn(&[u128], &[&[u8]], &[u8], Heaps<'_>, &mut [u128]);
 
 impl Kernels {
     /// The best set this processor has; asked once.
@@ -94,6 +99,14 @@ impl Kernels {
         (self.range_numbers)(keys, splitters, groups);
     }
 
+    /// One byte of each number, `(number >> shift) & mask`, `shift` below 16; clears and fills `bytes`. Returns the largest number, 0 of
+    /// none.
+    pub fn number_bytes(&self, numbers: &[u16], shift: u32, mask: u8, bytes: &mut Vec<u8>) -> u16 {
+        bytes.clear();
+        bytes.resize(numbers.len(), 0);
+        (self.number_bytes)(numbers, shift, mask, bytes)
+    }
+
     /// Adds the rows of each group to `counts`.
     pub fn histogram(&self, groups: &[u8], counts: &mut [u32; GROUPS_MAX]) {
         (self.histogram)(groups, counts);
@@ -137,7 +150,7 @@ macro_rules! kernels {
         }
     };
     ($vector:ty, $name:literal, $feature:tt) => {
-        use crate::kernel::{Kernels, hash, partition::{self, GROUPS_MAX}, scatter::{self, LongStrings, Starts, Stream}};
+        use crate::kernel::{Kernels, hash, partition::{self, GROUPS_MAX}, scatter::{self, Heaps, Starts, Stream}};
 
         kernels! { @entry $feature fold_u64(values: &[u64], validity: &[u64], hashes: &mut [u64])
             = hash::fold::<$vector, u64> }
@@ -159,23 +172,27 @@ macro_rules! kernels {
             = partition::group_products }
         kernels! { @entry $feature range_numbers(keys: &[u64], splitters: &[u64], groups: &mut [u16])
             = partition::range_numbers }
+        kernels! { @entry $feature number_bytes(numbers: &[u16], shift: u32, mask: u8, bytes: &mut [u8]) -> u16
+            = partition::number_bytes }
         kernels! { @entry $feature histogram(groups: &[u8], counts: &mut [u32; GROUPS_MAX])
             = partition::histogram }
         kernels! { @entry $feature row_order(groups: &[u8], cursors: &mut [u32; GROUPS_MAX], order: &mut [u32])
             = scatter::row_order }
         kernels! { @unsafe $feature
-            scatter(width: usize, streams: &[Stream], groups: &[u8], starts: &Starts, rows: &[u32; GROUPS_MAX])
+            scatter(width: usize, streams: &[Stream], groups: &[u8], starts: &Starts, rows: &[u32; GROUPS_MAX], group_count: usize)
             = scatter::scatter }
         kernels! { @unsafe $feature
-            scatter_strings(from: *const u8, readable: usize, lengths: &[u32], groups: &[u8], heaps: &mut Starts)
+            scatter_strings(
+                from: *const u8, readable: usize, lengths: &[u32], groups: &[u8], heaps: Heaps<'_>, ends: &mut [u32])
             = scatter::scatter_strings }
         kernels! { @unsafe $feature
-            scatter_views(views: &[u128], groups: &[u8], strings: LongStrings<'_>, moved: &mut [u128])
+            scatter_views(
+                views: &[u128], buffers: &[&[u8]], groups: &[u8], heaps: Heaps<'_>, moved: &mut [u128])
             = scatter::scatter_views }
 
         pub(super) static KERNELS: Kernels = Kernels {
             name: $name, fold_u64, fold_u32, fold_i32, fold_f64, fold_f32, words_of_i128, words_of_views, group_numbers,
-            group_products, range_numbers,
+            group_products, range_numbers, number_bytes,
             histogram, row_order, scatter, scatter_strings, scatter_views,
         };
     };
