@@ -82,7 +82,8 @@ impl Kernels {
         let rows = chunks.prepare(&batch, &mut given).map_err(gather)?;
         let appended = chunks.append(&rows, 0..batch.num_rows(), groups, &mut given).map_err(gather)?;
         if appended == Appended::TooLarge {
-            return Ok(Vec::new());
+            // Nothing would be compared: the input is to fit.
+            return Err(KernelError::Disagrees { kernels: self.name(), kernel: "scatter", of: "room".into() });
         }
         chunks.finish(&mut given).map_err(gather)?;
         Ok(given.batches)
