@@ -24,6 +24,7 @@ use windrow::{
     memory::Governor,
     shuffle::{Builder, BuilderOptions},
 };
+use windrow_bench::logical_bytes;
 
 /// Rows of a batch: what a scan gives of a Parquet file by its row groups.
 const ROWS: usize = 1 << 16;
@@ -84,37 +85,25 @@ const SHAPES: [Shape; 6] = [
     },
 ];
 
-/// Logical bytes of a column.
-fn logical_bytes(column: &ArrayRef) -> usize {
-    let rows = column.len();
-    let validity = rows / 8;
-    validity
-        + match column.data_type() {
-            arrow::datatypes::DataType::Utf8 => column.to_data().buffers()[1].len() + 4 * rows,
-            arrow::datatypes::DataType::Utf8View => {
-                let lengths =
-                    column.to_data().buffer::<u128>(0)[..rows].iter().map(|view| *view as u32 as usize).sum::<usize>();
-                lengths + 4 * rows
-            }
-            other => other.primitive_width().unwrap() * rows,
-        }
-}
-
 fn batch(shape: &Shape, seed: u64) -> RecordBatch {
     let columns = (0..shape.columns).map(|number| (format!("c{number}"), (shape.column)(seed + number as u64)));
     RecordBatch::try_from_iter(columns).unwrap()
 }
 
+fn logical_bytes_of(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(logical_bytes).sum::<u64>() as usize
+}
+
 /// So many batches are `BYTES` logical bytes or a little less, and this is what they are.
 fn total_bytes(shape: &Shape) -> usize {
-    let bytes: usize = batch(shape, 1).columns().iter().map(logical_bytes).sum();
+    let bytes = logical_bytes_of(&batch(shape, 1));
     BYTES / bytes * bytes
 }
 
 /// The same batch again and again, each time in memory of its own.
 fn batches(shape: &Shape) -> Vec<RecordBatch> {
     let first = batch(shape, 1);
-    let bytes: usize = first.columns().iter().map(logical_bytes).sum();
+    let bytes = logical_bytes_of(&first);
     let copy = |column: &ArrayRef| {
         let half = column.len() / 2;
         concat(&[&column.slice(0, half), &column.slice(half, column.len() - half)]).unwrap()
@@ -198,7 +187,7 @@ fn take_once(batches: &[RecordBatch]) -> usize {
         for (group, (first, count)) in firsts.iter().zip(counts).enumerate() {
             pieces[group].push(ordered.slice(*first as usize, count as usize));
         }
-        held += batch.columns().iter().map(logical_bytes).sum::<usize>();
+        held += logical_bytes_of(batch);
         if held >= BuilderOptions::BYTES {
             held = 0;
             for pieces in &mut pieces {

@@ -16,6 +16,6 @@ mod word_count; // word_count: the job itself
 pub use error::BenchError;
 pub use report::{Measurement, Nodes, best_seconds, table};
 pub use run::{ClusterWordCountRun, TpchRun, WordCountRun};
-pub use shuffle::{ShuffleMeasurement, ShuffleRun};
+pub use shuffle::{ShuffleMeasurement, ShuffleRun, logical_bytes};
 pub use tpch::{QUERIES, TABLES, Tpch};
 pub use word_count::{Counted, PROGRAM, program, word_count};

@@ -204,8 +204,8 @@ impl Copy {
     }
 }
 
-/// Logical bytes of a column.
-fn logical_bytes(column: &ArrayRef) -> u64 {
+/// Logical bytes of a column: widths of values, for strings their length and 4, a bit of validity for each value.
+pub fn logical_bytes(column: &ArrayRef) -> u64 {
     let data = column.to_data();
     let rows = data.len();
     let values = match data.data_type() {
