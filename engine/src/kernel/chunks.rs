@@ -8,8 +8,8 @@
 //!   chunk = one block   │ column 0: rows × width │ column 1 … │ validity: rows × 1 │ heap of a string column │ …
 //! ```
 //! All chunks of a shape are laid out alike, so a column stands at one distance from every group's place, and one pass over the rows moves
-//! several columns (`scatter`). While a chunk grows a boolean and a validity take a byte a row, strings a length; they become bits and
-//! offsets when it is full. Views keep their form, with the bytes of the long ones in the heap. Dictionaries are kept: a batch with another
+//! several columns (`scatter`). While a chunk grows a boolean and a validity take a byte a row, and become bits when it is full. Strings are
+//! offsets, which are written as they stay, and a heap. Views keep their form, with the bytes of the long ones in the heap. Dictionaries are kept: a batch with another
 //! one begins new chunks. Types without a form of their own (lists, structs, maps, unions, run-ends, what is wider than 16 bytes) go by
 //! `take`, a piece for each group and block of rows.
 
@@ -169,6 +169,7 @@ pub struct Rows {
 }
 
 struct Column {
+    form: Form,
     values: Values,
     nulls: Option<NullBuffer>,
 }
@@ -318,7 +319,10 @@ impl Chunks {
         exchanger: &mut E,
     ) -> Result<Appended, E::Error> {
         assert!(range.end <= rows.rows && groups.len() == range.len(), "as many groups as rows");
-        assert!(rows.columns.len() == self.places.len(), "the columns of the schema");
+        let mut forms = rows.columns.iter().zip(&self.places);
+        let is_prepared =
+            rows.columns.len() == self.places.len() && forms.all(|(column, place)| column.form == place.form);
+        assert!(is_prepared, "the columns of the schema");
         let mut counts = [0; GROUPS_MAX];
         self.kernels.histogram(groups, &mut counts);
         assert!(counts[self.group_count..].iter().all(|count| *count == 0), "a group that is not there");
@@ -433,7 +437,7 @@ impl Chunks {
             }
             // SAFETY: each stream has a value of this width for every row of the range: `Column::new` and `measure` have seen to it, with
             // forms that are those of the schema. The places are the blocks of the groups, which `make_room` has got for every group with
-            // rows; `has_room` has found `rows + count ≤ rows_max`, and the layout has `rows_max` values of the width at each offset. The
+            // rows; it has found `rows + count ≤ rows_max`, and the layout has `rows_max` values of the width at each offset. The
             // blocks are borrowed alone through `self`.
             unsafe { (self.kernels.scatter)(width, &streams, groups, &starts, &self.rows, self.group_count) };
         }
@@ -464,7 +468,7 @@ impl Chunks {
                     let Scratch { lengths, ends, .. } = scratch;
                     ends.clear();
                     ends.resize(range.len(), 0);
-                    // SAFETY: the strings of the range are `bytes[start..]`, as long as their lengths together. `has_room` has
+                    // SAFETY: the strings of the range are `bytes[start..]`, as long as their lengths together. `make_room` has
                     // found that each heap holds those of its group, and the layout has `OVERSHOOT_BYTES` behind each heap.
                     unsafe {
                         let (from, length) = (strings.as_ptr(), strings.len());
@@ -654,7 +658,7 @@ impl Column {
             },
             Form::Taken => Values::Taken(Arc::clone(array)),
         };
-        Column { values, nulls }
+        Column { form, values, nulls }
     }
 }
 
