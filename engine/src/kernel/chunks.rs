@@ -18,16 +18,17 @@
 use std::{ops::Range, sync::Arc};
 
 use arrow::array::{
-    Array, ArrayData, ArrayRef, AsArray, GenericByteViewArray, OffsetSizeTrait, PrimitiveArray, RecordBatch,
-    RecordBatchOptions, UInt32Array, downcast_primitive, make_array,
+    Array, ArrayData, ArrayRef, AsArray, PrimitiveArray, RecordBatch, RecordBatchOptions, UInt32Array,
+    downcast_primitive, make_array,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, ScalarBuffer};
 use arrow::compute::{concat, take};
-use arrow::datatypes::{ArrowNativeType, ArrowPrimitiveType, ByteViewType, DataType, SchemaRef};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, SchemaRef};
 use arrow::error::ArrowError;
 
 use super::Kernels;
 use super::partition::{GROUPS_MAX, first_rows};
+use super::rows::{Column, Form, Rows, Values, bytes_of_bits};
 use super::scatter::{Heaps, INLINE_BYTES_MAX, OVERSHOOT_BYTES, Starts, Stream, sum_by_group};
 use crate::memory::Block;
 
@@ -45,54 +46,6 @@ const ROWS_MAX: usize = 1 << 20;
 /// Lines that are left out behind a column, and bytes of a column for which that is little.
 const GAP_LINES: usize = 17;
 const GAP_MIN_BYTES: usize = 16 << 10;
-
-/// How a column's values are moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    /// Values of so many bytes.
-    Fixed { width: usize },
-    /// Booleans, a byte each.
-    Bits,
-    /// Offsets of 4 bytes, one more than rows; the strings in the heap.
-    Strings { large: bool },
-    /// Views of 16 bytes; the long strings in the heap.
-    Views,
-    /// By arrow's `take`.
-    Taken,
-}
-
-impl Form {
-    fn of(data_type: &DataType) -> Form {
-        let width = match data_type {
-            DataType::Boolean => return Form::Bits,
-            DataType::Utf8 | DataType::Binary => return Form::Strings { large: false },
-            DataType::LargeUtf8 | DataType::LargeBinary => return Form::Strings { large: true },
-            DataType::Utf8View | DataType::BinaryView => return Form::Views,
-            DataType::Dictionary(code, _) => code.primitive_width(),
-            DataType::FixedSizeBinary(width) => usize::try_from(*width).ok(),
-            other => other.primitive_width(),
-        };
-        match width {
-            Some(width @ (1 | 2 | 4 | 8 | 16)) => Form::Fixed { width },
-            _ => Form::Taken,
-        }
-    }
-
-    /// Bytes of a row in the chunk's columns.
-    fn width(self) -> usize {
-        match self {
-            Form::Fixed { width } => width,
-            Form::Bits => 1,
-            Form::Strings { .. } => 4,
-            Form::Views => 16,
-            Form::Taken => 0,
-        }
-    }
-
-    fn has_heap(self) -> bool {
-        matches!(self, Form::Strings { .. } | Form::Views)
-    }
-}
 
 /// How a chunk is laid out.
 #[derive(Debug)]
@@ -160,28 +113,6 @@ pub trait Exchanger {
     fn freeze(&mut self, block: Block) -> Buffer;
     /// The rows of a group so far.
     fn give(&mut self, group: usize, batch: RecordBatch) -> Result<(), Self::Error>;
-}
-
-/// Columns of one batch, ready to be moved.
-pub struct Rows {
-    rows: usize,
-    columns: Vec<Column>,
-}
-
-struct Column {
-    form: Form,
-    values: Values,
-    nulls: Option<NullBuffer>,
-}
-
-enum Values {
-    Fixed(Buffer),
-    Bits(BooleanBuffer),
-    /// Where each string ends, the first one's start before; all bytes.
-    Strings(Ends, Buffer),
-    /// Views, their buffers if some are long.
-    Views(ScalarBuffer<u128>, Option<Vec<Buffer>>),
-    Taken(ArrayRef),
 }
 
 /// What came of [`Chunks::append`].
@@ -609,78 +540,6 @@ fn primitive(data_type: &DataType, values: &Buffer, rows: usize, nulls: &Option<
     downcast_primitive! { data_type => (of, data_type), _ => None }
 }
 
-/// Offsets of a column of strings.
-enum Ends {
-    Small(ScalarBuffer<i32>),
-    Large(ScalarBuffer<i64>),
-}
-
-impl Ends {
-    /// Where a row's string starts.
-    fn start(&self, row: usize) -> usize {
-        match self {
-            Ends::Small(ends) => ends[row].as_usize(),
-            Ends::Large(ends) => ends[row].as_usize(),
-        }
-    }
-
-    /// Lengths of the strings of a range; what is longer than 4 GiB says so.
-    fn lengths(&self, range: Range<usize>, lengths: &mut Vec<u32>) {
-        lengths.clear();
-        match self {
-            Ends::Small(ends) => {
-                let ends = &ends[range.start..=range.end];
-                lengths.extend(ends[1..].iter().zip(ends).map(|(end, start)| (end - start) as u32));
-            }
-            Ends::Large(ends) => {
-                let ends = &ends[range.start..=range.end];
-                let length = |(end, start): (&i64, &i64)| u32::try_from(end - start).unwrap_or(u32::MAX);
-                lengths.extend(ends[1..].iter().zip(ends).map(length));
-            }
-        }
-    }
-}
-
-impl Column {
-    fn new(form: Form, array: &ArrayRef) -> Column {
-        let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0).cloned();
-        let values = match form {
-            Form::Fixed { width } => {
-                let data = array.to_data();
-                Values::Fixed(data.buffers()[0].slice_with_length(data.offset() * width, data.len() * width))
-            }
-            Form::Bits => Values::Bits(array.as_boolean().values().clone()),
-            Form::Strings { large: false } => strings(array, Ends::Small),
-            Form::Strings { large: true } => strings(array, Ends::Large),
-            Form::Views => match array.data_type() {
-                DataType::Utf8View => views(array.as_string_view(), nulls.as_ref()),
-                _ => views(array.as_binary_view(), nulls.as_ref()),
-            },
-            Form::Taken => Values::Taken(Arc::clone(array)),
-        };
-        Column { form, values, nulls }
-    }
-}
-
-fn strings<O: OffsetSizeTrait>(array: &ArrayRef, ends: fn(ScalarBuffer<O>) -> Ends) -> Values {
-    let data = array.to_data();
-    let offsets = ScalarBuffer::new(data.buffers()[0].clone(), data.offset(), data.len() + 1);
-    Values::Strings(ends(offsets), data.buffers()[1].clone())
-}
-
-fn views<T: ByteViewType + ?Sized>(array: &GenericByteViewArray<T>, nulls: Option<&NullBuffer>) -> Values {
-    let mut views = array.views().clone();
-    if let Some(nulls) = nulls {
-        // What stands under a NULL may point anywhere.
-        let mut cleared = views.to_vec();
-        (!nulls.inner()).set_indices().for_each(|row| cleared[row] = 0);
-        views = cleared.into();
-    }
-    let longest = || views.iter().fold(0, |longest, view| longest.max(*view as u32)) as usize;
-    let is_long = !array.data_buffers().is_empty() && longest() > INLINE_BYTES_MAX;
-    Values::Views(views, is_long.then(|| array.data_buffers().to_vec()))
-}
-
 /// Is there a dictionary below the outermost type?
 fn has_inner_dictionary(data_type: &DataType) -> bool {
     use DataType as D;
@@ -699,17 +558,6 @@ fn has_inner_dictionary(data_type: &DataType) -> bool {
 /// Do two dictionaries give every code the same value?
 fn is_same(known: &ArrayRef, values: &ArrayRef) -> bool {
     Arc::ptr_eq(known, values) || known.to_data().ptr_eq(&values.to_data()) || known.as_ref() == values.as_ref()
-}
-
-/// A byte, 0 or 1, for each bit.
-fn bytes_of_bits(bits: &BooleanBuffer, bytes: &mut Vec<u8>) {
-    bytes.clear();
-    bytes.resize(bits.len(), 0);
-    for (bytes, bits) in bytes.chunks_mut(64).zip(bits.bit_chunks().iter_padded()) {
-        for (bit, byte) in bytes.iter_mut().enumerate() {
-            *byte = (bits >> bit & 1) as u8;
-        }
-    }
 }
 
 /// A bit for each byte, which is 0 or 1.

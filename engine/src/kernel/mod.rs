@@ -22,8 +22,10 @@ mod vector;
 // ── the border with arrow ──
 mod columns;
 pub use columns::{HASH_VERSION, KernelError, hash_columns, hash_columns_with};
+mod rows;
+pub use rows::Rows;
 mod chunks;
-pub use chunks::{Appended, Chunks, Exchanger, Rows};
+pub use chunks::{Appended, Chunks, Exchanger};
 
 mod verify; // Kernels::verify: the chosen kernels against the specification
 
