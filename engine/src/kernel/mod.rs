@@ -26,6 +26,8 @@ mod rows;
 pub use rows::Rows;
 mod chunks;
 pub use chunks::{Appended, Chunks, Exchanger};
+mod views;
+pub use views::build_views;
 
 mod verify; // Kernels::verify: the chosen kernels against the specification
 

@@ -4,6 +4,7 @@
 //! by a length that was not checked; never lets an array be made that arrow has not validated.
 
 use super::{codec::Decompressor, *};
+use crate::kernel::build_views;
 
 /// How long the frame is that begins with `prefix`, which holds at least its first [`FRAME_PREFIX_BYTES`].
 ///
@@ -189,16 +190,16 @@ impl Tables<'_> {
             | Layout::Dictionary { .. } => self.take_nested(data_type, layout, length, depth)?,
         };
         let column = self.column;
-        ArrayData::builder(data_type.clone())
+        let builder = ArrayData::builder(data_type.clone())
             .len(length)
             .null_bit_buffer(validity)
             .buffers(buffers)
             .child_data(children)
             // Copies a buffer that is not aligned for its type, which happens only when the frame itself is not.
-            .align_buffers(true)
-            // Validates lengths, offsets, text, codes: the bytes are somebody else's.
-            .build()
-            .map_err(|source| FrameError::Column { column, source })
+            .align_buffers(true);
+        // Both validate lengths, offsets, text, codes: the bytes are somebody else's.
+        let array = if layout == Layout::Views { build_views(builder) } else { builder.build() };
+        array.map_err(|source| FrameError::Column { column, source })
     }
 
     /// The buffers and children of an array that has children.
