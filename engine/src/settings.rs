@@ -17,7 +17,7 @@ pub struct Settings {
     pub threads: usize,
     /// Bytes that operators may hold together; what grows when it grows is what fits before it must spill.
     pub memory_bytes: u64,
-    /// Bytes that operators may hold together before those that can spill do so; 3/4 of `memory_bytes` unless set. 0 lets them spill at
+    /// Bytes that operators may hold together before those that can spill do so; 5/8 of `memory_bytes` unless set. 0 lets them spill at
     /// each chance. Results do not depend on it.
     pub revocable_bytes: Option<u64>,
     /// Folders in which rows are kept that memory does not hold: the first one that has room is used. Nothing is made there before the

@@ -7,22 +7,46 @@ use std::{iter, sync::Arc};
 
 use super::{
     Batch,
-    array::{Array, ArrayData, ArrayRef, AsArray, Float32Array, Float64Array, RecordBatchOptions, UInt32Array},
+    array::{
+        Array, ArrayRef, AsArray, Float32Array, Float64Array, GenericByteViewArray, RecordBatchOptions, UInt32Array,
+        new_empty_array,
+    },
     buffer::Buffer,
     compute,
-    datatypes::{DataType, Float32Type, Float64Type, Schema, SchemaRef},
+    datatypes::{ByteViewType, DataType, Float32Type, Float64Type, Schema, SchemaRef},
     row::{RowConverter, Rows, SortField},
 };
-use crate::error::{Cause, Kind, Result};
+use crate::{
+    error::{Cause, Kind, Result},
+    kernel::concat_views,
+};
 
 /// All rows of `batches`, in their order, as one batch of `schema`.
 pub fn concat(schema: &SchemaRef, batches: &[Batch]) -> Result<Batch> {
     match batches {
         [one] => Ok(one.clone()),
         _ => {
-            let compacted = batches.iter().map(compacted).collect::<Result<Vec<_>>>()?;
-            Ok(compute::concat_batches(schema, &compacted)?)
+            let pieces_of = |column: usize| -> Vec<ArrayRef> {
+                batches.iter().map(|batch| compacted_array(batch.column(column))).collect()
+            };
+            let columns = schema.fields().iter().enumerate();
+            let columns = columns.map(|(column, field)| concat_arrays(field.data_type(), &pieces_of(column)));
+            let columns = columns.collect::<Result<Vec<_>>>()?;
+            let rows = batches.iter().map(Batch::num_rows).sum();
+            let options = RecordBatchOptions::new().with_row_count(Some(rows));
+            Ok(Batch::try_new_with_options(Arc::clone(schema), columns, &options)?)
         }
+    }
+}
+
+/// All values of `pieces`, which are of `data_type`, in their order.
+pub fn concat_arrays(data_type: &DataType, pieces: &[ArrayRef]) -> Result<ArrayRef> {
+    match (pieces, data_type) {
+        ([], _) => Ok(new_empty_array(data_type)),
+        ([one], _) => Ok(Arc::clone(one)),
+        (many, DataType::Utf8View) => Ok(Arc::new(few_buffers(concat_views(&each(many, |a| a.as_string_view()))))),
+        (many, DataType::BinaryView) => Ok(Arc::new(few_buffers(concat_views(&each(many, |a| a.as_binary_view()))))),
+        (many, _) => Ok(compute::concat(&many.iter().map(|piece| piece as &dyn Array).collect::<Vec<_>>())?),
     }
 }
 
@@ -58,6 +82,18 @@ pub fn compacted_array(array: &ArrayRef) -> ArrayRef {
     Arc::clone(array)
 }
 
+fn each<'a, T>(pieces: &'a [ArrayRef], of: impl Fn(&'a ArrayRef) -> &'a T) -> Vec<&'a T> {
+    pieces.iter().map(of).collect()
+}
+
+/// The values with their long strings copied where they stand in more buffers than each later `take` should list.
+fn few_buffers<T: ByteViewType + ?Sized>(views: GenericByteViewArray<T>) -> GenericByteViewArray<T> {
+    if views.data_buffers().len() > BUFFERS_MAX { views.gc() } else { views }
+}
+
+/// Buffers of one column of views.
+const BUFFERS_MAX: usize = 256;
+
 /// So much may be kept alive without need before it is copied.
 const LOOSE_BYTES: u64 = 64 << 10;
 
@@ -75,19 +111,19 @@ pub fn payload_bytes(batch: &Batch) -> u64 {
 
 /// Bytes that the values of one column hold, counted as by [`payload_bytes`].
 pub fn array_bytes(array: &ArrayRef) -> u64 {
-    data_bytes(&array.to_data())
-}
-
-fn data_bytes(data: &ArrayData) -> u64 {
-    match data.data_type() {
-        // The data buffers are shared between the batches cut from one read: what a view shows is what it costs.
-        DataType::Utf8View | DataType::BinaryView => {
-            let views = &data.buffers()[0].typed_data::<u128>()[data.offset()..data.offset() + data.len()];
-            let outside = |view: &u128| u64::from(*view as u32) * u64::from(*view as u32 > 12);
-            views.iter().map(|view| 16 + outside(view)).sum()
+    // The data buffers are shared between the batches cut from one read: what a view shows is what it costs.
+    let of_views = |views: &[u128]| -> u64 {
+        let outside = |view: &u128| u64::from(*view as u32) * u64::from(*view as u32 > 12);
+        views.iter().map(|view| 16 + outside(view)).sum()
+    };
+    match array.data_type() {
+        DataType::Utf8View => of_views(array.as_string_view().views()),
+        DataType::BinaryView => of_views(array.as_binary_view().views()),
+        _ => {
+            // An estimate where arrow has no number: what the buffers hold as a whole.
+            let data = array.to_data();
+            data.get_slice_memory_size().unwrap_or_else(|_| data.get_buffer_memory_size()) as u64
         }
-        // An estimate where arrow has no number: what the buffers hold as a whole.
-        _ => data.get_slice_memory_size().unwrap_or_else(|_| data.get_buffer_memory_size()) as u64,
     }
 }
 

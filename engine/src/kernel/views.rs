@@ -1,16 +1,20 @@
-//! Views that came from elsewhere: an array of them, if each is what it should be.
+//! Arrays of views: those that came from elsewhere, if each is what it should be; and many put together.
 //!
-//! In: the parts of a column of views, from bytes that somebody else wrote. Out: the array; or arrow's error, which names the row. Never:
-//! believes a view: its length, its padding, its place in the buffer, its prefix and its text are looked at.
+//! In: the parts of a column of views, from bytes that somebody else wrote; or arrays. Out: the array; or arrow's error, which names the row.
+//! Never: believes a view that came from elsewhere: its length, its padding, its place in the buffer, its prefix and its text are looked at.
 //!
 //! Arrow asks of one view after the other whether its few bytes are UTF-8. Here all are asked at once whether they are ASCII, which nearly
-//! all are, and one by one only where they are not.
+//! all are, and one by one only where they are not. And arrow's `concat` lists the buffers of all pieces, the same one again and again where
+//! they have it in common: names taken from a table of 25 rows had 40 000 buffers after two joins, and each `take` copied the list.
 
 #![allow(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use arrow::{
-    array::{ArrayData, ArrayDataBuilder},
-    datatypes::DataType,
+    array::{Array, ArrayData, ArrayDataBuilder, GenericByteViewArray, NullBufferBuilder},
+    buffer::{Buffer, NullBuffer, ScalarBuffer},
+    datatypes::{ByteViewType, DataType},
     error::ArrowError,
 };
 
@@ -81,13 +85,48 @@ fn is_inline_text(view: u128) -> bool {
     text & HIGH_BITS == 0 || str::from_utf8(&text.to_le_bytes()[..view as u32 as usize]).is_ok()
 }
 
+/// All values of `pieces`, in order; buffers that several have in common are there once.
+pub fn concat_views<T: ByteViewType + ?Sized>(pieces: &[&GenericByteViewArray<T>]) -> GenericByteViewArray<T> {
+    let rows = pieces.iter().map(|piece| piece.len()).sum();
+    let mut views: Vec<u128> = Vec::with_capacity(rows);
+    let mut nulls = NullBufferBuilder::new(rows);
+    let mut buffers: Vec<Buffer> = Vec::new();
+    let mut numbers: BTreeMap<(usize, usize), u32> = BTreeMap::new();
+    for piece in pieces {
+        match piece.nulls() {
+            Some(of_piece) => nulls.append_buffer(of_piece),
+            None => nulls.append_n_non_nulls(piece.len()),
+        }
+        let number = |buffer: &Buffer| {
+            *numbers.entry((buffer.as_ptr().addr(), buffer.len())).or_insert_with(|| {
+                buffers.push(buffer.clone());
+                (buffers.len() - 1) as u32
+            })
+        };
+        let moved: Vec<u32> = piece.data_buffers().iter().map(number).collect();
+        if moved.iter().zip(0..).all(|(number, own)| *number == own) {
+            views.extend_from_slice(piece.views());
+            continue;
+        }
+        views.extend(piece.views().iter().map(|view| {
+            // What stands under a NULL may name a buffer that is not there.
+            match moved.get((*view >> 64) as u32 as usize) {
+                Some(number) if *view as u32 as usize > INLINE_BYTES_MAX => {
+                    *view & !(u128::from(u32::MAX) << 64) | u128::from(*number) << 64
+                }
+                _ => *view,
+            }
+        }));
+    }
+    let nulls: Option<NullBuffer> = nulls.finish();
+    // SAFETY: every view is one of a valid array; one of a long string names the same bytes by the number that their buffer has now.
+    unsafe { GenericByteViewArray::new_unchecked(ScalarBuffer::from(views), buffers, nulls) }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
-    use arrow::{
-        array::{Array, BinaryViewArray, StringViewArray},
-        buffer::{Buffer, ScalarBuffer},
-    };
+    use arrow::array::{BinaryViewArray, StringViewArray};
     use proptest::prelude::*;
 
     use super::*;
@@ -148,6 +187,27 @@ mod tests {
                     (found, expected) => prop_assert!(false, "{found:?} instead of {expected:?}"),
                 }
             }
+        }
+    }
+
+    #[test]
+    fn pieces_are_put_together_and_share_their_buffers() {
+        let random = &mut Random::new(7);
+        let table: StringViewArray = (0..20).map(|n| (n % 5 > 0).then(|| "long enough ".repeat(n))).collect();
+        let other = StringViewArray::from(vec!["another buffer than that", "short"]);
+        for _ in 0..200 {
+            let pieces: Vec<StringViewArray> = (0..random.below(6))
+                .map(|_| {
+                    let of = if random.chance(70) { &table } else { &other };
+                    let first = random.below(of.len());
+                    of.slice(first, random.below(of.len() - first + 1))
+                })
+                .collect();
+            let found = concat_views(&pieces.iter().collect::<Vec<_>>());
+            found.to_data().validate_full().unwrap();
+            let expected: StringViewArray = pieces.iter().flat_map(|piece| piece.iter()).collect();
+            assert_eq!(found, expected);
+            assert!(found.data_buffers().len() <= table.data_buffers().len() + other.data_buffers().len());
         }
     }
 

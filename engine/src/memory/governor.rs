@@ -226,9 +226,10 @@ impl std::fmt::Debug for Governor {
     }
 }
 
-/// Three quarters: what is left is more than a thread of each of a few operators takes until its next morsel.
+/// Five eighths: what is left is more than a thread of each of a few operators takes until its next morsel, and about what an allocator has
+/// not given back yet of what was freed during the last second (TPC-H at scale 10 within 1 GiB: 300 MiB).
 fn revocable_share(budget_bytes: u64) -> u64 {
-    budget_bytes - budget_bytes / 4
+    budget_bytes / 8 * 5
 }
 
 /// A request for memory that the budget does not allow.
@@ -329,10 +330,10 @@ mod tests {
     fn who_can_spill_is_refused_before_the_budget_ends() {
         let governor = Governor::new(1 << 20);
         let mut first = governor.reservation("the first");
-        assert!(first.try_grow(768 << 10));
+        assert!(first.try_grow(640 << 10));
         let mut second = governor.reservation("the second");
-        assert!(!second.try_grow(1), "three quarters are granted");
-        assert_eq!((second.bytes(), governor.used_bytes()), (0, 768 << 10));
+        assert!(!second.try_grow(1), "five eighths are granted");
+        assert_eq!((second.bytes(), governor.used_bytes()), (0, 640 << 10));
         second.grow(100 << 10).unwrap();
         assert!(!first.try_grow(1 << 10));
         assert!(first.try_resize(100 << 10) && first.try_grow(100 << 10), "there is room again");

@@ -18,9 +18,9 @@ use super::{
 };
 use crate::{
     batch::{
-        Batch, array,
-        array::{Array, ArrayRef},
-        array_bytes, compacted_array, compute,
+        Batch,
+        array::ArrayRef,
+        array_bytes, compacted_array, concat_arrays,
         datatypes::{DataType, SchemaRef},
     },
     error::Result,
@@ -180,7 +180,7 @@ impl Gathering {
 
     /// The pieces of a column as one array.
     pub(super) fn put_together(&self, column: usize, pieces: &[ArrayRef]) -> Result<ArrayRef> {
-        put_together(&self.types[column], pieces)
+        concat_arrays(&self.types[column], pieces)
     }
 
     /// There is no room: what was gathered, as batches of the kept columns and those beside. What they hold is held until
@@ -247,15 +247,6 @@ impl Room {
             _ if columns.is_empty() => Vec::new(),
             _ => vec![columns],
         }
-    }
-}
-
-/// Pieces of a column of type `data_type` as one array.
-pub(super) fn put_together(data_type: &DataType, pieces: &[ArrayRef]) -> Result<ArrayRef> {
-    match pieces {
-        [] => Ok(array::new_empty_array(data_type)),
-        [one] => Ok(ArrayRef::clone(one)),
-        many => Ok(compute::concat(&many.iter().map(|piece| piece as &dyn Array).collect::<Vec<_>>())?),
     }
 }
 

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use super::{
-    build::{BuildSide, Finished, put_together},
+    build::{BuildSide, Finished},
     directory::{Directory, PARTITIONS, Partition, Scattered, bucket_bits},
     hash::{Built, HashJoin},
     keys::{KeyEncoder, Keys},
 };
 use crate::{
-    batch::{Batch, array::ArrayRef, datatypes::DataType},
+    batch::{Batch, array::ArrayRef, concat_arrays, datatypes::DataType},
     error::{Result, bug},
 };
 
@@ -67,7 +67,7 @@ impl TableBuilder {
         let partition = |number| Partition::build(vec![(0, self.scattered.take(number))], bits);
         let partitions = (0..PARTITIONS).map(partition).collect();
         let directory = Directory::new(partitions, bits).ok_or_else(|| bug("join", "a partition is missing"))?;
-        let column = |(data_type, pieces): (&DataType, Vec<ArrayRef>)| put_together(data_type, &pieces);
+        let column = |(data_type, pieces): (&DataType, Vec<ArrayRef>)| concat_arrays(data_type, &pieces);
         let mut columns = self.types.iter().zip(self.pieces).map(column).collect::<Result<Vec<_>>>()?;
         let compared = if columns.len() > self.join.shape.kept.len() { columns.pop() } else { None };
         let reservation = self.join.context.governor.reservation("hash join");
