@@ -122,6 +122,11 @@ impl Governor {
         self.used_bytes.load(Relaxed)
     }
 
+    /// Bytes that could be granted now.
+    pub fn free_bytes(&self) -> u64 {
+        self.budget_bytes.saturating_sub(self.used_bytes())
+    }
+
     /// Most bytes ever granted at once.
     pub fn peak_bytes(&self) -> u64 {
         self.peak_bytes.load(Relaxed)

@@ -77,7 +77,8 @@ pub trait Source: Send + Sync {
 
 /// One thread's part of a [`Source`].
 pub trait SourceThread: Send {
-    /// The next morsel, if there is one now. With `Enough` a last morsel may still come.
+    /// The next morsel, if there is one now. With `Enough` a last morsel may still come. Where memory was refused (`Kind::Limit`) it may be
+    /// called again.
     fn pull(&mut self) -> Result<(Option<Morsel>, Outcome)>;
 }
 
@@ -130,6 +131,10 @@ pub trait Sink: Send + Sync {
 pub trait SinkThread: Send {
     /// Takes the morsel in.
     fn push(&mut self, morsel: Morsel) -> Result<Outcome>;
+    /// The source was refused memory: what this thread can write to disk goes there now. False when there was nothing.
+    fn relieve(&mut self) -> Result<bool> {
+        Ok(false)
+    }
     /// No more comes on this thread; what it holds goes to the shared state.
     fn finish(self: Box<Self>) -> Result<()>;
 }

@@ -162,8 +162,12 @@ impl Shared {
             let Some(mut decoder) = self.spec.table.decoder(split, &self.spec.columns, rows)? else { continue };
             let pending = match decoder.wants().map(|ranges| self.ask(&file, ranges)).transpose() {
                 // Reading ahead is a help, not a need: with something to do it can wait for memory.
-                Err(error) if error.kind() == Kind::Limit && !state.ahead.is_empty() => {
+                Err(error) if error.kind() == Kind::Limit => {
+                    // It is claimed again when there is memory.
                     state.next_split = number;
+                    if state.ahead.is_empty() {
+                        return Err(error);
+                    }
                     break;
                 }
                 pending => pending?,
@@ -238,8 +242,8 @@ impl SourceThread for ScanThread {
                         let read = read.lock().unwrap_or_else(PoisonError::into_inner).take();
                         let read = read.ok_or_else(|| bug("scan", "bytes fed twice"))??;
                         current.decoder.feed(read)?;
-                        let ranges = current.decoder.wants();
-                        current.pending = ranges.map(|ranges| self.shared.ask(&current.file, ranges)).transpose()?;
+                        // What it wants next is asked for below; where memory is refused, again by the next pull.
+                        current.pending = None;
                     }
                 },
                 None => match current.decoder.wants() {

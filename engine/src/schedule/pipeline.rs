@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::job::Job;
 use crate::{
     batch::Morsel,
-    error::Result,
+    error::{Kind, Result},
     operator::{Outcome, SinkThread, SourceThread, TransformThread, Wake},
 };
 
@@ -68,7 +68,17 @@ impl Drive {
             Some(source) => source,
             none => none.insert(pipeline.runnable.source.thread()?),
         };
-        let (morsel, pulled) = source.pull()?;
+        let (morsel, pulled) = loop {
+            match (source.pull(), &mut self.chain) {
+                // The source has no memory, and what comes of its earlier rows may hold all of it.
+                (Err(error), Some(chain)) if error.kind() == Kind::Limit => {
+                    if !chain.sink.relieve()? {
+                        return Err(error);
+                    }
+                }
+                (pulled, _) => break pulled?,
+            }
+        };
         let mut wake = None;
         if let Some(morsel) = morsel {
             let chain = match &mut self.chain {

@@ -87,6 +87,12 @@ impl Distinct {
         Ok(())
     }
 
+    /// What taking in so many rows may ask for at most, where they have `row_bytes` together.
+    pub(super) fn growth_bytes(&self, rows: usize, row_bytes: u64) -> u64 {
+        let more = self.index.capacity_for(self.index.len() + rows) - self.index.capacity();
+        more as u64 * self.index.bytes_per_group() + self.index.arena_bytes() + row_bytes
+    }
+
     /// How many pairs there are.
     pub(super) fn len(&self) -> usize {
         self.index.len()

@@ -37,6 +37,8 @@ pub(super) struct Groups {
     seen: Vec<Seen>,
     states: Vec<Box<dyn State>>,
     reservation: Reservation,
+    /// What is held even before it is needed, as of [`Groups::promise`].
+    promised_bytes: u64,
 }
 
 /// How many values of an input each group has seen.
@@ -89,6 +91,7 @@ impl Groups {
             seen: distinct.into_iter().map(seen).collect(),
             states: plan.states.iter().map(state).collect::<Result<_>>()?,
             reservation,
+            promised_bytes: 0,
         };
         groups.resize();
         Ok(groups)
@@ -101,19 +104,40 @@ impl Groups {
 
     /// Bytes of a table of so many groups, without what keys and states hold elsewhere.
     pub(super) fn bytes_of(&self, groups: usize) -> u64 {
-        groups as u64 * self.bytes_per_group()
+        self.index.capacity_for(groups) as u64 * self.bytes_per_group()
     }
 
-    /// Asks for room for so many groups more, without an error when there is none. What the keys' and states' own bytes take is not known
-    /// before and comes on top.
-    pub(super) fn try_reserve(&mut self, more_groups: usize) -> bool {
+    /// Asks for room for so many groups more, whose strings have `far_bytes`, without an error when there is none.
+    pub(super) fn try_reserve(&mut self, more_groups: usize, far_bytes: u64) -> bool {
         let groups = self.index.len() + more_groups;
-        if groups <= self.index.capacity() {
+        if groups <= self.index.capacity() && far_bytes == 0 {
             return true;
         }
-        // A table grows by doubling.
-        let capacity = groups.max(2 * self.index.capacity()) as u64;
-        self.reservation.try_resize(capacity * self.bytes_per_group() + self.far_bytes())
+        let bytes = self.bytes_of(groups) + self.far_bytes() + far_bytes;
+        self.reservation.try_resize(bytes)
+    }
+
+    /// As `try_reserve`; what was granted is kept until [`Groups::keep_no_more`], though less may be needed for a while.
+    pub(super) fn promise(&mut self, more_groups: usize, far_bytes: u64) -> bool {
+        let is_granted = self.try_reserve(more_groups, far_bytes);
+        if is_granted {
+            self.promised_bytes = self.reservation.bytes();
+        }
+        is_granted
+    }
+
+    /// From now on no more is held than is needed.
+    pub(super) fn keep_no_more(&mut self) -> Result<()> {
+        self.promised_bytes = 0;
+        self.account()
+    }
+
+    /// What taking in so many rows may ask for at most, where they have `row_bytes` together.
+    pub(super) fn growth_bytes(&self, rows: usize, row_bytes: u64) -> u64 {
+        let groups = (self.index.capacity_for(self.index.len() + rows) - self.index.capacity()) as u64;
+        let sets: u64 = self.distinct().flatten().map(|distinct| distinct.growth_bytes(rows, row_bytes)).sum();
+        // What strings take doubles, too.
+        groups * self.bytes_per_group() + self.far_bytes() + row_bytes + sets
     }
 
     /// How many groups there are.
@@ -207,8 +231,8 @@ impl Groups {
         } else {
             kernel::hash_columns(columns, hashes)?;
             let (per_group, far) = (self.bytes_per_group(), self.far_bytes());
-            let reservation = &mut self.reservation;
-            let grow = &mut |groups: usize| reservation.resize(groups as u64 * per_group + far);
+            let (reservation, promised) = (&mut self.reservation, self.promised_bytes);
+            let grow = &mut |groups: usize| reservation.resize((groups as u64 * per_group + far).max(promised));
             self.index.assign(columns, keys, Visit { hashes, groups, grow })?;
         }
         self.resize();
@@ -243,8 +267,9 @@ impl Groups {
     /// Makes room for so many groups.
     pub(super) fn reserve(&mut self, groups: usize) -> Result<()> {
         let (per_group, far) = (self.bytes_per_group(), self.far_bytes());
-        let reservation = &mut self.reservation;
-        self.index.reserve(groups, &mut |groups: usize| reservation.resize(groups as u64 * per_group + far))
+        let (reservation, promised) = (&mut self.reservation, self.promised_bytes);
+        self.index
+            .reserve(groups, &mut |groups: usize| reservation.resize((groups as u64 * per_group + far).max(promised)))
     }
 
     /// Takes in `groups` of `other`, and of each input's pairs there those of `pairs`. The forms of both tables are the same.
@@ -263,8 +288,8 @@ impl Groups {
             hashes.clear();
             hashes.extend(groups.iter().map(|group| other.hashes()[*group as usize]));
             let (per_group, far) = (self.bytes_per_group(), self.far_bytes());
-            let reservation = &mut self.reservation;
-            let grow = &mut |groups: usize| reservation.resize(groups as u64 * per_group + far);
+            let (reservation, promised) = (&mut self.reservation, self.promised_bytes);
+            let grow = &mut |groups: usize| reservation.resize((groups as u64 * per_group + far).max(promised));
             self.index.assign_from(&other.index, groups, keys, Visit { hashes, groups: into, grow })?;
         }
         self.resize();
@@ -311,7 +336,7 @@ impl Groups {
                 }
             })?;
         }
-        self.account()
+        self.keep_no_more()
     }
 
     /// What is given of these groups. Only after [`Groups::seal`].
@@ -403,7 +428,7 @@ impl Groups {
 
     fn account(&mut self) -> Result<()> {
         let bytes = self.index.capacity() as u64 * self.bytes_per_group() + self.far_bytes();
-        self.reservation.resize(bytes)
+        self.reservation.resize(bytes.max(self.promised_bytes))
     }
 }
 

@@ -96,6 +96,11 @@ impl Index {
         if self.is_single() { 1 } else { self.table.capacity() }
     }
 
+    /// Groups for which memory will have been asked once there are so many.
+    pub(super) fn capacity_for(&self, groups: usize) -> usize {
+        if self.is_single() { 1 } else { self.table.capacity_for(groups) }
+    }
+
     /// Bytes of one group, without the arena.
     pub(super) fn bytes_per_group(&self) -> u64 {
         Table::BYTES_PER_GROUP + self.keys.bytes_per_group()

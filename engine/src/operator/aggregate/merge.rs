@@ -54,6 +54,11 @@ impl Bucketed {
         self.groups.len()
     }
 
+    /// What its table holds.
+    pub(super) fn bytes(&self) -> u64 {
+        self.groups.bytes()
+    }
+
     fn order(&mut self, part_count: usize) -> Result<()> {
         if self.parts.as_ref().is_some_and(|parts| parts.groups.ends.len() == part_count + 1) {
             return Ok(());

@@ -89,6 +89,18 @@ struct Part {
     table: Option<Groups>,
 }
 
+impl Part {
+    fn pending_bytes(&self) -> u64 {
+        self.pending.iter().map(|pending| pending.bytes).sum()
+    }
+
+    /// What could be on disk instead.
+    fn bytes(&self, plan: &Plan) -> u64 {
+        let table = self.table.as_ref().filter(|_| !plan.has_distinct());
+        self.pending_bytes() + table.map_or(0, Groups::bytes)
+    }
+}
+
 struct Pending {
     kind: Kind,
     batch: Batch,
@@ -177,8 +189,8 @@ impl Parts {
     /// What waits of a part goes to its table, or to a run.
     fn give_way_of(&self, number: usize, hand: &mut Hand) -> Result<()> {
         let mut part = lock(&self.parts[number]);
+        let bytes = part.pending_bytes();
         let pending = std::mem::take(&mut part.pending);
-        let bytes = pending.iter().map(|pending| pending.bytes).sum();
         self.pending_bytes[number].fetch_sub(bytes, Relaxed);
         // Given back before it is dropped: the table grows by what this frees.
         self.let_go(bytes)?;
@@ -213,13 +225,15 @@ impl Parts {
             None => self.empty_table()?,
         };
         let before = table.len() as u64;
-        let has_room = table.try_reserve(self.expected_groups(rows));
+        let bytes = pending.iter().map(|pending| pending.bytes).sum();
+        let has_room = table.promise(self.expected_groups(rows), self.expected_far_bytes(rows, bytes));
         if has_room {
             pending
                 .iter()
                 .try_for_each(|pending| take_rows_in(&mut table, pending.kind, &pending.batch, &mut hand.scratch))?;
             self.taken_rows.fetch_add(rows, Relaxed);
             self.taken_groups.fetch_add(table.len() as u64 - before, Relaxed);
+            table.keep_no_more()?;
         } else {
             self.is_spilling.store(true, Relaxed);
         }
@@ -233,24 +247,42 @@ impl Parts {
         if taken == 0 { rows as usize } else { (rows as f64 * groups as f64 / taken as f64 * 1.1) as usize + 1 }
     }
 
+    /// Bytes of the strings of the groups that so many rows of `bytes` will make: what holds them doubles as it grows.
+    fn expected_far_bytes(&self, rows: u64, bytes: u64) -> u64 {
+        let has_strings = self.plan.partial_schema().fields().iter().any(|field| !field.data_type().is_primitive());
+        let share = self.expected_groups(rows) as f64 / rows.max(1) as f64;
+        if has_strings { (2.0 * bytes as f64 * share.min(1.0)) as u64 } else { 0 }
+    }
+
     fn empty_table(&self) -> Result<Groups> {
         Groups::new(&self.plan, &|| self.context.governor.reservation("aggregate"))
     }
 
     /// All that came of a part; `tables` are of threads, with an order by these parts. Nothing is pushed any more.
     pub(super) fn merge(&self, number: usize, tables: &[Bucketed], scratch: &mut Scratch) -> Result<Merged> {
-        let part = std::mem::take(&mut *lock(&self.parts[number]));
+        let part = {
+            // Whoever writes what waits of a part has listed the run before this lock is free.
+            let mut part = lock(&self.parts[number]);
+            self.pending_bytes[number].fetch_sub(part.pending_bytes(), Relaxed);
+            std::mem::take(&mut *part)
+        };
         let runs: Vec<(Kind, Arc<Run>)> = lock(&self.runs).iter().map(|(kind, run)| (*kind, Arc::clone(run))).collect();
         let spilled: u64 = runs.iter().map(|(_, run)| run.rows(number)).sum();
         let rows = spilled + part.pending.iter().map(|pending| pending.batch.num_rows() as u64).sum::<u64>();
+        let bytes = runs.iter().map(|(_, run)| run.bytes(number)).sum::<u64>() + part.pending_bytes();
         let mut table = match (part.table, tables.first()) {
             (Some(table), _) => table,
             (None, Some(first)) => first.empty_like(&|| self.context.governor.reservation("aggregate"))?,
             (None, None) => self.empty_table()?,
         };
         let before = table.len() as u64;
-        let has_room = table.try_reserve(self.expected_groups(rows));
-        let is_small = table.bytes_of(self.expected_groups(rows)) <= self.context.governor.least_spill_bytes();
+        let (groups, far_bytes) = (self.expected_groups(rows), self.expected_far_bytes(rows, bytes));
+        let table_bytes = table.bytes_of(groups) + far_bytes;
+        let is_small = table_bytes <= self.context.governor.least_spill_bytes();
+        let mut has_room = table.promise(groups, far_bytes);
+        while !has_room && !is_small && self.write_waiting(table_bytes)? > 0 {
+            has_room = table.promise(groups, far_bytes);
+        }
         let has_bits = self.used_bits_below() + PARTS_MAX.ilog2() <= PART_BITS_MAX;
         let can_go_deeper = has_bits && rows > DEEPER_ROWS_MIN && tables.is_empty();
         if !has_room && !is_small && can_go_deeper {
@@ -260,6 +292,7 @@ impl Parts {
             bucketed.merge_part_into(&mut table, number, scratch)?;
         }
         for pending in part.pending {
+            self.make_room(&table, &pending.batch)?;
             take_rows_in(&mut table, pending.kind, &pending.batch, scratch)?;
             let bytes = pending.bytes;
             drop(pending);
@@ -268,6 +301,7 @@ impl Parts {
         for (kind, run) in &runs {
             let mut reader = run.read(number);
             while let Some(batch) = reader.next()? {
+                self.make_room(&table, &batch)?;
                 take_rows_in(&mut table, *kind, &batch, scratch)?;
             }
         }
@@ -277,6 +311,46 @@ impl Parts {
         }
         table.seal()?;
         Ok(Merged::Groups(Box::new(table)))
+    }
+
+    /// Before a table takes a batch in: where what it may ask for is not there, other parts go to disk.
+    fn make_room(&self, table: &Groups, batch: &Batch) -> Result<()> {
+        let wanted = table.growth_bytes(batch.num_rows(), payload_bytes(batch));
+        if self.context.governor.free_bytes() < wanted {
+            self.write_waiting(wanted)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what waits for its turn, the part with most of it first, until about `wanted` bytes are free; how many are. Nothing is pushed
+    /// any more.
+    fn write_waiting(&self, wanted: u64) -> Result<u64> {
+        let mut freed = 0;
+        while freed < wanted {
+            let sizes = self.parts.iter().map(|part| lock(part).bytes(&self.plan));
+            let Some((_, number)) = sizes.zip(0..).max().filter(|(bytes, _)| *bytes > 0) else { break };
+            freed += self.write_part(number)?;
+        }
+        Ok(freed)
+    }
+
+    /// Writes what waits of a part, and says how much that was; its lock is held until others can read it.
+    fn write_part(&self, number: usize) -> Result<u64> {
+        let mut part = lock(&self.parts[number]);
+        let (all, waiting) = (part.bytes(&self.plan), part.pending_bytes());
+        self.pending_bytes[number].fetch_sub(waiting, Relaxed);
+        let mut hand = Hand::new(self);
+        if !self.plan.has_distinct()
+            && let Some(table) = part.table.take()
+        {
+            hand.write_table(number, &table)?;
+        }
+        for pending in std::mem::take(&mut part.pending) {
+            hand.write(pending.kind, number, &pending.batch)?;
+        }
+        self.let_go(waiting)?;
+        hand.list_runs(self)?;
+        Ok(all)
     }
 
     /// Cuts a part into parts of its own, by the next bits of the hash.
@@ -331,13 +405,13 @@ struct Hand {
 
 impl PartsThread {
     pub(super) fn new(parts: &Arc<Parts>) -> PartsThread {
-        let hand = Hand {
-            parts_of: parts.context.clone(),
-            schemas: parts.schemas.clone(),
-            runs: [None, None],
-            scratch: Scratch::default(),
-        };
-        PartsThread { parts: Arc::clone(parts), builders: [None, None], hashes: Vec::new(), numbers: Vec::new(), hand }
+        PartsThread {
+            parts: Arc::clone(parts),
+            builders: [None, None],
+            hashes: Vec::new(),
+            numbers: Vec::new(),
+            hand: Hand::new(parts),
+        }
     }
 
     /// Sends rows, or what a table knows, to their parts.
@@ -373,6 +447,18 @@ impl PartsThread {
         Ok(())
     }
 
+    /// All that waits goes to disk; false if nothing does.
+    pub(super) fn relieve(&mut self) -> Result<bool> {
+        let held = self.parts.revocation.held_bytes();
+        if held == 0 {
+            return Ok(false);
+        }
+        self.parts.revocation.answered();
+        self.parts.is_spilling.store(true, Relaxed);
+        self.parts.give_way(held, &mut self.hand)?;
+        Ok(true)
+    }
+
     /// No more comes on this thread.
     pub(super) fn finish(mut self) -> Result<()> {
         let PartsThread { parts, builders, hand, .. } = &mut self;
@@ -389,18 +475,32 @@ impl PartsThread {
                 parts.take_in(number, pending, hand)
             })?;
         }
-        for (kind, writer) in [Kind::Rows, Kind::Partials].into_iter().zip(&mut self.hand.runs) {
-            if let Some(writer) = writer.take() {
-                let run = Arc::new(writer.finish()?);
-                self.parts.context.counters.add_spilled_bytes(run.all_bytes());
-                lock(&self.parts.runs).push((kind, run));
-            }
-        }
-        Ok(())
+        self.hand.list_runs(&self.parts)
     }
 }
 
 impl Hand {
+    fn new(parts: &Parts) -> Hand {
+        Hand {
+            parts_of: parts.context.clone(),
+            schemas: parts.schemas.clone(),
+            runs: [None, None],
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// What was written can be read from now on.
+    fn list_runs(&mut self, parts: &Parts) -> Result<()> {
+        for (kind, writer) in [Kind::Rows, Kind::Partials].into_iter().zip(&mut self.runs) {
+            if let Some(writer) = writer.take() {
+                let run = Arc::new(writer.finish()?);
+                self.parts_of.counters.add_spilled_bytes(run.all_bytes());
+                lock(&parts.runs).push((kind, run));
+            }
+        }
+        Ok(())
+    }
+
     fn write(&mut self, kind: Kind, number: usize, batch: &Batch) -> Result<()> {
         let schema = &self.schemas[kind as usize];
         let runs = &self.parts_of.runs;

@@ -162,6 +162,13 @@ impl Sink for AggregateSink {
 
     fn finalize(&self) -> Result<Vec<Task>> {
         let mut tables = std::mem::take(&mut *self.0.tables());
+        if tables.len() > 1 && !self.0.plan.has_distinct() && self.0.parts.get().is_none() {
+            // Merged tables stand beside those of the threads; where there is no room for both, parts come one by one.
+            let bytes: u64 = tables.iter().map(Bucketed::bytes).sum();
+            if bytes > self.0.context.governor.free_bytes() {
+                let _ = self.0.parts();
+            }
+        }
         if let Some(parts) = self.0.parts.get() {
             if self.0.plan.has_distinct() {
                 Bucketed::align(&mut tables, parts.part_count())?;
@@ -218,20 +225,28 @@ impl SinkThread for AggregateThread {
                 return Ok(Outcome::More);
             }
             let is_worth_it = groups.bytes() >= shared.context.governor.least_spill_bytes();
-            let keeps = groups.len() < TABLE_GROUPS_MAX && (groups.try_reserve(rows.num_rows()) || !is_worth_it);
+            let keeps = groups.len() < TABLE_GROUPS_MAX && (groups.try_reserve(rows.num_rows(), 0) || !is_worth_it);
             if keeps {
                 groups.push(&rows, &mut self.scratch)?;
                 return Ok(Outcome::More);
             }
-            let mut thread = PartsThread::new(shared.parts());
-            let groups = std::mem::replace(&mut **groups, shared.empty()?);
-            shared.give_up(groups, &mut thread)?;
-            self.intake = Intake::Parts(Box::new(thread));
+            self.leave_table()?;
         }
         if let Intake::Parts(thread) = &mut self.intake {
             thread.push(Kind::Rows, &rows)?;
         }
         Ok(Outcome::More)
+    }
+
+    fn relieve(&mut self) -> Result<bool> {
+        if let Intake::Table(groups) = &self.intake {
+            if groups.is_single() || groups.len() == 0 || self.shared.plan.has_distinct() {
+                return Ok(false);
+            }
+            self.leave_table()?;
+        }
+        let Intake::Parts(thread) = &mut self.intake else { return Ok(false) };
+        thread.relieve()
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
@@ -243,6 +258,19 @@ impl SinkThread for AggregateThread {
             }
             Intake::Parts(thread) => thread.finish(),
         }
+    }
+}
+
+impl AggregateThread {
+    /// From now on rows go to the parts, after what the table knows.
+    fn leave_table(&mut self) -> Result<()> {
+        if let Intake::Table(groups) = &mut self.intake {
+            let mut thread = PartsThread::new(self.shared.parts());
+            let groups = std::mem::replace(&mut **groups, self.shared.empty()?);
+            self.shared.give_up(groups, &mut thread)?;
+            self.intake = Intake::Parts(Box::new(thread));
+        }
+        Ok(())
     }
 }
 

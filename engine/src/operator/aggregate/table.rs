@@ -50,6 +50,12 @@ impl Table {
         self.slots.len() / 2
     }
 
+    /// Groups that it holds before it must grow, once it holds so many: its slots are a power of two.
+    pub(super) fn capacity_for(&self, groups: usize) -> usize {
+        let capacity = self.capacity();
+        if groups <= capacity { capacity } else { (2 * groups).max(SLOTS_MIN).next_power_of_two() / 2 }
+    }
+
     /// Makes room for so many groups.
     pub(super) fn reserve(&mut self, groups: usize, grow: &mut dyn FnMut(usize) -> Result<()>) -> Result<()> {
         if groups > self.capacity() { self.grow(groups, grow) } else { Ok(()) }
@@ -117,11 +123,12 @@ impl Table {
 
     #[cold]
     fn grow(&mut self, groups: usize, grow: &mut dyn FnMut(usize) -> Result<()>) -> Result<()> {
-        let slot_count = (2 * groups).max(2 * self.slots.len()).max(SLOTS_MIN).next_power_of_two();
-        if slot_count / 2 > u32::MAX as usize {
+        let capacity = self.capacity_for(groups);
+        if capacity > u32::MAX as usize {
             return Err(AggregateError::TooManyGroups.into());
         }
-        grow(slot_count / 2)?;
+        grow(capacity)?;
+        let slot_count = 2 * capacity;
         let mask = slot_count - 1;
         let mut slots = vec![0; slot_count];
         for (group, hash) in self.hashes.iter().enumerate() {

@@ -493,6 +493,16 @@ impl SinkThread for BuildThread {
         Ok(Outcome::More)
     }
 
+    fn relieve(&mut self) -> Result<bool> {
+        if self.disk.is_some() || !self.join.can_go_to_disk() || self.part.reservation.bytes() == 0 {
+            return Ok(false);
+        }
+        self.join.goes_to_disk.store(true, SeqCst);
+        self.heed()?;
+        self.join.revocation.hold(std::mem::take(&mut self.told_bytes), 0);
+        Ok(true)
+    }
+
     fn finish(mut self: Box<Self>) -> Result<()> {
         let join = &self.join;
         join.revocation.hold(self.told_bytes, 0);

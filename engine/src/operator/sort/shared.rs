@@ -385,6 +385,16 @@ impl Part {
         Ok(())
     }
 
+    /// The pile goes to disk, if there is one.
+    pub(super) fn relieve(&mut self) -> Result<bool> {
+        if self.pile.rows() == 0 {
+            return Ok(false);
+        }
+        self.spill()?;
+        self.shared.revocation.answered();
+        Ok(true)
+    }
+
     /// The pile is another one, for which this much is held.
     pub(super) fn replace(&mut self, pile: Pile, bytes: u64) -> Result<()> {
         self.pile = pile;

@@ -78,6 +78,10 @@ impl SinkThread for SortThread {
         Ok(Outcome::More)
     }
 
+    fn relieve(&mut self) -> Result<bool> {
+        self.0.relieve()
+    }
+
     fn finish(self: Box<Self>) -> Result<()> {
         self.0.finish();
         Ok(())
