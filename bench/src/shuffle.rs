@@ -37,7 +37,7 @@ use crate::BenchError;
 pub struct ShuffleRun<'a> {
     /// Reads the file, and says how much memory there is.
     pub session: &'a Session,
-    /// A Parquet file.
+    /// A file of Parquet or CSV.
     pub input: &'a Path,
     /// Groups.
     pub partitions: usize,
@@ -93,9 +93,9 @@ impl ShuffleRun<'_> {
     ) -> Result<(), E> {
         let started = Instant::now();
         let path = self.input.to_string_lossy().replace('\'', "''");
-        let batches = self.session.query(&format!("select * from '{path}'"))?.batches;
+        let read = self.session.query(&format!("select * from '{path}'"))?;
         let read_seconds = started.elapsed().as_secs_f64();
-        let columns = batches.first().map_or(0, Batch::num_columns);
+        let (columns, batches) = (read.schema.fields().len(), read.batches);
         if let Some(column) = self.hash_columns.iter().find(|column| **column >= columns) {
             return Err(E::from(BenchError::NoSuchColumn { column: *column, columns }.into()));
         }

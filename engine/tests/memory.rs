@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::path::Path;
+use std::{fmt::Write, fs, path::Path};
 
 use windrow::{Answer, Session, Settings, batch::util::pretty::pretty_format_batches};
 use windrow_datasets::{GroupsOptions, KeyType, write_groups};
@@ -73,6 +73,46 @@ fn a_join_ends_with_any_memory() {
     let file = groups(folder.path(), "texts.parquet", KeyType::Text);
     holds(
         &format!("select count(*), sum(a.v), max(b.k) from '{file}' a join '{file}' b on a.k = b.k and a.v < b.v"),
+        folder.path(),
+    );
+}
+
+#[test]
+fn what_is_sorted_behind_a_grouping_or_a_join_ends_with_any_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = groups(folder.path(), "texts.parquet", KeyType::Text);
+    // The sort can write what it holds when its source is refused memory: no group and no pair may be lost by that.
+    holds(
+        &format!(
+            "select count(*), sum(n), sum(length(k)) from (select k, count(*) n from '{file}' group by k order by k, n limit 480000)"
+        ),
+        folder.path(),
+    );
+    holds(
+        &format!(
+            "select count(*), sum(v), sum(length(k)) from (select a.k, b.v from '{file}' a join '{file}' b on a.k = b.k order by 1, 2 limit 790000)"
+        ),
+        folder.path(),
+    );
+}
+
+#[test]
+fn pieces_of_a_text_file_are_read_once_though_memory_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("numbers.csv");
+    let mut text = String::from("k,v,t\n");
+    for row in 0..700_000_u64 {
+        let _ = writeln!(text, "{},{row},text of row {row}", row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40);
+    }
+    assert!(text.len() > 20 << 20, "several pieces of 4 MiB");
+    fs::write(&path, text).unwrap();
+    let file = path.to_str().unwrap();
+    holds(
+        &format!("select count(*), sum(k), sum(v), max(t) from (select * from '{file}' order by k, v limit 690000)"),
+        folder.path(),
+    );
+    holds(
+        &format!("select count(*), sum(n), sum(s) from (select t, count(*) n, sum(v) s from '{file}' group by t)"),
         folder.path(),
     );
 }

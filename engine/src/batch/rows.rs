@@ -7,46 +7,22 @@ use std::{iter, sync::Arc};
 
 use super::{
     Batch,
-    array::{
-        Array, ArrayRef, AsArray, Float32Array, Float64Array, GenericByteViewArray, RecordBatchOptions, UInt32Array,
-        new_empty_array,
-    },
+    array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, RecordBatchOptions, UInt32Array},
     buffer::Buffer,
     compute,
-    datatypes::{ByteViewType, DataType, Float32Type, Float64Type, Schema, SchemaRef},
+    datatypes::{DataType, Float32Type, Float64Type, Schema, SchemaRef},
     row::{RowConverter, Rows, SortField},
 };
-use crate::{
-    error::{Cause, Kind, Result},
-    kernel::concat_views,
-};
+use crate::error::{Cause, Kind, Result};
 
 /// All rows of `batches`, in their order, as one batch of `schema`.
 pub fn concat(schema: &SchemaRef, batches: &[Batch]) -> Result<Batch> {
     match batches {
         [one] => Ok(one.clone()),
         _ => {
-            let pieces_of = |column: usize| -> Vec<ArrayRef> {
-                batches.iter().map(|batch| compacted_array(batch.column(column))).collect()
-            };
-            let columns = schema.fields().iter().enumerate();
-            let columns = columns.map(|(column, field)| concat_arrays(field.data_type(), &pieces_of(column)));
-            let columns = columns.collect::<Result<Vec<_>>>()?;
-            let rows = batches.iter().map(Batch::num_rows).sum();
-            let options = RecordBatchOptions::new().with_row_count(Some(rows));
-            Ok(Batch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+            let compacted = batches.iter().map(compacted).collect::<Result<Vec<_>>>()?;
+            Ok(compute::concat_batches(schema, &compacted)?)
         }
-    }
-}
-
-/// All values of `pieces`, which are of `data_type`, in their order.
-pub fn concat_arrays(data_type: &DataType, pieces: &[ArrayRef]) -> Result<ArrayRef> {
-    match (pieces, data_type) {
-        ([], _) => Ok(new_empty_array(data_type)),
-        ([one], _) => Ok(Arc::clone(one)),
-        (many, DataType::Utf8View) => Ok(Arc::new(few_buffers(concat_views(&each(many, |a| a.as_string_view()))))),
-        (many, DataType::BinaryView) => Ok(Arc::new(few_buffers(concat_views(&each(many, |a| a.as_binary_view()))))),
-        (many, _) => Ok(compute::concat(&many.iter().map(|piece| piece as &dyn Array).collect::<Vec<_>>())?),
     }
 }
 
@@ -81,18 +57,6 @@ pub fn compacted_array(array: &ArrayRef) -> ArrayRef {
     }
     Arc::clone(array)
 }
-
-fn each<'a, T>(pieces: &'a [ArrayRef], of: impl Fn(&'a ArrayRef) -> &'a T) -> Vec<&'a T> {
-    pieces.iter().map(of).collect()
-}
-
-/// The values with their long strings copied where they stand in more buffers than each later `take` should list.
-fn few_buffers<T: ByteViewType + ?Sized>(views: GenericByteViewArray<T>) -> GenericByteViewArray<T> {
-    if views.data_buffers().len() > BUFFERS_MAX { views.gc() } else { views }
-}
-
-/// Buffers of one column of views.
-const BUFFERS_MAX: usize = 256;
 
 /// So much may be kept alive without need before it is copied.
 const LOOSE_BYTES: u64 = 64 << 10;

@@ -27,7 +27,7 @@ pub use rows::Rows;
 mod chunks;
 pub use chunks::{Appended, Chunks, Exchanger};
 mod views;
-pub use views::{build_views, concat_views};
+pub use views::{build_views, concat_arrays};
 
 mod verify; // Kernels::verify: the chosen kernels against the specification
 

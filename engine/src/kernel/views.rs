@@ -9,11 +9,14 @@
 
 #![allow(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayData, ArrayDataBuilder, GenericByteViewArray, NullBufferBuilder},
+    array::{
+        Array, ArrayData, ArrayDataBuilder, ArrayRef, AsArray, GenericByteViewArray, NullBufferBuilder, new_empty_array,
+    },
     buffer::{Buffer, NullBuffer, ScalarBuffer},
+    compute::concat,
     datatypes::{ByteViewType, DataType},
     error::ArrowError,
 };
@@ -85,8 +88,31 @@ fn is_inline_text(view: u128) -> bool {
     text & HIGH_BITS == 0 || str::from_utf8(&text.to_le_bytes()[..view as u32 as usize]).is_ok()
 }
 
+/// All values of `pieces`, which are of `data_type`, in their order.
+pub fn concat_arrays(data_type: &DataType, pieces: &[ArrayRef]) -> Result<ArrayRef, ArrowError> {
+    match (pieces, data_type) {
+        ([], _) => Ok(new_empty_array(data_type)),
+        ([one], _) => Ok(ArrayRef::clone(one)),
+        (many, DataType::Utf8View) => Ok(Arc::new(few_buffers(concat_views(&each(many, |a| a.as_string_view()))))),
+        (many, DataType::BinaryView) => Ok(Arc::new(few_buffers(concat_views(&each(many, |a| a.as_binary_view()))))),
+        (many, _) => concat(&each(many, |piece| &**piece)),
+    }
+}
+
+fn each<'a, T: ?Sized>(pieces: &'a [ArrayRef], of: impl Fn(&'a ArrayRef) -> &'a T) -> Vec<&'a T> {
+    pieces.iter().map(of).collect()
+}
+
+/// The values with their long strings copied where they stand in more buffers than each later `take` should list.
+fn few_buffers<T: ByteViewType + ?Sized>(views: GenericByteViewArray<T>) -> GenericByteViewArray<T> {
+    if views.data_buffers().len() > BUFFERS_MAX { views.gc() } else { views }
+}
+
+/// Buffers of one column of views.
+const BUFFERS_MAX: usize = 256;
+
 /// All values of `pieces`, in order; buffers that several have in common are there once.
-pub fn concat_views<T: ByteViewType + ?Sized>(pieces: &[&GenericByteViewArray<T>]) -> GenericByteViewArray<T> {
+fn concat_views<T: ByteViewType + ?Sized>(pieces: &[&GenericByteViewArray<T>]) -> GenericByteViewArray<T> {
     let rows = pieces.iter().map(|piece| piece.len()).sum();
     let mut views: Vec<u128> = Vec::with_capacity(rows);
     let mut nulls = NullBufferBuilder::new(rows);
@@ -104,22 +130,25 @@ pub fn concat_views<T: ByteViewType + ?Sized>(pieces: &[&GenericByteViewArray<T>
             })
         };
         let moved: Vec<u32> = piece.data_buffers().iter().map(number).collect();
+        let first = views.len();
         if moved.iter().zip(0..).all(|(number, own)| *number == own) {
             views.extend_from_slice(piece.views());
-            continue;
-        }
-        views.extend(piece.views().iter().map(|view| {
-            // What stands under a NULL may name a buffer that is not there.
-            match moved.get((*view >> 64) as u32 as usize) {
+        } else {
+            views.extend(piece.views().iter().map(|view| match moved.get((*view >> 64) as u32 as usize) {
                 Some(number) if *view as u32 as usize > INLINE_BYTES_MAX => {
                     *view & !(u128::from(u32::MAX) << 64) | u128::from(*number) << 64
                 }
                 _ => *view,
-            }
-        }));
+            }));
+        }
+        if let Some(nulls) = piece.nulls() {
+            // What stands under a NULL may point anywhere.
+            (!nulls.inner()).set_indices().for_each(|row| views[first + row] = 0);
+        }
     }
     let nulls: Option<NullBuffer> = nulls.finish();
-    // SAFETY: every view is one of a valid array; one of a long string names the same bytes by the number that their buffer has now.
+    // SAFETY: every view is one of a valid array, or empty under a NULL; one of a long string names the same bytes by the number that their
+    // buffer has now.
     unsafe { GenericByteViewArray::new_unchecked(ScalarBuffer::from(views), buffers, nulls) }
 }
 

@@ -77,9 +77,12 @@ pub trait Source: Send + Sync {
 
 /// One thread's part of a [`Source`].
 pub trait SourceThread: Send {
-    /// The next morsel, if there is one now. With `Enough` a last morsel may still come. Where memory was refused (`Kind::Limit`) it may be
-    /// called again.
+    /// The next morsel, if there is one now. With `Enough` a last morsel may still come.
     fn pull(&mut self) -> Result<(Option<Morsel>, Outcome)>;
+    /// The pull that has just failed was refused memory before it did anything: with more memory it may be called again.
+    fn can_pull_again(&self) -> bool {
+        false
+    }
 }
 
 /// Where a transform's morsels go: the rest of the pipeline.

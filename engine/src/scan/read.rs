@@ -83,6 +83,8 @@ struct Current {
     decoder: Box<dyn Decode>,
     file: Arc<ScannedFile>,
     pending: Option<Pending>,
+    /// What the decoder wants next, where memory for it was refused.
+    wanted: Option<Vec<Range<u64>>>,
 }
 
 /// A file that the I/O threads open when they first read from it.
@@ -144,7 +146,7 @@ impl ScanSource {
 
 impl Source for ScanSource {
     fn thread(&self) -> Result<Box<dyn SourceThread>> {
-        Ok(Box::new(ScanThread { shared: Arc::clone(&self.shared), current: None }))
+        Ok(Box::new(ScanThread { shared: Arc::clone(&self.shared), current: None, is_refused: false }))
     }
 }
 
@@ -172,7 +174,14 @@ impl Shared {
                 }
                 pending => pending?,
             };
-            state.ahead.push_back(Current { number: number as u32, next_morsel: 0, decoder, file, pending });
+            state.ahead.push_back(Current {
+                number: number as u32,
+                next_morsel: 0,
+                decoder,
+                file,
+                pending,
+                wanted: None,
+            });
         }
         Ok(state.ahead.pop_front())
     }
@@ -187,6 +196,21 @@ impl Shared {
         let file = Arc::new(ScannedFile { file: file.clone(), opened: Mutex::new(None) });
         state.latest = Some((split.file(), Arc::clone(&file)));
         Ok(file)
+    }
+
+    /// Asks for what the decoder wants next; false if that is nothing. Where memory is refused it can be called again.
+    fn ask_next(&self, current: &mut Current) -> Result<bool> {
+        let Some(ranges) = current.wanted.take().or_else(|| current.decoder.wants()) else { return Ok(false) };
+        match self.ask(&current.file, ranges.clone()) {
+            Ok(pending) => {
+                current.pending = Some(pending);
+                Ok(true)
+            }
+            Err(error) => {
+                current.wanted = Some(ranges);
+                Err(error)
+            }
+        }
     }
 
     /// Asks the I/O threads for the ranges.
@@ -219,14 +243,17 @@ impl Shared {
 struct ScanThread {
     shared: Arc<Shared>,
     current: Option<Current>,
+    /// The last pull failed because memory was refused, and has left everything as it was.
+    is_refused: bool,
 }
 
 impl SourceThread for ScanThread {
     fn pull(&mut self) -> Result<(Option<Morsel>, Outcome)> {
+        self.is_refused = false;
         loop {
             let current = match &mut self.current {
                 Some(current) => current,
-                none => match self.shared.claim()? {
+                none => match self.shared.claim().inspect_err(|error| self.is_refused = error.kind() == Kind::Limit)? {
                     Some(claimed) => none.insert(claimed),
                     None => return Ok((None, Outcome::Enough)),
                 },
@@ -242,13 +269,23 @@ impl SourceThread for ScanThread {
                         let read = read.lock().unwrap_or_else(PoisonError::into_inner).take();
                         let read = read.ok_or_else(|| bug("scan", "bytes fed twice"))??;
                         current.decoder.feed(read)?;
-                        // What it wants next is asked for below; where memory is refused, again by the next pull.
                         current.pending = None;
+                        match self.shared.ask_next(current) {
+                            // Reading ahead is a help, not a need: it is asked for again when what is here is decoded.
+                            Err(error) if error.kind() == Kind::Limit => {}
+                            asked => {
+                                asked?;
+                            }
+                        }
                     }
                 },
-                None => match current.decoder.wants() {
-                    Some(ranges) => current.pending = Some(self.shared.ask(&current.file, ranges)?),
-                    None => {
+                None => match self.shared.ask_next(current) {
+                    Ok(true) => {}
+                    Err(error) => {
+                        self.is_refused = error.kind() == Kind::Limit;
+                        return Err(error);
+                    }
+                    Ok(false) => {
                         // The decoder may have found a batch while it looked for what it wants.
                         if let Some(batch) = current.decoder.batch()? {
                             self.shared.context.counters.add_rows_in(batch.num_rows());
@@ -263,6 +300,10 @@ impl SourceThread for ScanThread {
                 },
             }
         }
+    }
+
+    fn can_pull_again(&self) -> bool {
+        self.is_refused
     }
 }
 

@@ -6,6 +6,8 @@
 //! ```text
 //!   new ──► running ──(Blocked)──► parked ──(wake)──► running ──(Enough)──► finishing ──► ended
 //! ```
+//! A source that is refused memory has the sink of its own drive write what it holds; what the other drives hold they write at their next
+//! morsel, for which this one does not wait: then the job fails, though it might have gone on.
 //! A drive makes its parts of the operators when the first morsel arrives, so that idle threads leave no empty tables to merge.
 
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use std::sync::Arc;
 use super::job::Job;
 use crate::{
     batch::Morsel,
-    error::{Kind, Result},
+    error::Result,
     operator::{Outcome, SinkThread, SourceThread, TransformThread, Wake},
 };
 
@@ -70,11 +72,12 @@ impl Drive {
         };
         let (morsel, pulled) = loop {
             match (source.pull(), &mut self.chain) {
-                // The source has no memory, and what comes of its earlier rows may hold all of it.
-                (Err(error), Some(chain)) if error.kind() == Kind::Limit => {
+                // The source has no memory, and what came of its earlier rows may hold all of it.
+                (Err(error), Some(chain)) if source.can_pull_again() => {
                     if !chain.sink.relieve()? {
                         return Err(error);
                     }
+                    job.cancel.check()?;
                 }
                 (pulled, _) => break pulled?,
             }

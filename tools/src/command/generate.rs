@@ -61,13 +61,13 @@ enum What {
         #[arg(long)]
         overwrite: bool,
     },
-    /// Rows to be grouped: a key k with exactly so many values, a number v from 0 to 99
+    /// Rows to be grouped: a key k with so many values, if there are as many rows, and a number v from 0 to 99
     #[command(after_help = "Example:\n  windrow gen groups --rows 100M --keys 10M --type u64 --out groups.parquet")]
     Groups {
         /// Rows, as 5000 or 100M (a million is 1,000,000)
         #[arg(long, value_name = "N", value_parser = size::parse_count)]
         rows: u64,
-        /// Different keys, each as often as any other
+        /// Different keys, each as often as any other, or once more or less
         #[arg(long, value_name = "K", value_parser = size::parse_count)]
         keys: u64,
         /// What the key is: a number, or a text of 12 bytes

@@ -14,6 +14,8 @@
 //! with few groups never writes; once tables are refused memory, too, they are written as what they know (`Plan::partial_schema`), and rows
 //! as they are.
 //!
+//! Tables that are merged come before rows that wait: where memory is short then, parts whose turn has not come are written.
+//!
 //! The parts of the first level are the top bits of the hash, as the groups of an exchange are; each level below takes the next bits.
 
 use std::sync::{
@@ -69,6 +71,8 @@ pub(super) struct Parts {
     schemas: [SchemaRef; 2],
     /// Bits of the hash that the levels above have used.
     used_bits: u32,
+    /// Those of which these are a part.
+    above: Option<Arc<Parts>>,
     parts: Vec<Mutex<Part>>,
     /// Of each part, bytes that wait. Kept beside them so that the largest is found without their locks.
     pending_bytes: Vec<AtomicU64>,
@@ -117,14 +121,19 @@ pub(super) enum Merged {
 }
 
 impl Parts {
-    pub(super) fn new(plan: &Arc<Plan>, context: &JobContext, used_bits: u32) -> Arc<Parts> {
+    pub(super) fn new(plan: &Arc<Plan>, context: &JobContext) -> Arc<Parts> {
+        Parts::below(None, plan, context)
+    }
+
+    fn below(above: Option<Arc<Parts>>, plan: &Arc<Plan>, context: &JobContext) -> Arc<Parts> {
         let part_count = (BuilderOptions::bytes_within(&context.settings) / PART_BYTES_MIN).clamp(PARTS_MIN, PARTS_MAX);
         let part_count = 1 << part_count.ilog2();
         Arc::new(Parts {
             plan: Arc::clone(plan),
             context: context.clone(),
             schemas: [plan.row_schema(), plan.partial_schema()],
-            used_bits,
+            used_bits: above.as_ref().map_or(0, |above| above.used_bits_below()),
+            above,
             parts: (0..part_count).map(|_| Mutex::default()).collect(),
             pending_bytes: (0..part_count).map(|_| AtomicU64::new(0)).collect(),
             reservation: Mutex::new(context.governor.reservation("aggregate")),
@@ -162,6 +171,9 @@ impl Parts {
         if !is_granted {
             self.revocation.answered();
             self.give_way(bytes, hand)?;
+            if let Some(above) = self.above.as_ref().filter(|_| self.context.governor.free_bytes() < bytes) {
+                above.write_waiting(bytes)?;
+            }
             lock(&self.reservation).grow(bytes)?;
         }
         self.revocation.hold(0, bytes);
@@ -259,7 +271,7 @@ impl Parts {
     }
 
     /// All that came of a part; `tables` are of threads, with an order by these parts. Nothing is pushed any more.
-    pub(super) fn merge(&self, number: usize, tables: &[Bucketed], scratch: &mut Scratch) -> Result<Merged> {
+    pub(super) fn merge(self: &Arc<Self>, number: usize, tables: &[Bucketed], scratch: &mut Scratch) -> Result<Merged> {
         let part = {
             // Whoever writes what waits of a part has listed the run before this lock is free.
             let mut part = lock(&self.parts[number]);
@@ -322,8 +334,8 @@ impl Parts {
         Ok(())
     }
 
-    /// Writes what waits for its turn, the part with most of it first, until about `wanted` bytes are free; how many are. Nothing is pushed
-    /// any more.
+    /// Writes what waits for its turn, the part with most of it first, until about `wanted` bytes are free; how many are. What waits above
+    /// goes when nothing is left here.
     fn write_waiting(&self, wanted: u64) -> Result<u64> {
         let mut freed = 0;
         while freed < wanted {
@@ -331,7 +343,10 @@ impl Parts {
             let Some((_, number)) = sizes.zip(0..).max().filter(|(bytes, _)| *bytes > 0) else { break };
             freed += self.write_part(number)?;
         }
-        Ok(freed)
+        match &self.above {
+            Some(above) if freed < wanted => Ok(freed + above.write_waiting(wanted - freed)?),
+            _ => Ok(freed),
+        }
     }
 
     /// Writes what waits of a part, and says how much that was; its lock is held until others can read it.
@@ -354,8 +369,14 @@ impl Parts {
     }
 
     /// Cuts a part into parts of its own, by the next bits of the hash.
-    fn deeper(&self, number: usize, table: Groups, pending: Vec<Pending>, runs: &[(Kind, Arc<Run>)]) -> Result<Merged> {
-        let deeper = Parts::new(&self.plan, &self.context, self.used_bits_below());
+    fn deeper(
+        self: &Arc<Self>,
+        number: usize,
+        table: Groups,
+        pending: Vec<Pending>,
+        runs: &[(Kind, Arc<Run>)],
+    ) -> Result<Merged> {
+        let deeper = Parts::below(Some(Arc::clone(self)), &self.plan, &self.context);
         // It starts with what is known here of how often rows repeat.
         deeper.taken_rows.store(self.taken_rows.load(Relaxed), Relaxed);
         deeper.taken_groups.store(self.taken_groups.load(Relaxed), Relaxed);
@@ -449,14 +470,8 @@ impl PartsThread {
 
     /// All that waits goes to disk; false if nothing does.
     pub(super) fn relieve(&mut self) -> Result<bool> {
-        let held = self.parts.revocation.held_bytes();
-        if held == 0 {
-            return Ok(false);
-        }
         self.parts.revocation.answered();
-        self.parts.is_spilling.store(true, Relaxed);
-        self.parts.give_way(held, &mut self.hand)?;
-        Ok(true)
+        Ok(self.parts.write_waiting(u64::MAX)? > 0)
     }
 
     /// No more comes on this thread.

@@ -106,7 +106,7 @@ impl Aggregate {
     }
 
     fn parts(&self) -> &Arc<Parts> {
-        self.parts.get_or_init(|| Parts::new(&self.plan, &self.context, 0))
+        self.parts.get_or_init(|| Parts::new(&self.plan, &self.context))
     }
 
     /// Gives a table up: what it knows goes to the parts, or waits for them if it cannot be told in columns.
@@ -162,7 +162,8 @@ impl Sink for AggregateSink {
 
     fn finalize(&self) -> Result<Vec<Task>> {
         let mut tables = std::mem::take(&mut *self.0.tables());
-        if tables.len() > 1 && !self.0.plan.has_distinct() && self.0.parts.get().is_none() {
+        let has_keys = !self.0.plan.key_types.is_empty();
+        if tables.len() > 1 && has_keys && !self.0.plan.has_distinct() && self.0.parts.get().is_none() {
             // Merged tables stand beside those of the threads; where there is no room for both, parts come one by one.
             let bytes: u64 = tables.iter().map(Bucketed::bytes).sum();
             if bytes > self.0.context.governor.free_bytes() {
@@ -243,7 +244,9 @@ impl SinkThread for AggregateThread {
             if groups.is_single() || groups.len() == 0 || self.shared.plan.has_distinct() {
                 return Ok(false);
             }
+            // The table is gone; what it knew has become rows.
             self.leave_table()?;
+            return Ok(true);
         }
         let Intake::Parts(thread) = &mut self.intake else { return Ok(false) };
         thread.relieve()

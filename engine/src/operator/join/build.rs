@@ -20,10 +20,11 @@ use crate::{
     batch::{
         Batch,
         array::ArrayRef,
-        array_bytes, compacted_array, concat_arrays,
+        array_bytes, compacted_array,
         datatypes::{DataType, SchemaRef},
     },
     error::Result,
+    kernel::concat_arrays,
     memory::Reservation,
     operator::JobContext,
 };
@@ -180,7 +181,7 @@ impl Gathering {
 
     /// The pieces of a column as one array.
     pub(super) fn put_together(&self, column: usize, pieces: &[ArrayRef]) -> Result<ArrayRef> {
-        concat_arrays(&self.types[column], pieces)
+        Ok(concat_arrays(&self.types[column], pieces)?)
     }
 
     /// There is no room: what was gathered, as batches of the kept columns and those beside. What they hold is held until

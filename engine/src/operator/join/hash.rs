@@ -519,7 +519,7 @@ impl SinkThread for BuildThread {
 }
 
 impl BuildThread {
-    /// Does the build side go to disk, because another thread was refused memory or because it is wanted back?
+    /// Does the build side go to disk, because a thread or the source was refused memory, or because it is wanted back?
     fn heed(&mut self) -> Result<()> {
         let join = &self.join;
         if join.revocation.take(join.revocation.held_bytes(), join.least_spill_bytes()) {

@@ -12,8 +12,9 @@ use super::{
     keys::{KeyEncoder, Keys},
 };
 use crate::{
-    batch::{Batch, array::ArrayRef, concat_arrays, datatypes::DataType},
+    batch::{Batch, array::ArrayRef, datatypes::DataType},
     error::{Result, bug},
+    kernel::concat_arrays,
 };
 
 /// See above.
@@ -67,7 +68,7 @@ impl TableBuilder {
         let partition = |number| Partition::build(vec![(0, self.scattered.take(number))], bits);
         let partitions = (0..PARTITIONS).map(partition).collect();
         let directory = Directory::new(partitions, bits).ok_or_else(|| bug("join", "a partition is missing"))?;
-        let column = |(data_type, pieces): (&DataType, Vec<ArrayRef>)| concat_arrays(data_type, &pieces);
+        let column = |(data_type, pieces): (&DataType, Vec<ArrayRef>)| Ok(concat_arrays(data_type, &pieces)?);
         let mut columns = self.types.iter().zip(self.pieces).map(column).collect::<Result<Vec<_>>>()?;
         let compared = if columns.len() > self.join.shape.kept.len() { columns.pop() } else { None };
         let reservation = self.join.context.governor.reservation("hash join");

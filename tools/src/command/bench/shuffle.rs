@@ -17,7 +17,7 @@ use crate::{error::Failure, scratch::Scratch, settings::EngineFlags, signal::Sig
     after_help = "Splitting, encoding and writing take one thread.\n\nExamples:\n  windrow bench shuffle --input tpch/lineitem.parquet --partitions 200 --hash-columns 0,3\n  windrow bench shuffle --input tpch/lineitem.parquet --partitions 4096 --hash-columns 0 --codec lz4 --json"
 )]
 pub struct ShuffleBench {
-    /// A Parquet file, which is read into memory whole
+    /// A Parquet or CSV file, which is read into memory whole
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// Groups, 1 to 4096
@@ -46,6 +46,9 @@ enum FrameCodec {
     Zstd,
 }
 
+/// Over the columns of [`ShuffleBench::line`].
+const HEADER: &str = " run       rows       GB   read s  split s encode s  write s  split GB/s  memcpy GB/s  ratio";
+
 impl ShuffleBench {
     pub fn run(&self, signals: &Signals) -> Result<(), Failure> {
         let session = &Session::new(self.engine.settings()?)?;
@@ -66,13 +69,12 @@ impl ShuffleBench {
             runs: self.runs,
         };
         let lines = Lines { is_json: self.json };
-        if !self.json {
-            lines.write(&format!(
-                "{:>4} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>11} {:>12} {:>6}",
-                "run", "rows", "GB", "read s", "split s", "encode s", "write s", "split GB/s", "memcpy GB/s", "ratio"
-            ))?;
-        }
-        run.run(|measured| lines.write(&self.line(measured)?))
+        run.run(|measured| {
+            if measured.run == 1 && !self.json {
+                lines.write(HEADER)?;
+            }
+            lines.write(&self.line(measured)?)
+        })
     }
 
     fn line(&self, measured: &ShuffleMeasurement) -> Result<String, Failure> {
