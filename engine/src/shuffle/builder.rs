@@ -414,7 +414,9 @@ mod tests {
     use crate::{
         batch::{
             array::{Int64Array, StringArray, UInt32Array},
-            compute, concat, take_rows,
+            compute, concat,
+            datatypes::FieldRef,
+            take_rows,
         },
         kernel::testing::{Random, cases, random_array, random_type},
         memory::Governor,
@@ -448,9 +450,9 @@ mod tests {
     /// The values of dictionaries instead of codes: what two of them have in common depends on how batches were cut.
     fn plain(batch: &Batch) -> Batch {
         let columns = batch.columns().iter().enumerate().map(|(number, column)| {
-            let column = match column.data_type() {
-                DataType::Dictionary(_, values) => compute::cast(column, values).unwrap(),
-                _ => Arc::clone(column),
+            let column = match plain_type(column.data_type()) {
+                same if same == *column.data_type() => Arc::clone(column),
+                values => compute::cast(column, &values).unwrap(),
             };
             (format!("column{number}"), column)
         });
@@ -459,6 +461,24 @@ mod tests {
             columns.iter().map(|(name, column)| Field::new(name, column.data_type().clone(), true)).collect();
         let columns = columns.into_iter().map(|(_, column)| column).collect();
         Batch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+    }
+
+    /// The type without dictionaries, at any depth: those of several batches together may have more values than there are codes.
+    fn plain_type(data_type: &DataType) -> DataType {
+        use DataType as T;
+        let plain = |field: &FieldRef| {
+            let data_type = plain_type(field.data_type());
+            Arc::new(Field::clone(field).with_data_type(data_type))
+        };
+        match data_type {
+            T::Dictionary(_, values) => T::clone(values),
+            T::List(field) => T::List(plain(field)),
+            T::LargeList(field) => T::LargeList(plain(field)),
+            T::FixedSizeList(field, length) => T::FixedSizeList(plain(field), *length),
+            T::Struct(fields) => T::Struct(fields.iter().map(plain).collect()),
+            T::Map(field, is_sorted) => T::Map(plain(field), *is_sorted),
+            other => other.clone(),
+        }
     }
 
     /// The specification: for each group its rows, in order of arrival.
