@@ -36,8 +36,15 @@ fn holds(statement: &str, folder: &Path) {
     assert!(spilled_bytes > 0, "nothing was spilled: {statement}");
 }
 
-fn groups(folder: &Path, name: &str, key_type: KeyType) -> String {
-    let out = folder.join(name);
+/// The statements about a file of 600 000 rows with 500 000 keys of this type hold.
+fn hold_of_groups(key_type: KeyType, statements: &[&dyn Fn(&str) -> String]) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = groups(folder.path(), key_type);
+    statements.iter().for_each(|statement| holds(&statement(&file), folder.path()));
+}
+
+fn groups(folder: &Path, key_type: KeyType) -> String {
+    let out = folder.join("groups.parquet");
     let options =
         GroupsOptions { rows: 600_000, keys: 500_000, key_type, threads: 2, overwrite: false, out: out.clone() };
     write_groups(&options).unwrap();
@@ -46,53 +53,47 @@ fn groups(folder: &Path, name: &str, key_type: KeyType) -> String {
 
 #[test]
 fn a_grouping_ends_with_any_memory() {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, key_type) in [("numbers.parquet", KeyType::Number), ("texts.parquet", KeyType::Text)] {
-        let file = groups(folder.path(), name, key_type);
-        holds(
-            &format!(
-                "select count(*), sum(n), sum(s), max(k) from (select k, count(*) n, sum(v) s from '{file}' group by k)"
-            ),
-            folder.path(),
-        );
-        holds(&format!("select count(distinct k) from '{file}'"), folder.path());
-        // Long strings, of which nobody knows before how much they take.
-        holds(
-            &format!(
-                "select count(*), sum(n), sum(s), max(k) from \
-                 (select k || ' and more text that makes it long' k, count(*) n, sum(v) s from '{file}' group by 1)"
-            ),
-            folder.path(),
+    for key_type in [KeyType::Number, KeyType::Text] {
+        hold_of_groups(
+            key_type,
+            &[
+                &|file| grouping("k", file),
+                // Long strings, of which nobody knows before how much they take.
+                &|file| grouping("k || ' and more text that makes it long'", file),
+                &|file| format!("select count(distinct k) from '{file}'"),
+            ],
         );
     }
 }
 
+fn grouping(key: &str, file: &str) -> String {
+    format!(
+        "select count(*), sum(n), sum(s), max(k) from (select {key} k, count(*) n, sum(v) s from '{file}' group by 1)"
+    )
+}
+
 #[test]
 fn a_join_ends_with_any_memory() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = groups(folder.path(), "texts.parquet", KeyType::Text);
-    holds(
-        &format!("select count(*), sum(a.v), max(b.k) from '{file}' a join '{file}' b on a.k = b.k and a.v < b.v"),
-        folder.path(),
-    );
+    let join = |file: &str| {
+        format!("select count(*), sum(a.v), max(b.k) from '{file}' a join '{file}' b on a.k = b.k and a.v < b.v")
+    };
+    hold_of_groups(KeyType::Text, &[&join]);
+}
+
+#[test]
+fn a_sort_ends_with_any_memory() {
+    hold_of_groups(KeyType::Text, &[&|file| format!("select k, v from '{file}' order by k, v limit 10 offset 599000")]);
 }
 
 #[test]
 fn what_is_sorted_behind_a_grouping_or_a_join_ends_with_any_memory() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = groups(folder.path(), "texts.parquet", KeyType::Text);
     // The sort can write what it holds when its source is refused memory: no group and no pair may be lost by that.
-    holds(
-        &format!(
-            "select count(*), sum(n), sum(length(k)) from (select k, count(*) n from '{file}' group by k order by k, n limit 480000)"
-        ),
-        folder.path(),
-    );
-    holds(
-        &format!(
-            "select count(*), sum(v), sum(length(k)) from (select a.k, b.v from '{file}' a join '{file}' b on a.k = b.k order by 1, 2 limit 790000)"
-        ),
-        folder.path(),
+    let of = |rows: &str| format!("select count(*), sum(n), sum(length(k)) from ({rows})");
+    hold_of_groups(
+        KeyType::Text,
+        &[&|file| of(&format!("select k, count(*) n from '{file}' group by k order by k, n limit 480000")), &|file| {
+            of(&format!("select a.k, b.v n from '{file}' a join '{file}' b on a.k = b.k order by 1, 2 limit 790000"))
+        }],
     );
 }
 
@@ -115,11 +116,4 @@ fn pieces_of_a_text_file_are_read_once_though_memory_is_refused() {
         &format!("select count(*), sum(n), sum(s) from (select t, count(*) n, sum(v) s from '{file}' group by t)"),
         folder.path(),
     );
-}
-
-#[test]
-fn a_sort_ends_with_any_memory() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = groups(folder.path(), "texts.parquet", KeyType::Text);
-    holds(&format!("select k, v from '{file}' order by k, v limit 10 offset 599000"), folder.path());
 }

@@ -21,8 +21,8 @@ use arrow::{
     error::ArrowError,
 };
 
-/// Bytes that a view holds itself.
-const INLINE_BYTES_MAX: usize = 12;
+use super::scatter::INLINE_BYTES_MAX;
+
 /// The high bit of each byte.
 const HIGH_BITS: u128 = 0x8080_8080_8080_8080_8080_8080_8080_8080;
 /// By length, what must be zero in a view that holds its string; the last is of all that are longer.

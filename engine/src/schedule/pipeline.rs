@@ -6,9 +6,10 @@
 //! ```text
 //!   new ──► running ──(Blocked)──► parked ──(wake)──► running ──(Enough)──► finishing ──► ended
 //! ```
-//! A source that is refused memory has the sink of its own drive write what it holds; what the other drives hold they write at their next
-//! morsel, for which this one does not wait: then the job fails, though it might have gone on.
 //! A drive makes its parts of the operators when the first morsel arrives, so that idle threads leave no empty tables to merge.
+//!
+//! A source that is refused memory has the sink of its own drive write what it holds. What the other drives hold they write at their next
+//! morsel, for which this one does not wait: the job fails then, though it might have gone on.
 
 use std::sync::Arc;
 

@@ -230,9 +230,8 @@ impl Groups {
             groups.resize(rows, 0);
         } else {
             kernel::hash_columns(columns, hashes)?;
-            let (per_group, far) = (self.bytes_per_group(), self.far_bytes());
-            let (reservation, promised) = (&mut self.reservation, self.promised_bytes);
-            let grow = &mut |groups: usize| reservation.resize((groups as u64 * per_group + far).max(promised));
+            let (need, reservation) = (self.need(), &mut self.reservation);
+            let grow = &mut |groups: usize| reservation.resize(need.bytes(groups));
             self.index.assign(columns, keys, Visit { hashes, groups, grow })?;
         }
         self.resize();
@@ -266,10 +265,8 @@ impl Groups {
 
     /// Makes room for so many groups.
     pub(super) fn reserve(&mut self, groups: usize) -> Result<()> {
-        let (per_group, far) = (self.bytes_per_group(), self.far_bytes());
-        let (reservation, promised) = (&mut self.reservation, self.promised_bytes);
-        self.index
-            .reserve(groups, &mut |groups: usize| reservation.resize((groups as u64 * per_group + far).max(promised)))
+        let (need, reservation) = (self.need(), &mut self.reservation);
+        self.index.reserve(groups, &mut |groups: usize| reservation.resize(need.bytes(groups)))
     }
 
     /// Takes in `groups` of `other`, and of each input's pairs there those of `pairs`. The forms of both tables are the same.
@@ -287,9 +284,8 @@ impl Groups {
         } else {
             hashes.clear();
             hashes.extend(groups.iter().map(|group| other.hashes()[*group as usize]));
-            let (per_group, far) = (self.bytes_per_group(), self.far_bytes());
-            let (reservation, promised) = (&mut self.reservation, self.promised_bytes);
-            let grow = &mut |groups: usize| reservation.resize((groups as u64 * per_group + far).max(promised));
+            let (need, reservation) = (self.need(), &mut self.reservation);
+            let grow = &mut |groups: usize| reservation.resize(need.bytes(groups));
             self.index.assign_from(&other.index, groups, keys, Visit { hashes, groups: into, grow })?;
         }
         self.resize();
@@ -427,8 +423,26 @@ impl Groups {
     }
 
     fn account(&mut self) -> Result<()> {
-        let bytes = self.index.capacity() as u64 * self.bytes_per_group() + self.far_bytes();
-        self.reservation.resize(bytes.max(self.promised_bytes))
+        let bytes = self.need().bytes(self.index.capacity());
+        self.reservation.resize(bytes)
+    }
+
+    fn need(&self) -> Need {
+        let (group_bytes, far_bytes) = (self.bytes_per_group(), self.far_bytes());
+        Need { group_bytes, far_bytes, promised_bytes: self.promised_bytes }
+    }
+}
+
+/// What a table holds by the number of its groups.
+struct Need {
+    group_bytes: u64,
+    far_bytes: u64,
+    promised_bytes: u64,
+}
+
+impl Need {
+    fn bytes(&self, groups: usize) -> u64 {
+        (groups as u64 * self.group_bytes + self.far_bytes).max(self.promised_bytes)
     }
 }
 

@@ -94,14 +94,26 @@ struct Part {
 }
 
 impl Part {
+    fn pending_rows(&self) -> u64 {
+        self.pending.iter().map(|pending| pending.batch.num_rows() as u64).sum()
+    }
+
     fn pending_bytes(&self) -> u64 {
         self.pending.iter().map(|pending| pending.bytes).sum()
     }
 
     /// What could be on disk instead.
-    fn bytes(&self, plan: &Plan) -> u64 {
-        let table = self.table.as_ref().filter(|_| !plan.has_distinct());
-        self.pending_bytes() + table.map_or(0, Groups::bytes)
+    fn bytes(&self) -> u64 {
+        self.pending_bytes() + self.table.as_ref().map_or(0, Groups::bytes)
+    }
+
+    /// Writes the table, then what waits.
+    fn write(&mut self, number: usize, hand: &mut Hand) -> Result<()> {
+        if let Some(table) = self.table.take() {
+            hand.write_table(number, &table)?;
+        }
+        let mut pending = std::mem::take(&mut self.pending).into_iter();
+        pending.try_for_each(|pending| hand.write(pending.kind, number, &pending.batch))
     }
 }
 
@@ -202,19 +214,10 @@ impl Parts {
     fn give_way_of(&self, number: usize, hand: &mut Hand) -> Result<()> {
         let mut part = lock(&self.parts[number]);
         let bytes = part.pending_bytes();
-        let pending = std::mem::take(&mut part.pending);
         self.pending_bytes[number].fetch_sub(bytes, Relaxed);
         // Given back before it is dropped: the table grows by what this frees.
         self.let_go(bytes)?;
-        if !self.is_worth_a_table() || !self.fill_table(&mut part, &pending, hand)? {
-            if let Some(table) = part.table.take() {
-                hand.write_table(number, &table)?;
-            }
-            for pending in &pending {
-                hand.write(pending.kind, number, &pending.batch)?;
-            }
-        }
-        Ok(())
+        if self.is_worth_a_table() && self.fill_table(&mut part, hand)? { Ok(()) } else { part.write(number, hand) }
     }
 
     fn let_go(&self, bytes: u64) -> Result<()> {
@@ -230,19 +233,18 @@ impl Parts {
     }
 
     /// The part's table takes in what waits; false if it may not grow as much.
-    fn fill_table(&self, part: &mut Part, pending: &[Pending], hand: &mut Hand) -> Result<bool> {
-        let rows: u64 = pending.iter().map(|pending| pending.batch.num_rows() as u64).sum();
+    fn fill_table(&self, part: &mut Part, hand: &mut Hand) -> Result<bool> {
+        let (rows, bytes) = (part.pending_rows(), part.pending_bytes());
         let mut table = match part.table.take() {
             Some(table) => table,
             None => self.empty_table()?,
         };
         let before = table.len() as u64;
-        let bytes = pending.iter().map(|pending| pending.bytes).sum();
         let has_room = table.promise(self.expected_groups(rows), self.expected_far_bytes(rows, bytes));
         if has_room {
-            pending
-                .iter()
-                .try_for_each(|pending| take_rows_in(&mut table, pending.kind, &pending.batch, &mut hand.scratch))?;
+            for pending in std::mem::take(&mut part.pending) {
+                take_rows_in(&mut table, pending.kind, &pending.batch, &mut hand.scratch)?;
+            }
             self.taken_rows.fetch_add(rows, Relaxed);
             self.taken_groups.fetch_add(table.len() as u64 - before, Relaxed);
             table.keep_no_more()?;
@@ -261,7 +263,8 @@ impl Parts {
 
     /// Bytes of the strings of the groups that so many rows of `bytes` will make: what holds them doubles as it grows.
     fn expected_far_bytes(&self, rows: u64, bytes: u64) -> u64 {
-        let has_strings = self.plan.partial_schema().fields().iter().any(|field| !field.data_type().is_primitive());
+        let has_strings =
+            self.schemas[Kind::Partials as usize].fields().iter().any(|field| !field.data_type().is_primitive());
         let share = self.expected_groups(rows) as f64 / rows.max(1) as f64;
         if has_strings { (2.0 * bytes as f64 * share.min(1.0)) as u64 } else { 0 }
     }
@@ -280,7 +283,7 @@ impl Parts {
         };
         let runs: Vec<(Kind, Arc<Run>)> = lock(&self.runs).iter().map(|(kind, run)| (*kind, Arc::clone(run))).collect();
         let spilled: u64 = runs.iter().map(|(_, run)| run.rows(number)).sum();
-        let rows = spilled + part.pending.iter().map(|pending| pending.batch.num_rows() as u64).sum::<u64>();
+        let rows = spilled + part.pending_rows();
         let bytes = runs.iter().map(|(_, run)| run.bytes(number)).sum::<u64>() + part.pending_bytes();
         let mut table = match (part.table, tables.first()) {
             (Some(table), _) => table,
@@ -304,7 +307,7 @@ impl Parts {
             bucketed.merge_part_into(&mut table, number, scratch)?;
         }
         for pending in part.pending {
-            self.make_room(&table, &pending.batch)?;
+            self.make_room(&table, pending.batch.num_rows(), pending.bytes)?;
             take_rows_in(&mut table, pending.kind, &pending.batch, scratch)?;
             let bytes = pending.bytes;
             drop(pending);
@@ -313,7 +316,7 @@ impl Parts {
         for (kind, run) in &runs {
             let mut reader = run.read(number);
             while let Some(batch) = reader.next()? {
-                self.make_room(&table, &batch)?;
+                self.make_room(&table, batch.num_rows(), payload_bytes(&batch))?;
                 take_rows_in(&mut table, *kind, &batch, scratch)?;
             }
         }
@@ -325,9 +328,9 @@ impl Parts {
         Ok(Merged::Groups(Box::new(table)))
     }
 
-    /// Before a table takes a batch in: where what it may ask for is not there, other parts go to disk.
-    fn make_room(&self, table: &Groups, batch: &Batch) -> Result<()> {
-        let wanted = table.growth_bytes(batch.num_rows(), payload_bytes(batch));
+    /// Before a table takes so many rows in: where what it may ask for is not there, other parts go to disk.
+    fn make_room(&self, table: &Groups, rows: usize, row_bytes: u64) -> Result<()> {
+        let wanted = table.growth_bytes(rows, row_bytes);
         if self.context.governor.free_bytes() < wanted {
             self.write_waiting(wanted)?;
         }
@@ -339,7 +342,7 @@ impl Parts {
     fn write_waiting(&self, wanted: u64) -> Result<u64> {
         let mut freed = 0;
         while freed < wanted {
-            let sizes = self.parts.iter().map(|part| lock(part).bytes(&self.plan));
+            let sizes = self.parts.iter().map(|part| lock(part).bytes());
             let Some((_, number)) = sizes.zip(0..).max().filter(|(bytes, _)| *bytes > 0) else { break };
             freed += self.write_part(number)?;
         }
@@ -352,17 +355,10 @@ impl Parts {
     /// Writes what waits of a part, and says how much that was; its lock is held until others can read it.
     fn write_part(&self, number: usize) -> Result<u64> {
         let mut part = lock(&self.parts[number]);
-        let (all, waiting) = (part.bytes(&self.plan), part.pending_bytes());
+        let (all, waiting) = (part.bytes(), part.pending_bytes());
         self.pending_bytes[number].fetch_sub(waiting, Relaxed);
         let mut hand = Hand::new(self);
-        if !self.plan.has_distinct()
-            && let Some(table) = part.table.take()
-        {
-            hand.write_table(number, &table)?;
-        }
-        for pending in std::mem::take(&mut part.pending) {
-            hand.write(pending.kind, number, &pending.batch)?;
-        }
+        part.write(number, &mut hand)?;
         self.let_go(waiting)?;
         hand.list_runs(self)?;
         Ok(all)
