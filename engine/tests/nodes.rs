@@ -293,7 +293,7 @@ fn parts(physical: &PhysicalPlan, stage: usize, nodes: usize) -> Result<Vec<Part
         Distribution::Groups(count) => cut(count).map(|groups| Part { splits: None, groups }).collect(),
         Distribution::Splits => {
             let scans = stage.pipelines.iter().filter_map(|pipeline| match &pipeline.source {
-                SourceSpec::Scan(scan) => Some(scan),
+                SourceSpec::Scan(scan, _) => Some(scan),
                 _ => None,
             });
             let scans: Vec<_> = scans.collect();

@@ -64,6 +64,11 @@ impl Expression {
         });
     }
 
+    /// Does its value depend on the row?
+    pub fn uses_columns(&self) -> bool {
+        matches!(self, Expression::Column(_)) || self.children().into_iter().any(Expression::uses_columns)
+    }
+
     /// Adds the numbers of the parameters it reads.
     pub fn parameters_used(&self, parameters: &mut BTreeSet<usize>) {
         self.visit(&mut |e| {

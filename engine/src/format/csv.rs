@@ -67,6 +67,7 @@ pub struct CsvDecoder {
     order: Vec<usize>,
     piece: Bytes,
     is_flushed: bool,
+    rows_seen: u64,
 }
 
 impl CsvDecoder {
@@ -90,17 +91,31 @@ impl CsvDecoder {
             .with_projection(in_file)
             .build_decoder();
         let piece = Bytes::new();
-        CsvDecoder { path, file_bytes, asked: 0, fed: 0, decoder, schema: given, order, piece, is_flushed: false }
+        CsvDecoder {
+            path,
+            file_bytes,
+            asked: 0,
+            fed: 0,
+            decoder,
+            schema: given,
+            order,
+            piece,
+            is_flushed: false,
+            rows_seen: 0,
+        }
     }
 
     fn failure(&self, source: ArrowError) -> CsvError {
         CsvError { path: self.path.clone(), source }
     }
 
-    fn reordered(&self, batch: &Batch) -> Result<Batch> {
+    /// The rows that were decoded since the last call.
+    fn flush(&mut self) -> Result<Option<Batch>> {
+        let Some(batch) = self.decoder.flush().map_err(|source| self.failure(source))? else { return Ok(None) };
+        self.rows_seen += batch.num_rows() as u64;
         let columns = self.order.iter().map(|column| Arc::clone(batch.column(*column))).collect();
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        Ok(Batch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
+        Ok(Some(Batch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?))
     }
 }
 
@@ -125,26 +140,20 @@ impl Decode for CsvDecoder {
             let used = self.decoder.decode(&self.piece).map_err(|source| self.failure(source))?;
             self.piece.advance(used);
             if self.decoder.capacity() == 0 || used == 0 {
-                return self
-                    .decoder
-                    .flush()
-                    .map_err(|source| self.failure(source))?
-                    .map(|b| self.reordered(&b))
-                    .transpose();
+                return self.flush();
             }
         }
         if self.fed >= self.file_bytes && !self.is_flushed {
             self.is_flushed = true;
             // An empty input tells the decoder that the last record is over, even without a newline.
             self.decoder.decode(&[]).map_err(|source| self.failure(source))?;
-            return self
-                .decoder
-                .flush()
-                .map_err(|source| self.failure(source))?
-                .map(|b| self.reordered(&b))
-                .transpose();
+            return self.flush();
         }
         Ok(None)
+    }
+
+    fn rows_seen(&self) -> u64 {
+        self.rows_seen
     }
 }
 

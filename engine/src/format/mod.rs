@@ -2,11 +2,14 @@
 //!
 //! In: bytes of a split. Out: batches. Never: opens a file or waits for one; it says which ranges it needs and is fed.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::{batch::Batch, error::Result};
+use crate::{
+    batch::{Batch, array::BooleanArray},
+    error::Result,
+};
 
 pub mod csv; // CSV: columns' types from a sample, then arrow's decoder
 pub mod parquet; // Parquet: footer, row groups, writer
@@ -24,4 +27,38 @@ pub trait Decode: Send {
     fn feed(&mut self, bytes: Vec<Bytes>) -> Result<()>;
     /// The next batch that what was fed allows.
     fn batch(&mut self) -> Result<Option<Batch>>;
+    /// Rows of the split that were looked at until now.
+    fn rows_seen(&self) -> u64;
+}
+
+/// A condition on rows, applied as early as a shape allows.
+pub trait RowTest: Send + Sync {
+    /// Which of a [`Selected`]'s columns it looks at: ascending, at least one.
+    fn columns(&self) -> &[usize];
+    /// Which rows of `batch`, which has just those columns, are kept: a truth each, no NULL.
+    fn keeps(&self, batch: &Batch) -> Result<BooleanArray>;
+    /// It keeps no row at all.
+    fn keeps_none(&self) -> bool {
+        false
+    }
+}
+
+/// What is given of a split.
+#[derive(Clone)]
+pub struct Selected {
+    /// Columns of the table that are looked at.
+    pub columns: Arc<[usize]>,
+    /// Which of them are given, by their places there.
+    pub given: Arc<[usize]>,
+    /// What a row must fulfil; a test sees only rows that the ones before it keep.
+    pub tests: Arc<[Arc<dyn RowTest>]>,
+    /// Rows of a batch, at most.
+    pub rows_per_batch: usize,
+}
+
+impl Selected {
+    /// The given columns, by their numbers in the table.
+    pub fn given_columns(&self) -> Vec<usize> {
+        self.given.iter().map(|place| self.columns[*place]).collect()
+    }
 }

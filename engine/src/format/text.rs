@@ -40,6 +40,7 @@ pub struct TextDecoder {
     asked: Option<u64>,
     text: Vec<Bytes>,
     block: Option<Block>,
+    rows_seen: u64,
 }
 
 /// What is being cut into lines.
@@ -52,7 +53,8 @@ impl TextDecoder {
     /// The lines of `path` (of `file_bytes`) that start in `range`.
     pub fn new(path: PathBuf, file_bytes: u64, range: Range<u64>, rows_per_batch: usize) -> TextDecoder {
         let schema = schema();
-        TextDecoder { path, file_bytes, range, rows_per_batch, schema, asked: None, text: Vec::new(), block: None }
+        let (asked, text, block) = (None, Vec::new(), None);
+        TextDecoder { path, file_bytes, range, rows_per_batch, schema, asked, text, block, rows_seen: 0 }
     }
 
     fn error(&self, offset: u64, wrong: TextWrong) -> TextError {
@@ -136,6 +138,7 @@ impl Decode for TextDecoder {
             line += step;
         }
         block.next = start + line;
+        self.rows_seen += views.len() as u64;
         let bytes = block.bytes.clone();
         let column = StringViewArray::try_new(ScalarBuffer::from(views), vec![bytes], None);
         let column = column.map_err(|_| {
@@ -144,6 +147,10 @@ impl Decode for TextDecoder {
             TextError { path: self.path.clone(), offset, wrong: TextWrong::NotUtf8 }
         })?;
         Ok(Some(Batch::try_new(Arc::clone(&self.schema), vec![Arc::new(column) as ArrayRef])?))
+    }
+
+    fn rows_seen(&self) -> u64 {
+        self.rows_seen
     }
 }
 

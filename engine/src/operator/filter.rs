@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The shared part: the predicate, prepared.
-pub struct Filter(Arc<Vec<Evaluator>>);
+pub struct Filter(Arc<Evaluator>);
 
 impl Filter {
     /// Keeps rows for which all `conjuncts` are true; a conjunct sees only the rows that the ones before it left.
@@ -23,8 +23,7 @@ impl Filter {
         _context: &JobContext,
         parameters: &Arc<Parameters>,
     ) -> Result<Arc<Filter>> {
-        let prepared = conjuncts.iter().map(|e| Evaluator::new(e, input, parameters)).collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(Filter(Arc::new(prepared))))
+        Ok(Arc::new(Filter(Arc::new(Evaluator::all(conjuncts, input, parameters)?))))
     }
 }
 
@@ -34,16 +33,13 @@ impl Transform for Filter {
     }
 }
 
-struct FilterThread(Arc<Vec<Evaluator>>);
+struct FilterThread(Arc<Evaluator>);
 
 impl TransformThread for FilterThread {
     fn push(&mut self, morsel: Morsel, next: Next<'_>) -> Result<Outcome> {
         let Morsel { mut batch, position } = morsel;
-        for conjunct in self.0.iter() {
-            if batch.num_rows() == 0 {
-                break;
-            }
-            let mask = conjunct.evaluate_mask(&batch)?;
+        if batch.num_rows() > 0 {
+            let mask = self.0.evaluate_mask(&batch)?;
             if mask.true_count() < batch.num_rows() {
                 batch = compute::filter_record_batch(&batch, &mask)?;
             }

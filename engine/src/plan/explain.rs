@@ -5,13 +5,14 @@
 use std::fmt::Write;
 
 use super::{
-    physical::{Edge, EdgeKind, PhysicalPlan, Pipeline, Role, SourceSpec, StateSpec, TransformSpec},
+    physical::{Edge, EdgeKind, KeyFilter, PhysicalPlan, Pipeline, Role, SourceSpec, StateSpec, TransformSpec},
     stage::Distribution,
 };
 use crate::{
     batch::datatypes::Schema,
     expression::{Expression, SortKey},
     operator::{aggregate::AggregatePhase, join::JoinColumn},
+    scan::ScanSpec,
 };
 
 /// The plan as text.
@@ -41,13 +42,7 @@ pub fn explain(plan: &PhysicalPlan) -> String {
 
 fn steps(pipeline: &Pipeline, states: &[StateSpec], edges: &[Edge]) -> Vec<String> {
     let mut steps = vec![match &pipeline.source {
-        SourceSpec::Scan(scan) => {
-            let names: Vec<&str> =
-                scan.columns.iter().map(|column| scan.table.schema().field(*column).name().as_str()).collect();
-            let splits = crate::scan::prune(&scan.table, &scan.columns, &scan.filters).map_or(0, |splits| splits.len());
-            let all = scan.table.splits().len();
-            format!("scan {} [{}] {splits} of {all} splits", scan.table.name(), names.join(", "))
-        }
+        SourceSpec::Scan(scan, key_filters) => scan_step(scan, key_filters, states),
         SourceSpec::Values(_, batches) => {
             format!("values, {} rows", batches.iter().map(|b| b.num_rows()).sum::<usize>())
         }
@@ -173,4 +168,21 @@ fn keys(keys: &[SortKey], schema: &Schema) -> String {
 
 fn list(expressions: &[Expression], schema: &Schema, between: &str) -> String {
     expressions.iter().map(|expression| expression.show(schema).to_string()).collect::<Vec<_>>().join(between)
+}
+
+fn scan_step(scan: &ScanSpec, key_filters: &[KeyFilter], states: &[StateSpec]) -> String {
+    let schema = scan.table.schema();
+    let name = |column: usize| schema.field(column).name().as_str();
+    let names: Vec<&str> = scan.given_columns().into_iter().map(name).collect();
+    let splits = scan.splits().map_or(0, |splits| splits.len());
+    let all = scan.table.splits().len();
+    let mut text = format!("scan {} [{}] {splits} of {all} splits", scan.table.name(), names.join(", "));
+    if let (Ok(schema), false) = (schema.project(&scan.columns), scan.filters.is_empty()) {
+        let _ = write!(text, ", where {}", list(&scan.filters, &schema, " and "));
+    }
+    for KeyFilter { join, places } in key_filters {
+        let keys: Vec<&str> = places.iter().map(|place| name(scan.columns[*place])).collect();
+        let _ = write!(text, ", {} among the keys of {}", keys.join(", "), state_name(&states[join.0], join.0));
+    }
+    text
 }

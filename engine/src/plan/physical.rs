@@ -106,14 +106,23 @@ pub struct Pipeline {
 /// Where a pipeline's morsels come from.
 #[derive(Clone, Debug)]
 pub enum SourceSpec {
-    /// A table.
-    Scan(ScanSpec),
+    /// A table; of its rows those that may have a partner in each of these joins.
+    Scan(ScanSpec, Vec<KeyFilter>),
     /// Rows that stand in the plan.
     Values(SchemaRef, Vec<Batch>),
     /// What a state holds once it is sealed: groups, sorted rows, a join's left-over build rows.
     State(StateId),
     /// What the tasks of earlier stages have sent over these edges, whose schemas agree.
     Exchange(SchemaRef, Vec<EdgeId>),
+}
+
+/// The keys of a join's build side as a test of rows that are going to probe it; the pipeline waits for the build side.
+#[derive(Clone, Debug)]
+pub struct KeyFilter {
+    /// The hash join.
+    pub join: StateId,
+    /// Where each of its probe keys stands among the columns that the scan looks at.
+    pub places: Vec<usize>,
 }
 
 /// What is done to morsels on their way.

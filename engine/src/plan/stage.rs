@@ -60,7 +60,7 @@ impl Stage {
     /// The scans that its pipelines begin with.
     pub fn scans(&self) -> impl Iterator<Item = &ScanSpec> {
         self.pipelines.iter().filter_map(|pipeline| match &pipeline.source {
-            SourceSpec::Scan(scan) => Some(scan),
+            SourceSpec::Scan(scan, _) => Some(scan),
             _ => None,
         })
     }

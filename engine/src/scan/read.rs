@@ -17,14 +17,15 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Split, Table, prune};
+use super::{Split, Table, filter::Conditions, prune};
 use crate::{
     batch::{Batch, Morsel, Position},
     error::{Cause, Kind, Result, bug},
-    expression::Expression,
-    format::Decode,
+    expression::{Expression, Parameters},
+    format::{Decode, RowTest, Selected},
     limits,
     memory::Reservation,
+    observe::Counters,
     operator::{JobContext, Outcome, Source, SourceThread, Wake},
     store::{Io, LocalFile, OpenFile},
 };
@@ -34,9 +35,11 @@ use crate::{
 pub struct ScanSpec {
     /// Of which table.
     pub table: Arc<Table>,
-    /// Which of its columns, in order.
+    /// Which of its columns are looked at, in order.
     pub columns: Vec<usize>,
-    /// Conjuncts over these columns by which splits are left out; the rows are filtered by a transform.
+    /// Which of those are given, by their places there, in order.
+    pub given: Vec<usize>,
+    /// Conjuncts over the columns that are looked at, each of which uses one: rows, and whole splits, are left out by them.
     pub filters: Vec<Expression>,
     /// A split's end is told by a last, empty morsel: a limit by position wants to know.
     pub tells_ends: bool,
@@ -46,6 +49,11 @@ impl ScanSpec {
     /// The splits that are read: those of the table that its statistics do not rule out.
     pub fn splits(&self) -> Result<Vec<Split>> {
         if self.table.batches().is_some() { Ok(Vec::new()) } else { prune(&self.table, &self.columns, &self.filters) }
+    }
+
+    /// The columns that are given, by their numbers in the table.
+    pub fn given_columns(&self) -> Vec<usize> {
+        self.given.iter().map(|place| self.columns[*place]).collect()
     }
 }
 
@@ -63,6 +71,7 @@ pub struct ScanSource {
 
 struct Shared {
     spec: ScanSpec,
+    selected: Selected,
     splits: Vec<Split>,
     context: JobContext,
     io: Arc<Io>,
@@ -81,6 +90,8 @@ struct Current {
     number: u32,
     next_morsel: u32,
     decoder: Box<dyn Decode>,
+    /// Rows of it that the counters know.
+    counted_rows: u64,
     file: Arc<ScannedFile>,
     pending: Option<Pending>,
     /// What the decoder wants next, where memory for it was refused.
@@ -115,15 +126,19 @@ struct Pending {
 }
 
 impl ScanSource {
-    /// The rows of the spec's table; of the splits in `range` only, if there is one.
+    /// The rows of the spec's table that also `more_tests`, over the columns that are looked at, keep; of the splits in `range` only, if there
+    /// is one. Rows in memory have no filters.
     pub fn open(
         spec: &ScanSpec,
         range: Option<Range<usize>>,
+        more_tests: Vec<Arc<dyn RowTest>>,
         io: &Arc<Io>,
         context: &JobContext,
+        parameters: &Arc<Parameters>,
     ) -> Result<Arc<dyn Source>> {
         if let Some(batches) = spec.table.batches() {
-            let given = batches.iter().map(|batch| Ok(batch.project(&spec.columns)?)).collect::<Result<Vec<_>>>()?;
+            let columns = spec.given_columns();
+            let given = batches.iter().map(|batch| Ok(batch.project(&columns)?)).collect::<Result<Vec<_>>>()?;
             return Ok(crate::operator::values::Values::new(&given, context));
         }
         let mut splits = spec.splits()?;
@@ -133,7 +148,19 @@ impl ScanSource {
         }
         splits.truncate(range.end);
         let state = State { next_split: range.start, ahead: VecDeque::new(), latest: None };
+        let mut tests = more_tests;
+        if !spec.filters.is_empty() {
+            let schema = Arc::new(spec.table.schema().project(&spec.columns)?);
+            tests.insert(0, Arc::new(Conditions::new(&spec.filters, &schema, parameters)?));
+        }
+        let selected = Selected {
+            columns: spec.columns.clone().into(),
+            given: spec.given.clone().into(),
+            tests: tests.into(),
+            rows_per_batch: context.settings.rows_per_morsel,
+        };
         let shared = Shared {
+            selected,
             spec: spec.clone(),
             splits,
             context: context.clone(),
@@ -153,6 +180,9 @@ impl Source for ScanSource {
 impl Shared {
     /// The next split, its first bytes asked for; tops up what is read ahead.
     fn claim(&self) -> Result<Option<Current>> {
+        if self.selected.tests.iter().any(|test| test.keeps_none()) {
+            return Ok(None);
+        }
         let mut state = self.lock();
         let ahead = limits::SPLITS_AHEAD * self.context.settings.threads;
         while state.ahead.len() < ahead && state.next_split < self.splits.len() {
@@ -160,8 +190,7 @@ impl Shared {
             state.next_split += 1;
             let split = &self.splits[number];
             let file = self.file(&mut state, split)?;
-            let rows = self.context.settings.rows_per_morsel;
-            let Some(mut decoder) = self.spec.table.decoder(split, &self.spec.columns, rows)? else { continue };
+            let Some(mut decoder) = self.spec.table.decoder(split, &self.selected)? else { continue };
             let pending = match decoder.wants().map(|ranges| self.ask(&file, ranges)).transpose() {
                 // Reading ahead is a help, not a need: with something to do it can wait for memory.
                 Err(error) if error.kind() == Kind::Limit => {
@@ -178,6 +207,7 @@ impl Shared {
                 number: number as u32,
                 next_morsel: 0,
                 decoder,
+                counted_rows: 0,
                 file,
                 pending,
                 wanted: None,
@@ -222,11 +252,12 @@ impl Shared {
         let slot = Arc::new(Slot::new());
         let wake = Wake::default();
         let (filled, rung, file) = (Arc::clone(&slot), wake.clone(), Arc::clone(file));
+        let buffers = Arc::clone(self.io.buffers());
         self.io.submit(move || {
             // Filled and fired whatever happens: a drive waits for it.
             let read = || {
                 let file = file.open()?;
-                ranges.into_iter().map(|range| file.read(range)).collect()
+                ranges.iter().map(|range| file.read_into(&buffers, range)).collect()
             };
             let read = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(bug("store", "a read panicked")));
             let _ = filled.set(Mutex::new(Some(read)));
@@ -259,7 +290,7 @@ impl SourceThread for ScanThread {
                 },
             };
             if let Some(batch) = current.decoder.batch()? {
-                self.shared.context.counters.add_rows_in(batch.num_rows());
+                current.count(&self.shared.context.counters);
                 return Ok((Some(current.morsel(batch, false)), Outcome::More));
             }
             match &current.pending {
@@ -287,8 +318,9 @@ impl SourceThread for ScanThread {
                     }
                     Ok(false) => {
                         // The decoder may have found a batch while it looked for what it wants.
-                        if let Some(batch) = current.decoder.batch()? {
-                            self.shared.context.counters.add_rows_in(batch.num_rows());
+                        let batch = current.decoder.batch()?;
+                        current.count(&self.shared.context.counters);
+                        if let Some(batch) = batch {
                             return Ok((Some(current.morsel(batch, false)), Outcome::More));
                         }
                         let ended = self.current.take();
@@ -309,11 +341,18 @@ impl SourceThread for ScanThread {
 
 impl Shared {
     fn empty(&self) -> Result<Batch> {
-        Ok(Batch::new_empty(Arc::new(self.spec.table.schema().project(&self.spec.columns)?)))
+        Ok(Batch::new_empty(Arc::new(self.spec.table.schema().project(&self.spec.given_columns())?)))
     }
 }
 
 impl Current {
+    /// Tells the counters of the rows that were looked at.
+    fn count(&mut self, counters: &Counters) {
+        let rows = self.decoder.rows_seen();
+        counters.add_rows_in((rows - self.counted_rows) as usize);
+        self.counted_rows = rows;
+    }
+
     fn morsel(&mut self, batch: Batch, is_last: bool) -> Morsel {
         let position = Position { split: self.number, morsel: self.next_morsel, is_last };
         self.next_morsel += 1;

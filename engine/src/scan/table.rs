@@ -8,12 +8,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{Split, TableStatistics, split, statistics};
+use super::{Split, TableStatistics, filter::Tested, split, statistics};
 use crate::{
     batch::{Batch, datatypes::SchemaRef},
     error::{Cause, Kind, Result},
     format::{
-        Decode,
+        Decode, Selected,
         csv::{self, CsvDecoder},
         parquet::{Footer, RowGroupDecoder},
         text::{self, TextDecoder},
@@ -140,20 +140,24 @@ impl Table {
         }
     }
 
-    /// A decoder for the `columns` of `split`, in that order. `None` for rows in memory.
-    pub(super) fn decoder(&self, split: &Split, columns: &[usize], rows: usize) -> Result<Option<Box<dyn Decode>>> {
+    /// A decoder for what is `selected` of `split`. `None` for rows in memory.
+    pub(super) fn decoder(&self, split: &Split, selected: &Selected) -> Result<Option<Box<dyn Decode>>> {
+        let rows = selected.rows_per_batch;
         Ok(match (&self.shape, split) {
             (Shape::Parquet(files), Split::RowGroup { file, row_group }) => {
                 let (file, footer) = &files[*file];
-                Some(Box::new(RowGroupDecoder::new(file.path.clone(), footer, *row_group, columns, rows)?))
+                Some(Box::new(RowGroupDecoder::new(file.path.clone(), footer, *row_group, selected)?))
             }
             (Shape::Csv(files), Split::Bytes { file, .. }) => {
                 let file = &files[*file];
-                Some(Box::new(CsvDecoder::new(file.path.clone(), file.bytes, &self.schema, columns, rows)))
+                let columns = &selected.columns;
+                let decoder = CsvDecoder::new(file.path.clone(), file.bytes, &self.schema, columns, rows);
+                Some(Box::new(Tested::new(decoder, selected)))
             }
             (Shape::Text(files), Split::Bytes { file, range }) => {
                 let file = &files[*file];
-                Some(Box::new(TextDecoder::new(file.path.clone(), file.bytes, range.clone(), rows)))
+                let decoder = TextDecoder::new(file.path.clone(), file.bytes, range.clone(), rows);
+                Some(Box::new(Tested::new(decoder, selected)))
             }
             _ => None,
         })

@@ -38,7 +38,8 @@ use crate::{
     },
     plan::{
         physical::{
-            Edge, EdgeId, EdgeKind, PhysicalPlan, Pipeline, Role, SourceSpec, StateId, StateSpec, TransformSpec,
+            Edge, EdgeId, EdgeKind, KeyFilter, PhysicalPlan, Pipeline, Role, SourceSpec, StateId, StateSpec,
+            TransformSpec,
         },
         stage::{Distribution, Stage},
     },
@@ -262,9 +263,15 @@ impl Builder<'_> {
 
     fn source(&self, spec: &SourceSpec, states: &[State]) -> Result<Arc<dyn Source>> {
         match spec {
-            SourceSpec::Scan(scan) => {
+            SourceSpec::Scan(scan, key_filters) => {
                 let splits = self.work.splits.clone().filter(|_| self.stage.distribution == Distribution::Splits);
-                ScanSource::open(scan, splits, self.io, self.context)
+                let schema = Arc::new(scan.table.schema().project(&scan.columns)?);
+                let tests = key_filters.iter().map(|KeyFilter { join, places }| match states.get(join.0) {
+                    Some(State::HashJoin(join)) => join.key_filter(places, &schema),
+                    _ => Err(bug("schedule", format!("state {} has no keys to filter by", join.0))),
+                });
+                let tests = tests.collect::<Result<_>>()?;
+                ScanSource::open(scan, splits, tests, self.io, self.context, &self.parameters)
             }
             SourceSpec::Exchange(schema, edges) => {
                 Ok(ExchangeSource::shared(self.ends()?.inlet(edges, schema)?, schema, self.context))

@@ -11,6 +11,7 @@ use std::{
 
 use crossbeam::channel::{Sender, bounded};
 
+use super::Buffers;
 use crate::{
     error::{Cause, Kind, Result},
     limits,
@@ -21,6 +22,7 @@ type Work = Box<dyn FnOnce() + Send>;
 /// The I/O threads of a session. Dropping it waits for what was submitted.
 pub struct Io {
     sender: Option<Sender<Work>>,
+    buffers: Arc<Buffers>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -40,7 +42,12 @@ impl Io {
             })
             .collect::<std::io::Result<Vec<_>>>()
             .map_err(|source| StartFailed { source })?;
-        Ok(Arc::new(Io { sender: Some(sender), threads }))
+        Ok(Arc::new(Io { sender: Some(sender), buffers: Arc::default(), threads }))
+    }
+
+    /// What its work reads into.
+    pub fn buffers(&self) -> &Arc<Buffers> {
+        &self.buffers
     }
 
     /// Runs `work` on an I/O thread.

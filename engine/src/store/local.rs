@@ -8,11 +8,13 @@ use std::{
     ops::Range,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
 
+use super::Buffers;
 use crate::{
     error::{Cause, Kind, Result},
     limits,
@@ -71,14 +73,25 @@ impl LocalFile {
 impl OpenFile {
     /// The bytes of `range`, all of them.
     pub fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        let length = range.end.saturating_sub(range.start);
-        let mut bytes = vec![0; length as usize];
+        let mut bytes = vec![0; range.end.saturating_sub(range.start) as usize];
+        self.fill(&mut bytes, &range)?;
+        Ok(Bytes::from(bytes))
+    }
+
+    /// The bytes of `range`, all of them, in one of the `buffers`.
+    pub fn read_into(&self, buffers: &Arc<Buffers>, range: &Range<u64>) -> Result<Bytes> {
+        let mut lent = buffers.take(range.end.saturating_sub(range.start) as usize);
+        self.fill(lent.as_mut(), range)?;
+        Ok(lent.into_bytes())
+    }
+
+    fn fill(&self, bytes: &mut [u8], range: &Range<u64>) -> Result<()> {
         let mut done = 0;
         while done < bytes.len() {
             let end = bytes.len().min(done + limits::READ_BYTES_MAX);
             match self.file.read_at(&mut bytes[done..end], range.start + done as u64) {
                 Ok(0) => {
-                    let (offset, missing_bytes) = (range.start + done as u64, (length as usize - done) as u64);
+                    let (offset, missing_bytes) = (range.start + done as u64, (bytes.len() - done) as u64);
                     return Err(StoreError::Short { path: self.path.clone(), offset, missing_bytes }.into());
                 }
                 Ok(read) => done += read,
@@ -89,7 +102,7 @@ impl OpenFile {
                 }
             }
         }
-        Ok(Bytes::from(bytes))
+        Ok(())
     }
 }
 

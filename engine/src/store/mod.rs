@@ -3,10 +3,12 @@
 //! In: paths and byte ranges. Out: bytes, on the I/O threads; or an error that names the path, the offset and the cause. Never:
 //! knows a format.
 
-mod append;
+mod append; // Appender: a file that grows in order, aside
+mod buffers; // Buffers: what is read into again and again
 mod io; // Io: the I/O threads and their bounded queue
-mod local; // LocalFile, OpenFile: positioned reads // Appender: a file that grows in order, aside
+mod local; // LocalFile, OpenFile: positioned reads
 
 pub use append::Appender;
+pub use buffers::Buffers;
 pub use io::Io;
 pub use local::{LocalFile, OpenFile, StoreError, create_dir, expand, publish, remove_all};

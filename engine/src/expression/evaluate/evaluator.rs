@@ -30,6 +30,25 @@ impl Evaluator {
         Ok(Evaluator { step, data_type: expression.data_type(input)? })
     }
 
+    /// Prepares a filter by `conjuncts`, at least one: each sees only the rows for which the ones before it are true.
+    pub fn all(conjuncts: &[Expression], input: &SchemaRef, parameters: &Arc<Parameters>) -> Result<Evaluator> {
+        // Where one is NULL the row is decided, as where it is false.
+        let is_true = |conjunct: &Expression| Expression::IsTruth { input: Box::new(conjunct.clone()), truth: true };
+        let all = match conjuncts {
+            [one] => one.clone(),
+            several => {
+                let and = |left, right| Expression::Binary {
+                    op: BinaryOp::And,
+                    left: Box::new(left),
+                    right: Box::new(right),
+                };
+                let all = several.iter().map(is_true).reduce(and);
+                all.ok_or_else(|| bug("expression", "a filter by nothing"))?
+            }
+        };
+        Evaluator::new(&all, input, parameters)
+    }
+
     /// The type of its values.
     pub fn data_type(&self) -> &DataType {
         &self.data_type

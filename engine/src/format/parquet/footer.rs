@@ -3,14 +3,14 @@
 //! In: an open file. Out: its metadata and the arrow schema by which Windrow reads it. Never: reserves memory by a length that was
 //! not checked against the file's.
 
-use std::{path::Path, sync::Arc};
+use std::{ops::Range, path::Path, sync::Arc};
 
 use bytes::{Buf, Bytes};
 use parquet::{
     arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, statistics::StatisticsConverter},
     errors::ParquetError,
     file::{
-        metadata::ParquetMetaDataReader,
+        metadata::{ColumnChunkMetaData, ParquetMetaDataReader},
         reader::{ChunkReader, Length},
     },
 };
@@ -88,6 +88,18 @@ impl Footer {
     /// Rows of one row group.
     pub fn rows(&self, row_group: usize) -> u64 {
         self.metadata.metadata().row_group(row_group).num_rows().max(0) as u64
+    }
+
+    /// Where these columns, in order of their numbers, stand in one row group.
+    pub(super) fn ranges(&self, row_group: usize, columns: &[usize]) -> Vec<Range<u64>> {
+        let descriptor = self.metadata.parquet_schema();
+        let chunks = self.metadata.metadata().row_group(row_group).columns().iter().enumerate();
+        let asked = chunks.filter(|(leaf, _)| columns.binary_search(&descriptor.get_column_root_idx(*leaf)).is_ok());
+        let range = |chunk: &ColumnChunkMetaData| {
+            let (start, length) = chunk.byte_range();
+            start..start + length
+        };
+        asked.map(|(_, chunk)| range(chunk)).collect()
     }
 
     /// Bytes of these columns in one row group, as they stand in the file.

@@ -19,7 +19,7 @@
 //! the cache misses of many rows under way at once, without prefetch instructions.
 
 use super::pairs::Pairs;
-use crate::batch::buffer::NullBuffer;
+use crate::batch::buffer::{BooleanBuffer, NullBuffer};
 
 const PARTITION_BITS: u32 = 6;
 /// Partitions of the build side: tasks that build it, and what one thread scatters into while they stay in its L1.
@@ -186,6 +186,21 @@ impl Directory {
     /// Rows that it knows.
     pub(super) fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// The word of each row, in no order.
+    pub(super) fn words(&self) -> impl Iterator<Item = u64> {
+        self.partitions.iter().flat_map(|partition| &partition.entries).map(|entry| entry.word)
+    }
+
+    /// For which hashes there may be a row: true for all for which there is one.
+    pub(super) fn may_hold(&self, hashes: &[u64]) -> BooleanBuffer {
+        BooleanBuffer::collect_bool(hashes.len(), |row| {
+            let hash = hashes[row];
+            let next = self.partitions[partition_of(hash)].slots[bucket_of(hash, self.bucket_bits) + 1];
+            let tag = tag_of(hash);
+            next & tag == tag
+        })
     }
 
     /// Begins a batch of probe rows with these hashes.

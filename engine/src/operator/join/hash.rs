@@ -27,6 +27,7 @@ use std::{
 use super::{
     build::{BuildSide, Done, Finished, Gathering, Kept, Part, Room},
     directory::{Directory, PARTITIONS, Partition, PendingRows, Scattered, bucket_bits},
+    filter::KeyFilter,
     keys::{KeyEncoder, KeyShape, Keys},
     outer::RestThread,
     probe::{Mark, Probe},
@@ -42,6 +43,7 @@ use crate::{
     },
     error::{Result, bug},
     expression::{Expression, Parameters},
+    format::RowTest,
     memory::{Revocation, Revoked},
     operator::{JobContext, Outcome, Sink, SinkThread, Source, SourceThread, Task, Transform},
 };
@@ -188,6 +190,16 @@ impl HashJoin {
         Arc::new(Mark(Arc::clone(self)))
     }
 
+    /// A test of rows that are going to probe: which may have a partner. Of a kind of join that drops those that have none
+    /// ([`JoinRows::needs_partners`]), and does not ask for NULLs among them. `places`: where each probe key stands among the columns of
+    /// `schema`. It can be asked when the build side is complete.
+    pub fn key_filter(self: &Arc<Self>, places: &[usize], schema: &SchemaRef) -> Result<Arc<dyn RowTest>> {
+        if !self.shape.rows.needs_partners() || self.is_null_aware {
+            return Err(bug("join", "rows without a partner are dropped that it gives"));
+        }
+        Ok(Arc::new(KeyFilter::new(self, places, schema)?))
+    }
+
     /// After all probing: the build rows that the kind of join gives by whether they found a partner, or all of the rounds.
     pub fn rest(self: &Arc<Self>) -> Arc<dyn Source> {
         Arc::new(Rest { join: Arc::clone(self), chunk: Arc::new(AtomicUsize::new(0)) })
@@ -219,7 +231,12 @@ impl HashJoin {
     }
 
     fn encoder(&self, keyed: &Keyed) -> Result<KeyEncoder> {
-        KeyEncoder::new(&keyed.keys, &keyed.schema, &self.shape.parameters, &self.keys)
+        self.encoder_over(&keyed.keys, &keyed.schema)
+    }
+
+    /// The keys of one side, which are `keys` over `schema` here, for one thread.
+    pub(super) fn encoder_over(&self, keys: &[Expression], schema: &SchemaRef) -> Result<KeyEncoder> {
+        KeyEncoder::new(keys, schema, &self.shape.parameters, &self.keys)
     }
 
     pub(super) fn stored_schema(&self) -> &SchemaRef {

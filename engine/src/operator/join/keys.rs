@@ -130,23 +130,38 @@ impl KeyEncoder {
         Ok(KeyEncoder { evaluators, shape: Arc::clone(shape), converter })
     }
 
-    /// Puts the keys of `batch` into `keys`.
-    pub(super) fn encode(&self, batch: &Batch, keys: &mut Keys) -> Result<()> {
-        let rows = batch.num_rows();
+    /// Puts the words of the keys of `batch` into `keys`, without hashes; of keys that are exact.
+    pub(super) fn encode_words(&self, batch: &Batch, keys: &mut Keys) -> Result<()> {
         let columns = self.columns(batch)?;
+        self.begin(&columns, keys);
+        self.pack_words(&columns, batch.num_rows(), keys)
+    }
+
+    fn begin(&self, columns: &[ArrayRef], keys: &mut Keys) {
         keys.valid = None;
         if !self.shape.nulls_equal {
-            for column in &columns {
+            for column in columns {
                 keys.valid = NullBuffer::union(keys.valid.as_ref(), column.logical_nulls().as_ref());
             }
             keys.valid.take_if(|valid| valid.null_count() == 0);
         }
         keys.compared = None;
+    }
+
+    fn pack_words(&self, columns: &[ArrayRef], rows: usize, keys: &mut Keys) -> Result<()> {
+        keys.packed.clear();
+        keys.packed.resize(rows, 0);
+        self.pack(columns, &mut keys.packed)
+    }
+
+    /// Puts the keys of `batch` into `keys`.
+    pub(super) fn encode(&self, batch: &Batch, keys: &mut Keys) -> Result<()> {
+        let rows = batch.num_rows();
+        let columns = self.columns(batch)?;
+        self.begin(&columns, keys);
         match self.shape.layout {
             Layout::Word => {
-                keys.packed.clear();
-                keys.packed.resize(rows, 0);
-                self.pack(&columns, &mut keys.packed)?;
+                self.pack_words(&columns, rows, keys)?;
                 hash_columns(&columns, &mut keys.hashes)?;
             }
             Layout::Wide => {

@@ -19,6 +19,7 @@
 
 mod build; // Gathering: the build side's columns, from the threads' pieces to one array each
 mod directory; // Directory: from a hash to the build rows that may be meant
+mod filter; // KeyFilter: the build side's keys as a test of rows that are going to probe it
 mod hash; // HashJoin: the shared state and its roles
 mod keys; // KeyShape, KeyEncoder: keys as words, as bytes where words are too narrow
 mod nested_loop; // NestedLoopJoin: every pair of rows, for joins without an equality

@@ -66,7 +66,7 @@ impl JoinRows {
         matches!(self, JoinRows::BuildSemi | JoinRows::BuildAnti | JoinRows::BuildMark)
     }
     /// Without partners no probe row changes what is given.
-    pub(super) fn needs_partners(self) -> bool {
+    pub fn needs_partners(self) -> bool {
         matches!(self, JoinRows::Inner | JoinRows::BuildOuter | JoinRows::ProbeSemi) || self.only_marks()
     }
 }

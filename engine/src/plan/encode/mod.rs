@@ -9,7 +9,7 @@
 //! ```text
 //! offset  bytes  what
 //!      0      4  magic "WNDP"
-//!      4      2  version, 1
+//!      4      2  version, 2
 //!      6      2  0
 //!      8      8  content bytes c; with head and checksum at most PLAN_BYTES_MAX
 //!     16      c  content
@@ -85,7 +85,7 @@ use crate::{
 };
 
 const MAGIC: [u8; 4] = *b"WNDP";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const HEADER_BYTES: usize = 16;
 const CHECKSUM_BYTES: usize = 8;
 

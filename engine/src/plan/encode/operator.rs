@@ -123,11 +123,12 @@ impl Writer {
     }
 
     pub(super) fn scan(&mut self, spec: &ScanSpec) -> Result<()> {
-        let ScanSpec { table, columns, filters, tells_ends } = spec;
+        let ScanSpec { table, columns, given, filters, tells_ends } = spec;
         let known = self.tables.iter().find(|(known, _)| Arc::ptr_eq(known, table));
         let number = known.map(|(_, number)| *number).ok_or(EncodeError::Malformed { what: "table of a scan" })?;
         self.number("tables", number)?;
         self.list("columns", columns, |writer, column| writer.number("columns", *column))?;
+        self.list("given columns", given, |writer, place| writer.number("given columns", *place))?;
         self.expressions("filters", filters)?;
         self.flag(*tells_ends);
         Ok(())
@@ -282,8 +283,9 @@ impl Reader<'_> {
         let table = table.ok_or(EncodeError::Malformed { what: "number of a table" })?;
         self.tables_used = self.tables_used.max(number + 1);
         let columns = self.list("columns", |reader| reader.number("number of a column"))?;
+        let given = self.list("given columns", |reader| reader.number("place of a given column"))?;
         let filters = self.expressions("filters")?;
-        Ok(ScanSpec { table, columns, filters, tells_ends: self.flag("telling of ends")? })
+        Ok(ScanSpec { table, columns, given, filters, tells_ends: self.flag("telling of ends")? })
     }
 
     /// Reads the tables and opens them here.

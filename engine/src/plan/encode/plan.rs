@@ -8,8 +8,8 @@ use crate::{
     plan::{
         closures::Closure,
         physical::{
-            Edge, EdgeId, EdgeKind, PhysicalPlan, Pipeline, PipelineId, Role, SourceSpec, StateId, StateSpec,
-            TransformSpec,
+            Edge, EdgeId, EdgeKind, KeyFilter, PhysicalPlan, Pipeline, PipelineId, Role, SourceSpec, StateId,
+            StateSpec, TransformSpec,
         },
         stage::{Distribution, Stage},
     },
@@ -51,7 +51,7 @@ impl Writer {
         let PhysicalPlan { stages, edges, parameters, output } = plan;
         let sources = stages.iter().flat_map(|stage| &stage.pipelines).map(|pipeline| &pipeline.source);
         self.tables(sources.filter_map(|source| match source {
-            SourceSpec::Scan(scan) => Some(&scan.table),
+            SourceSpec::Scan(scan, _) => Some(&scan.table),
             _ => None,
         }))?;
         self.schema(output)?;
@@ -101,9 +101,13 @@ impl Writer {
 
     fn source(&mut self, source: &SourceSpec) -> Result<()> {
         match source {
-            SourceSpec::Scan(scan) => {
+            SourceSpec::Scan(scan, key_filters) => {
                 self.u8(FROM_SCAN);
-                self.scan(scan)
+                self.scan(scan)?;
+                self.list("key filters", key_filters, |writer, KeyFilter { join, places }| {
+                    writer.number("states", join.0)?;
+                    writer.list("places", places, |writer, place| writer.number("places", *place))
+                })
             }
             SourceSpec::Values(schema, batches) => {
                 self.u8(FROM_VALUES);
@@ -251,7 +255,14 @@ impl Reader<'_> {
 
     fn source(&mut self) -> Result<SourceSpec> {
         Ok(match self.u8("source")? {
-            FROM_SCAN => SourceSpec::Scan(self.scan()?),
+            FROM_SCAN => {
+                let scan = self.scan()?;
+                let key_filters = self.list("key filters", |reader| {
+                    let join = StateId(reader.number("number of a state")?);
+                    Ok(KeyFilter { join, places: reader.list("places", |reader| reader.number("place of a key"))? })
+                })?;
+                SourceSpec::Scan(scan, key_filters)
+            }
             FROM_VALUES => {
                 let schema = self.schema()?;
                 let batches = self.batches(&schema)?;

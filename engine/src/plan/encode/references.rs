@@ -7,7 +7,7 @@ use super::EncodeError;
 use crate::{
     kernel::GROUPS_MAX,
     plan::{
-        physical::{EdgeKind, PhysicalPlan, Pipeline, SourceSpec, StateSpec, TransformSpec},
+        physical::{EdgeKind, KeyFilter, PhysicalPlan, Pipeline, SourceSpec, StateSpec, TransformSpec},
         stage::{Distribution, Stage},
     },
 };
@@ -41,9 +41,14 @@ fn check_stage(plan: &PhysicalPlan, stage: &Stage) -> Result<(), EncodeError> {
 fn check_pipeline(plan: &PhysicalPlan, stage: &Stage, pipeline: &Pipeline) -> Result<(), EncodeError> {
     let state = |number| exists("state", number, stage.states.len());
     match &pipeline.source {
-        SourceSpec::Scan(scan) => {
+        SourceSpec::Scan(scan, key_filters) => {
+            for KeyFilter { join, places } in key_filters {
+                state(join.0)?;
+                places.iter().try_for_each(|place| exists("place of a key", *place, scan.columns.len()))?;
+            }
             let count = scan.table.schema().fields().len();
             scan.columns.iter().try_for_each(|column| exists("column", *column, count))?;
+            scan.given.iter().try_for_each(|place| exists("given column", *place, scan.columns.len()))?;
         }
         SourceSpec::Values(..) => {}
         SourceSpec::State(number) => state(number.0)?,

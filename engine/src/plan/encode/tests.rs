@@ -69,7 +69,7 @@ fn taken_apart(plan: &PhysicalPlan) -> (String, Vec<Batch>) {
     for pipeline in plan.stages.iter_mut().flat_map(|stage| &mut stage.pipelines) {
         match &mut pipeline.source {
             SourceSpec::Values(_, batches) => rows.append(batches),
-            SourceSpec::Scan(scan) => rows.extend(scan.table.batches().into_iter().flatten().cloned()),
+            SourceSpec::Scan(scan, _) => rows.extend(scan.table.batches().into_iter().flatten().cloned()),
             _ => {}
         }
     }
@@ -252,10 +252,15 @@ fn every_value_of_every_byte_is_refused_or_canonical() {
     let scan = ScanSpec {
         table: Table::of_batches("t", schema, vec![rows]),
         columns: vec![0],
+        given: vec![0],
         filters: Vec::new(),
         tells_ends: false,
     };
-    let bytes = check(&plan_of(SourceSpec::Scan(scan), vec![TransformSpec::Probe(StateId(0))], StateSpec::TopK(sort)));
+    let bytes = check(&plan_of(
+        SourceSpec::Scan(scan, Vec::new()),
+        vec![TransformSpec::Probe(StateId(0))],
+        StateSpec::TopK(sort),
+    ));
     let mut content = content_of(&bytes).to_vec();
     let mut accepted = 0;
     for place in 0..content.len() {
@@ -415,12 +420,16 @@ fn numbers_that_point_to_nothing_are_refused() {
     let values = || SourceSpec::Values(no_columns(), Vec::new());
     let plan = |source| plan_of(source, Vec::new(), StateSpec::Collect);
     let scan = |columns| {
-        SourceSpec::Scan(ScanSpec {
-            table: Table::empty("t", no_columns()),
-            columns,
-            filters: vec![],
-            tells_ends: false,
-        })
+        SourceSpec::Scan(
+            ScanSpec {
+                table: Table::empty("t", no_columns()),
+                columns,
+                given: Vec::new(),
+                filters: vec![],
+                tells_ends: false,
+            },
+            Vec::new(),
+        )
     };
     let mut waits = plan(values());
     waits.stages[0].pipelines[0].waits_for.push(PipelineId(1));
@@ -486,12 +495,16 @@ fn tables_stand_once_and_in_order() {
         Table::of_batches("t", batch.schema(), vec![batch])
     };
     let scan = |table: &Arc<Table>| Pipeline {
-        source: SourceSpec::Scan(ScanSpec {
-            table: Arc::clone(table),
-            columns: vec![0],
-            filters: Vec::new(),
-            tells_ends: false,
-        }),
+        source: SourceSpec::Scan(
+            ScanSpec {
+                table: Arc::clone(table),
+                columns: vec![0],
+                given: vec![0],
+                filters: Vec::new(),
+                tells_ends: false,
+            },
+            Vec::new(),
+        ),
         transforms: Vec::new(),
         sink: (StateId(0), Role::Fill),
         waits_for: Vec::new(),
@@ -503,7 +516,7 @@ fn tables_stand_once_and_in_order() {
     assert_eq!(content_of(&bytes)[..4], [2, 0, 0, 0]);
     let read = decode_here(&bytes).unwrap();
     let table = |number: usize| match &read.stages[0].pipelines[number].source {
-        SourceSpec::Scan(scan) => Arc::clone(&scan.table),
+        SourceSpec::Scan(scan, _) => Arc::clone(&scan.table),
         _ => panic!(),
     };
     assert!(Arc::ptr_eq(&table(0), &table(2)) && Arc::ptr_eq(&table(0), &table(3)));

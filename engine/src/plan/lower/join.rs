@@ -3,7 +3,11 @@
 
 use std::sync::Arc;
 
-use super::{Flow, Fragment, Lowering, Open, Spread, StageNumber, exchange::row_bytes};
+use super::{
+    Flow, Fragment, Lowering, Open, Spread, StageNumber,
+    exchange::row_bytes,
+    key_filters::{Tracing, is_selective},
+};
 use crate::{
     batch::datatypes::SchemaRef,
     error::{Result, bug},
@@ -40,6 +44,8 @@ pub(super) fn lower(
     let (build_keys, probe_keys) = if builds_left { (left_keys, right_keys) } else { (right_keys, left_keys) };
     let (build_schema, probe_schema) = (Arc::clone(&build_flow.schema), Arc::clone(&probe_flow.schema));
     let keys = Keys { build: &build_keys, probe: &probe_keys, rows, is_null_aware: join.is_null_aware };
+    let drops_probes = rows.needs_partners() && !join.is_null_aware;
+    let is_filter = drops_probes && is_selective(build, &build_keys, probe, &probe_keys);
     let is_small = bytes(build) * lowering.node_count as f64 * BROADCAST_COST < bytes(probe) + bytes(build);
     let met = meet(lowering, build_flow, probe_flow, &keys, is_small)?;
     let spread = spread_after(&met, &keys, &output);
@@ -61,23 +67,33 @@ pub(super) fn lower(
             output_schema,
         })
     };
-    let open = put_together(lowering, met.stage, met.build, met.probe, spec, rows)?;
+    let open = put_together(lowering, met.stage, met.build, met.probe, spec, is_filter)?;
     Ok(Flow { fragments: vec![Fragment { stage: met.stage, open }], schema: Arc::clone(schema), spread })
 }
 
-/// The join's pipelines, once both sides are open in `stage`; those that carry its rows.
+/// The join's pipelines, once both sides are open in `stage`; those that carry its rows. `is_filter`: scans of the probe side leave out rows
+/// that can have no partner.
 fn put_together(
     lowering: &mut Lowering,
     stage: StageNumber,
     build: Vec<Open>,
     mut probe: Vec<Open>,
     spec: StateSpec,
-    rows: JoinRows,
+    is_filter: bool,
 ) -> Result<Vec<Open>> {
+    let (rows, probe_keys) = match &spec {
+        StateSpec::HashJoin(spec) => (spec.rows, spec.probe_keys.clone()),
+        StateSpec::NestedLoopJoin(spec) => (spec.rows, Vec::new()),
+        _ => return Err(bug("plan", "a join that is none")),
+    };
     let state = lowering.state(stage, spec)?;
     let built = lowering.close(Fragment { stage, open: build }, state, Role::Fill)?;
     for open in &mut probe {
         open.waits_for.extend(&built);
+        if is_filter && !probe_keys.is_empty() {
+            let draft = lowering.draft(stage)?;
+            Tracing { draft, join: state, built: &built }.filter_open(open, &probe_keys);
+        }
     }
     let mut open = Vec::new();
     let mut probed: Vec<_> = probe.iter().map(|open| open.id).collect();

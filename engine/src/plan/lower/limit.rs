@@ -20,7 +20,7 @@ pub(super) fn lower(lowering: &mut Lowering, input: &Logical, skip: usize, fetch
     lowering.reads_in_order = outer;
     let mut flow = flow?;
     for open in flow.fragments.iter_mut().flat_map(|fragment| &mut fragment.open) {
-        if let SourceSpec::Scan(scan) = &mut open.source {
+        if let SourceSpec::Scan(scan, _) = &mut open.source {
             scan.tells_ends = true;
         }
     }

@@ -22,6 +22,7 @@ mod aggregate;
 mod exchange; // gather, shuffle, broadcast: the edges between stages
 mod filter;
 mod join;
+mod key_filters; // scans leave out rows that can have no partner
 mod limit;
 mod map_batches;
 mod parameter;
@@ -43,6 +44,7 @@ use crate::{
     batch::datatypes::{DataType, SchemaRef},
     error::{Result, bug},
     expression::Expression,
+    scan::ScanSpec,
 };
 
 /// The physical plan whose answer is `logical`'s rows, collected in memory, for so many nodes. Stages differ with them, results never.
@@ -253,17 +255,29 @@ impl Draft {
 impl Flow {
     /// Appends a transform to every pipeline.
     fn transform(&mut self, transform: &TransformSpec) {
-        for open in self.fragments.iter_mut().flat_map(|fragment| &mut fragment.open) {
-            open.transforms.push(transform.clone());
-        }
+        self.open().for_each(|open| open.transforms.push(transform.clone()));
     }
 
-    /// Appends a projection.
+    fn open(&mut self) -> impl Iterator<Item = &mut Open> {
+        self.fragments.iter_mut().flat_map(|fragment| &mut fragment.open)
+    }
+
+    /// Appends a projection; a choice of columns right behind a scan becomes the scan's own.
     fn project(&mut self, expressions: Vec<Expression>, output: &SchemaRef) {
         self.spread = std::mem::replace(&mut self.spread, Spread::Anyhow).projected(&expressions);
         let (input, output) = (SchemaRef::clone(&self.schema), SchemaRef::clone(output));
-        self.transform(&TransformSpec::Project { expressions, input, output: SchemaRef::clone(&output) });
-        self.schema = output;
+        self.schema = SchemaRef::clone(&output);
+        let chosen: Option<Vec<usize>> = expressions.iter().map(Expression::is_column).collect();
+        // A scan's columns have the names of the table; only who looks at the answer looks at names.
+        let is_same = |(column, place): (&usize, usize)| input.field(*column) == output.field(place);
+        let chosen = chosen.filter(|chosen| chosen.iter().zip(0..).all(is_same));
+        let transform = TransformSpec::Project { expressions, input, output };
+        for open in self.open() {
+            match (open.scan(), &chosen) {
+                (Some(scan), Some(chosen)) => scan.given = chosen.iter().map(|column| scan.given[*column]).collect(),
+                _ => open.transforms.push(transform.clone()),
+            }
+        }
     }
 
     /// Gives the columns the names of `schema`, which has as many, where they have others.
@@ -273,11 +287,31 @@ impl Flow {
         }
     }
 
-    /// Appends a filter, unless there is nothing to filter by.
+    /// Appends a filter, unless there is nothing to filter by; right behind a scan it becomes the scan's own.
     fn filter(&mut self, conjuncts: Vec<Expression>) {
-        if !conjuncts.is_empty() {
-            let input = SchemaRef::clone(&self.schema);
-            self.transform(&TransformSpec::Filter { conjuncts, input });
+        let input = SchemaRef::clone(&self.schema);
+        for open in self.open() {
+            let mut left = conjuncts.clone();
+            if let Some(scan) = open.scan() {
+                let own: Vec<Expression> = left.extract_if(.., |conjunct| conjunct.uses_columns()).collect();
+                scan.filters.extend(own.into_iter().map(|mut conjunct| {
+                    conjunct.map_columns(&|column| scan.given[column]);
+                    conjunct
+                }));
+            }
+            if !left.is_empty() {
+                open.transforms.push(TransformSpec::Filter { conjuncts: left, input: SchemaRef::clone(&input) });
+            }
+        }
+    }
+}
+
+impl Open {
+    /// The scan of files that gives the rows as they are here.
+    fn scan(&mut self) -> Option<&mut ScanSpec> {
+        match &mut self.source {
+            SourceSpec::Scan(scan, _) if self.transforms.is_empty() && scan.table.batches().is_none() => Some(scan),
+            _ => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Scan: a source, and a filter behind it for what pruning leaves.
+//! Scan: a source, and the filters that belong to it.
 
 use std::sync::Arc;
 
@@ -14,12 +14,14 @@ pub(super) fn lower(lowering: &mut Lowering, scan: &Scan, schema: &SchemaRef) ->
     let spec = ScanSpec {
         table: Arc::clone(&scan.table),
         columns: scan.columns.clone(),
-        filters: scan.filters.clone(),
+        given: (0..scan.columns.len()).collect(),
+        filters: Vec::new(),
         tells_ends: false,
     };
-    let is_one_split = lowering.reads_in_order || spec.splits()?.len() <= 1;
+    let splits = ScanSpec { filters: scan.filters.clone(), ..spec.clone() }.splits()?;
+    let is_one_split = lowering.reads_in_order || splits.len() <= 1;
     let distribution = if is_one_split { Distribution::Single } else { Distribution::Splits };
-    let mut flow = lowering.flow(distribution, SourceSpec::Scan(spec), Arc::clone(schema))?;
+    let mut flow = lowering.flow(distribution, SourceSpec::Scan(spec, Vec::new()), Arc::clone(schema))?;
     flow.filter(scan.filters.clone());
     Ok(flow)
 }

@@ -27,8 +27,8 @@ use crate::{
         closures::{Closure, Closures},
         encode::Tagged,
         physical::{
-            Edge, EdgeId, EdgeKind, PhysicalPlan, Pipeline, PipelineId, Role, SourceSpec, StateId, StateSpec,
-            TransformSpec,
+            Edge, EdgeId, EdgeKind, KeyFilter, PhysicalPlan, Pipeline, PipelineId, Role, SourceSpec, StateId,
+            StateSpec, TransformSpec,
         },
         stage::{Distribution, Stage},
     },
@@ -201,7 +201,16 @@ impl Maker<'_> {
 
     fn pipeline(&mut self, states: usize, pipelines: usize, edges: usize) -> Pipeline {
         let source = match self.random.below(4) {
-            0 => SourceSpec::Scan(self.scan()),
+            0 => {
+                let scan = self.scan();
+                let count = scan.columns.len();
+                let filters = if count == 0 { 0 } else { 2 };
+                let key_filters = self.some(filters, |maker| KeyFilter {
+                    join: StateId(maker.random.below(states)),
+                    places: maker.some(2, |maker| maker.random.below(count)),
+                });
+                SourceSpec::Scan(scan, key_filters)
+            }
             1 => {
                 let batch = random_batch(&mut self.random);
                 let schema = batch.schema();
@@ -234,7 +243,10 @@ impl Maker<'_> {
             0 => Vec::new(),
             count => self.some(3, |maker| maker.random.below(count)),
         };
-        ScanSpec { table, columns, filters: self.some(2, Self::expression), tells_ends: self.random.chance(50) }
+        let places = columns.len();
+        let given = if places == 0 { Vec::new() } else { self.some(3, |maker| maker.random.below(places)) };
+        let (filters, tells_ends) = (self.some(2, Self::expression), self.random.chance(50));
+        ScanSpec { table, columns, given, filters, tells_ends }
     }
 
     fn transform(&mut self, states: usize) -> TransformSpec {

@@ -1,0 +1,177 @@
+//! The keys of a build side as a test of the rows that are going to probe it.
+//!
+//! In: rows with key columns, once the build side is complete. Out: which of them may have a partner. Never: drops a row that has one; a
+//! build side that went to disk keeps all rows.
+//!
+//! Keys in one word whose values lie close together are bits of a map, which tells exactly; for others the tags of the directory tell nearly
+//! so (see [`Directory`](super::directory::Directory)), looked at without touching an entry. A test that keeps most rows stops testing.
+
+use std::sync::{
+    Arc, OnceLock, Weak,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
+
+use super::{
+    hash::{Built, HashJoin, Ready},
+    keys::{KeyEncoder, Keys},
+};
+use crate::{
+    batch::{Batch, array::BooleanArray, buffer::BooleanBuffer, datatypes::SchemaRef},
+    error::Result,
+    expression::Expression,
+    format::RowTest,
+    memory::Reservation,
+};
+
+/// Keys of a join as a test; see the [module](self).
+pub(super) struct KeyFilter {
+    join: Arc<HashJoin>,
+    columns: Vec<usize>,
+    encoder: KeyEncoder,
+    form: OnceLock<Form>,
+    rows: AtomicU64,
+    kept_rows: AtomicU64,
+    keeps_all: AtomicBool,
+}
+
+/// How the keys are known.
+enum Form {
+    /// They are not.
+    Unknown,
+    /// There are none.
+    None,
+    Bits(Bits),
+    /// Gone when nobody probes it any more.
+    Directory(Weak<Built>),
+}
+
+struct Bits {
+    first: u64,
+    bits: Vec<u64>,
+    _reservation: Reservation,
+}
+
+/// Bits of a map for each build row, at most: the directory takes half of that for it, but wants a hash.
+const BITS_PER_ROW: u64 = 256;
+/// Bits of a map that is always small enough: 1 MiB.
+const BITS_SMALL: u64 = 1 << 23;
+/// Bits of the largest map, 8 MiB: beyond it a look is a cache miss, as one at the directory.
+const BITS_MAX: u64 = 1 << 26;
+/// Rows after which a test has seen enough to judge itself by.
+const ROWS_JUDGED: u64 = 1 << 15;
+
+impl KeyFilter {
+    /// `places`: where each probe key stands among the columns of `schema`.
+    pub(super) fn new(join: &Arc<HashJoin>, places: &[usize], schema: &SchemaRef) -> Result<KeyFilter> {
+        let mut columns = places.to_vec();
+        columns.sort_unstable();
+        columns.dedup();
+        let keys = places.iter().map(|place| Expression::Column(columns.partition_point(|column| column < place)));
+        let encoder = join.encoder_over(&keys.collect::<Vec<_>>(), &Arc::new(schema.project(&columns)?))?;
+        Ok(KeyFilter {
+            join: Arc::clone(join),
+            columns,
+            encoder,
+            form: OnceLock::new(),
+            rows: AtomicU64::new(0),
+            kept_rows: AtomicU64::new(0),
+            keeps_all: AtomicBool::new(false),
+        })
+    }
+
+    fn form(&self) -> Result<&Form> {
+        if let Some(form) = self.form.get() {
+            return Ok(form);
+        }
+        let form = match self.join.ready()? {
+            Ready::Spilled(_) => Form::Unknown,
+            Ready::Table(built) if built.directory.rows() == 0 => Form::None,
+            Ready::Table(built) => match self.bits(&built) {
+                Some(bits) => Form::Bits(bits),
+                None => Form::Directory(Arc::downgrade(&built)),
+            },
+        };
+        Ok(self.form.get_or_init(|| form))
+    }
+
+    fn bits(&self, built: &Built) -> Option<Bits> {
+        if built.compared.is_some() {
+            return None;
+        }
+        let (first, last) =
+            built.directory.words().fold((u64::MAX, 0), |(min, max), word| (min.min(word), max.max(word)));
+        let range = last.checked_sub(first)?.checked_add(1)?;
+        let rows = built.directory.rows() as u64;
+        if range > BITS_MAX.min(BITS_SMALL.max(rows.saturating_mul(BITS_PER_ROW))) {
+            return None;
+        }
+        let mut reservation = self.join.context.governor.reservation("join filter");
+        if !reservation.try_grow(range.div_ceil(8)) {
+            return None;
+        }
+        let mut bits = vec![0_u64; range.div_ceil(64) as usize];
+        for word in built.directory.words() {
+            let place = word - first;
+            bits[(place / 64) as usize] |= 1 << (place % 64);
+        }
+        Some(Bits { first, bits, _reservation: reservation })
+    }
+
+    fn judge(&self, rows: usize, kept: usize) {
+        let rows = self.rows.fetch_add(rows as u64, Relaxed) + rows as u64;
+        let kept = self.kept_rows.fetch_add(kept as u64, Relaxed) + kept as u64;
+        if rows >= ROWS_JUDGED && kept > rows / 4 * 3 {
+            self.keeps_all.store(true, Relaxed);
+        }
+    }
+}
+
+impl RowTest for KeyFilter {
+    fn columns(&self) -> &[usize] {
+        &self.columns
+    }
+
+    fn keeps(&self, batch: &Batch) -> Result<BooleanArray> {
+        let rows = batch.num_rows();
+        let all = || BooleanArray::new(BooleanBuffer::new_set(rows), None);
+        if self.keeps_all.load(Relaxed) {
+            return Ok(all());
+        }
+        let mut keys = Keys::default();
+        let mut kept = match self.form()? {
+            Form::Unknown => return Ok(all()),
+            Form::None => return Ok(BooleanArray::new(BooleanBuffer::new_unset(rows), None)),
+            Form::Bits(bits) => {
+                self.encoder.encode_words(batch, &mut keys)?;
+                bits.hold(keys.words())
+            }
+            Form::Directory(built) => match built.upgrade() {
+                None => return Ok(all()),
+                Some(built) => {
+                    self.encoder.encode(batch, &mut keys)?;
+                    built.directory.may_hold(&keys.hashes)
+                }
+            },
+        };
+        if let Some(valid) = &keys.valid {
+            kept = &kept & valid.inner();
+        }
+        let kept = BooleanArray::new(kept, None);
+        self.judge(rows, kept.true_count());
+        Ok(kept)
+    }
+
+    fn keeps_none(&self) -> bool {
+        matches!(self.form(), Ok(Form::None))
+    }
+}
+
+impl Bits {
+    fn hold(&self, words: &[u64]) -> BooleanBuffer {
+        BooleanBuffer::collect_bool(words.len(), |row| {
+            let place = words[row].wrapping_sub(self.first);
+            let bits = self.bits.get((place / 64) as usize).copied().unwrap_or_default();
+            bits >> (place % 64) & 1 == 1
+        })
+    }
+}

@@ -1,0 +1,157 @@
+//! What a scan leaves out: rows that its filters do not let through, rows that can have no partner in a join.
+//!
+//! In: queries whose joins are by columns of the scan, so that keys of a build side filter it; the same by `k + 0`, where nothing can. Out: both
+//! give the same rows, with the filter seen in the plan. Never: an answer that could come about without the filter being asked.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{fs::File, path::Path, sync::Arc};
+
+use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
+use windrow::{
+    Session, Settings,
+    batch::{
+        Batch,
+        array::{ArrayRef, Int64Array, StringArray},
+        util::pretty::pretty_format_batches,
+    },
+};
+
+/// 6 000 facts in row groups of 512; every seventh key is NULL. 300 dimensions, of which one in ten has the colour red.
+fn tables(folder: &Path) -> Session {
+    let keys = |step: i64| (0..6_000).map(move |row: i64| (row % 7 != 3).then_some(row * step % 1_000 - 500));
+    let facts = Batch::try_from_iter_with_nullable([
+        ("k", Arc::new(Int64Array::from_iter(keys(31))) as ArrayRef, true),
+        ("far", Arc::new(Int64Array::from_iter(keys(17).map(|k| k.map(|k| k << 40)))) as ArrayRef, true),
+        ("v", Arc::new(Int64Array::from_iter_values(0..6_000)) as ArrayRef, false),
+        ("word", Arc::new(StringArray::from_iter_values((0..6_000).map(|row| format!("word {}", row % 90)))), false),
+    ]);
+    let colour = |row: i64| if row % 10 == 4 { "red" } else { "green" };
+    let dims = Batch::try_from_iter_with_nullable([
+        (
+            "id",
+            Arc::new(Int64Array::from_iter((0..300).map(|row| (row != 14).then_some(row * 3 - 450)))) as ArrayRef,
+            true,
+        ),
+        (
+            "far_id",
+            Arc::new(Int64Array::from_iter_values((0..300).map(|row| (row * 3 - 450) << 40))) as ArrayRef,
+            false,
+        ),
+        ("name", Arc::new(StringArray::from_iter_values((0..300).map(|row| format!("word {row}")))), false),
+        ("colour", Arc::new(StringArray::from_iter_values((0..300).map(colour))), false),
+    ]);
+    for (name, batch) in [("facts", facts.unwrap()), ("dims", dims.unwrap())] {
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(512)).build();
+        let file = File::create(folder.join(format!("{name}.parquet"))).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+    session(folder, 2, 16_384, None)
+}
+
+fn session(folder: &Path, threads: usize, rows_per_morsel: usize, revocable_bytes: Option<u64>) -> Session {
+    let spill_folders = vec![folder.to_owned()];
+    let memory_bytes = 64 << 20;
+    let settings =
+        Settings { threads, rows_per_morsel, revocable_bytes, memory_bytes, spill_folders, ..Settings::default() };
+    Session::new(settings).unwrap()
+}
+
+fn text(session: &Session, query: &str) -> String {
+    let answer = session.query(query).unwrap_or_else(|error| panic!("{query}: {error:?}"));
+    pretty_format_batches(&answer.batches).unwrap().to_string()
+}
+
+/// The one row of an answer.
+fn row(session: &Session, query: &str) -> String {
+    let text = text(session, query);
+    let row = text.lines().nth(3).unwrap_or_else(|| panic!("{query}: {text}"));
+    row.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A query with `{k}` and `{far}` for the facts' keys, `{name}` for a dimension's, and how many scans are filtered by keys.
+const QUERIES: [(&str, usize); 14] = [
+    ("select count(*), sum(v), min(name) from facts join dims on {k} = id where colour = 'red'", 1),
+    ("select count(*), sum(v), min(name) from facts join dims on {far} = far_id where colour = 'red'", 1),
+    ("select count(*), sum(v) from facts join dims on {k} = id and {far} = far_id where colour = 'red'", 1),
+    ("select count(*), sum(v) from facts join dims on {k} = id where colour = 'blue'", 1),
+    ("select count(*), sum(v) from facts where {k} in (select id from dims where colour = 'red')", 1),
+    (
+        "select count(*), sum(v) from facts where v > 100 and exists (select 1 from dims where colour = 'red' and id = {k})",
+        1,
+    ),
+    (
+        "select count(*), sum(v), sum(n) from dims join (select {k} as key, count(*) n, sum(v) v from facts group by 1) g \
+         on id = key where colour = 'red'",
+        1,
+    ),
+    (
+        "select count(*), sum(facts.v) from facts join dims a on {k} = a.id join dims b on {far} = b.far_id \
+         where a.colour = 'red' and b.colour = 'green' and b.name < 'word 2'",
+        2,
+    ),
+    ("select count(*), sum(id), count({k}) from facts, dims where colour = 'red' and word = {name} and v % 2 = 0", 1),
+    // What has no partner is given, or tells: no scan of the facts may leave it out.
+    ("select count(*), sum(v), count(name) from facts left join dims on {k} = id and colour = 'red'", 0),
+    (
+        "select count(*), sum(v), count(name) from facts full join (select * from dims where colour = 'red') d on {k} = id",
+        0,
+    ),
+    (
+        "select count(*), sum(v) from facts where {k} not in (select id from dims where colour = 'red' and id is not null)",
+        0,
+    ),
+    ("select count(*), sum(v) from facts where not exists (select 1 from dims where colour = 'red' and id = {k})", 0),
+    ("select count(*), sum(v) from facts where {k} in (select id from dims where colour = 'red') or v < 50", 0),
+];
+
+#[test]
+fn keys_of_a_build_side_leave_out_only_what_has_no_partner() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = tables(folder.path());
+    let path = |name: &str| format!("'{}'", folder.path().join(format!("{name}.parquet")).display());
+    let query = |template: &str, k: &str, far: &str, name: &str| {
+        let query = template.replace("{k}", k).replace("{far}", far).replace("{name}", name);
+        query.replace("from facts", &format!("from {} facts", path("facts"))).replace("dims", "dims_")
+    };
+    // Names of tables stay aliases: `dims a` and `from dims` alike.
+    let named = |query: String| {
+        let dims = path("dims");
+        query
+            .replace("dims_ a ", &format!("{dims} a "))
+            .replace("dims_ b ", &format!("{dims} b "))
+            .replace("dims_", &dims)
+    };
+    for (template, filtered) in QUERIES {
+        let filter = named(query(template, "facts.k", "facts.far", "name"));
+        let plain = named(query(template, "(facts.k + 0)", "(facts.far + 0)", "name || ''"));
+        let plan = text(&first, &format!("explain {filter}"));
+        assert_eq!(plan.matches("among the keys of").count(), filtered, "{filter}\n{plan}");
+        let expected = row(&first, &plain);
+        for (threads, rows, revocable) in [(1, 16_384, None), (2, 100, None), (3, 1, None), (2, 64, Some(0))] {
+            let session = session(folder.path(), threads, rows, revocable);
+            assert_eq!(row(&session, &filter), expected, "{threads} threads, {rows} rows, {revocable:?}: {filter}");
+        }
+    }
+}
+
+#[test]
+fn a_scan_tests_rows_in_the_order_of_its_conditions() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = tables(folder.path());
+    let facts = format!("'{}'", folder.path().join("facts.parquet").display());
+    let one = |query: &str| row(&session, &query.replace("facts", &facts));
+    // Neither a row that is left out by an earlier condition nor one for which that is NULL reaches the division.
+    assert_eq!(one("select count(*) from facts where k > 0 and 1000 / k >= 500"), "| 10 |");
+    assert_eq!(one("select count(*) from facts where k <> 0 and 10 / k = 10"), "| 5 |");
+    let error = session.query(&format!("select count(*) from {facts} where 10 / k = 10")).unwrap_err();
+    assert_eq!(error.kind(), windrow::Kind::Job, "{error:?}");
+    assert!(error.to_string().contains('/'), "{error:?}");
+    // Filters over columns that are not given, over none that is read, over no rows at all.
+    assert_eq!(one("select count(*) from facts where word = 'word 7'"), "| 67 |");
+    assert_eq!(one("select count(*) from facts where v >= 5990 and word like 'word 5%'"), "| 10 |");
+    assert_eq!(one("select count(word) from facts where v < 0"), "| 0 |");
+    assert_eq!(one("select sum(v) from facts where 1 = 2"), "| |");
+}
