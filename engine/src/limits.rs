@@ -29,11 +29,9 @@ pub const TEXT_SPLIT_BYTES: u64 = 4 << 20;
 pub const LINE_BYTES_MAX: usize = 64 << 20;
 /// Largest footer of a Parquet file that is read at all: the length comes from outside.
 pub const PARQUET_FOOTER_BYTES_MAX: u64 = 256 << 20;
-/// Rows of a Parquet column that are kept or skipped at a time, on average, for skipping to be worth it: below, all are decoded and then
-/// filtered.
+/// Rows of a Parquet row group for each run of rows that is left by its tests, for skipping the others to be worth it: with fewer, all are
+/// decoded and then filtered.
 pub const ROWS_PER_SKIP: usize = 64;
-/// Most bytes of tested columns that are kept while a row group is decoded, so that they need not be decoded again when they are given.
-pub const TESTED_COLUMNS_BYTES: usize = 32 << 20;
 /// Bytes of a CSV file that are read to find its columns' types.
 pub const CSV_SAMPLE_BYTES: u64 = 4 << 20;
 /// Rows of a CSV file that are looked at to find its columns' types.

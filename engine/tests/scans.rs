@@ -54,8 +54,7 @@ fn tables(folder: &Path) -> Session {
 fn session(folder: &Path, threads: usize, rows_per_morsel: usize, revocable_bytes: Option<u64>) -> Session {
     let spill_folders = vec![folder.to_owned()];
     let memory_bytes = 64 << 20;
-    let settings =
-        Settings { threads, rows_per_morsel, revocable_bytes, memory_bytes, spill_folders, ..Settings::default() };
+    let settings = Settings { threads, rows_per_morsel, revocable_bytes, memory_bytes, spill_folders };
     Session::new(settings).unwrap()
 }
 

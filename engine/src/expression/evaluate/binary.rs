@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::{Step, Value, bits, evaluator::Context, evaluator::prepare};
+use super::{Step, Value, bits, decimals, evaluator::Context, evaluator::prepare};
 use crate::{
     batch::{
         Batch,
@@ -61,6 +61,9 @@ impl Step for Binary {
 pub(in crate::expression) fn combine(op: BinaryOp, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef> {
     if op.is_comparison() {
         return compare(op, left, right);
+    }
+    if let Some(decimals) = decimals::combine(op, left, right)? {
+        return Ok(decimals);
     }
     let computed = match op {
         BinaryOp::Plus => numeric::add(left, right),

@@ -3,14 +3,20 @@
 //! In: the bytes of the column chunks it asks for. Out: batches. Never: lets a panic of the decoder on broken bytes out; a broken
 //! file is an error that names the file.
 //!
-//! Rows are tested while they are decoded: the columns of the first test of all rows, those of the next of the rows that are left, and what is
-//! given of what is left at the end. Columns that were decoded for a test are kept for what is given.
+//! Where rows are tested, the columns of the tests are decoded first, for the whole row group, and of those that are given only the rows that
+//! are left are kept. Then it is known what to decode of the other columns:
+//!
+//! ```text
+//!   few rows, far apart      just those rows: the others are skipped, run by run
+//!   more                     the batches that have one; what is left out is filtered
+//! ```
 
 use std::{
+    collections::VecDeque,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -18,18 +24,20 @@ use parquet::{
     DecodeResult,
     arrow::{
         ProjectionMask,
-        arrow_reader::{ArrowPredicate, ArrowPredicateFn, RowFilter, RowSelection, RowSelectionPolicy},
+        arrow_reader::{RowSelection, RowSelectionPolicy, RowSelector},
         push_decoder::{ParquetPushDecoder, ParquetPushDecoderBuilder},
     },
     errors::ParquetError,
 };
 
-use super::{Footer, ParquetFailure};
+use super::{
+    Footer, ParquetFailure,
+    tested::{Chunk, Chunks, Given, Testing, in_order, runs},
+};
 use crate::{
     batch::{
-        ArrowError, Batch,
-        array::RecordBatchOptions,
-        buffer::BooleanBuffer,
+        Batch,
+        array::{BooleanBufferBuilder, RecordBatchOptions},
         datatypes::{Schema, SchemaRef},
     },
     error::{Error, Result},
@@ -40,18 +48,17 @@ use crate::{
 /// Decodes some columns of one row group.
 pub struct RowGroupDecoder {
     place: Place,
+    footer: Footer,
     expected_rows: u64,
-    seen: Arc<Seen>,
+    rows_seen: u64,
     rows_per_batch: usize,
-    /// The given columns' places among the decoded ones, which stand in the file's order.
-    order: Vec<usize>,
     schema: SchemaRef,
-    decoder: Option<ParquetPushDecoder>,
-    /// The first test counts the rows.
-    is_tested: bool,
-    /// No column is asked for: only the number of rows matters, and the footer tells it.
-    counts_only: bool,
+    /// Where each given column comes from.
+    given: Vec<From>,
+    /// Columns of the file that are given and not tested, in its order.
+    others: Vec<usize>,
     asked: Vec<Range<u64>>,
+    stage: Stage,
     ready: Option<Result<Batch>>,
 }
 
@@ -61,28 +68,36 @@ struct Place {
     offset: u64,
 }
 
-/// What the decoder and the first test share.
-#[derive(Default)]
-struct Seen(Mutex<(u64, Option<Error>)>);
+#[derive(Clone, Copy)]
+enum From {
+    /// The kept tested column of this number.
+    Kept(usize),
+    /// The other column of this number.
+    Other(usize),
+}
 
-impl Seen {
-    fn add_rows(&self, rows: usize) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 += rows as u64;
-    }
+enum Stage {
+    /// No column is asked for: only the number of rows matters, and the footer tells it.
+    Counting,
+    Testing(Box<InTesting>),
+    Giving(Giving),
+    Ended,
+}
 
-    fn rows(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
-    }
+/// Rows are being tested.
+struct InTesting {
+    decoder: ParquetPushDecoder,
+    testing: Testing,
+    chunks: VecDeque<Chunk>,
+    /// What was fed of the other columns.
+    others: Option<(Vec<Range<u64>>, Vec<Bytes>)>,
+}
 
-    /// The decoder would make a text of the error: it waits here.
-    fn failed(&self, error: Error) -> ArrowError {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(error);
-        ArrowError::ComputeError("testing rows".to_owned())
-    }
-
-    fn error(&self) -> Option<Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.take()
-    }
+/// Rows are given.
+struct Giving {
+    /// Of the other columns; none if there are none, or no row is left.
+    decoder: Option<ParquetPushDecoder>,
+    chunks: Chunks,
 }
 
 impl RowGroupDecoder {
@@ -91,118 +106,143 @@ impl RowGroupDecoder {
         let group = footer.metadata.metadata().row_group(row_group);
         let offset = group.columns().first().map_or(0, |column| column.byte_range().0);
         let place = Place { path, row_group, offset };
-        let given = selected.given_columns();
-        // A batch without columns is not read: where only tests need some, one of theirs goes with it.
-        let carrier =
-            selected.tests.first().filter(|_| given.is_empty()).map(|test| selected.columns[test.columns()[0]]);
-        let in_file = in_order(given.iter().copied().chain(carrier));
-        let order = given.iter().map(|column| in_file.partition_point(|c| c < column)).collect();
-        let fields = given.iter().map(|column| footer.schema().field(*column).clone());
+        let columns = selected.given_columns();
+        let in_table = |test: &Arc<dyn RowTest>| -> Vec<usize> {
+            test.columns().iter().map(|place| selected.columns[*place]).collect()
+        };
+        let tested = in_order(selected.tests.iter().flat_map(in_table));
+        let others = in_order(columns.iter().copied().filter(|column| tested.binary_search(column).is_err()));
+        let kept = in_order(columns.iter().filter_map(|column| tested.binary_search(column).ok()));
+        let from = |column: &usize| match tested.binary_search(column) {
+            Ok(place) => From::Kept(kept.partition_point(|kept| *kept < place)),
+            Err(_) => From::Other(others.partition_point(|other| other < column)),
+        };
+        let given = columns.iter().map(from).collect();
+        let fields = columns.iter().map(|column| footer.schema().field(*column).clone());
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let seen = Arc::new(Seen::default());
-        let mut asked = Vec::new();
-        let decoder = if in_file.is_empty() {
-            None
+        let mut asked = footer.ranges(row_group, &tested);
+        asked.extend(footer.ranges(row_group, &others));
+        let open = |columns: &[usize]| place.open(footer, columns, selected.rows_per_batch, None);
+        let stage = if !tested.is_empty() {
+            let decoder = open(&tested)?;
+            let testing = Testing::new(&selected.tests, &tested, kept, |place| selected.columns[place]);
+            Stage::Testing(Box::new(InTesting { decoder, testing, chunks: VecDeque::new(), others: None }))
+        } else if others.is_empty() {
+            Stage::Counting
         } else {
-            let tested = selected.tests.iter().flat_map(|test| test.columns()).map(|place| selected.columns[*place]);
-            asked = footer.ranges(row_group, &in_order(tested.chain(in_file.iter().copied())));
-            let mask = ProjectionMask::roots(footer.metadata.parquet_schema(), in_file);
-            let mut builder = ParquetPushDecoderBuilder::new_with_metadata(footer.metadata.clone())
-                .with_row_groups(vec![row_group])
-                .with_projection(mask)
-                .with_batch_size(selected.rows_per_batch);
-            if !selected.tests.is_empty() {
-                let tests = selected.tests.iter().enumerate();
-                let predicates =
-                    tests.map(|(number, test)| predicate(test, number == 0, &seen, footer, &selected.columns));
-                // The decoder goes on with what it is given: a map, which is cheaper than a list of ranges where rows are kept here and there.
-                let all = RowSelection::from_boolean_buffer(BooleanBuffer::new_set(footer.rows(row_group) as usize));
-                builder = builder
-                    .with_row_selection(all)
-                    .with_row_filter(RowFilter::new(predicates.collect()))
-                    .with_row_selection_policy(RowSelectionPolicy::Auto { threshold: limits::ROWS_PER_SKIP })
-                    .with_max_predicate_cache_size(limits::TESTED_COLUMNS_BYTES);
-            }
-            Some(builder.build().map_err(|source| place.failure(source))?)
+            Stage::Giving(Giving { decoder: Some(open(&others)?), chunks: Chunks::Untested })
         };
         Ok(RowGroupDecoder {
             place,
+            footer: footer.clone(),
             expected_rows: footer.rows(row_group),
-            seen,
+            rows_seen: 0,
             rows_per_batch: selected.rows_per_batch,
-            order,
             schema,
-            is_tested: !selected.tests.is_empty(),
-            counts_only: decoder.is_none(),
-            decoder,
+            given,
+            others,
             asked,
+            stage,
             ready: None,
         })
     }
 
-    /// Calls the decoder; `None` when it is at its end or needs bytes, which are then in `asked`.
+    /// Goes on; `None` at the end, or when bytes are needed, which are then in `asked`.
     fn step(&mut self) -> Result<Option<Batch>> {
-        let Some(decoder) = &mut self.decoder else { return Ok(None) };
-        let place = &self.place;
-        let result = catch_unwind(AssertUnwindSafe(|| decoder.try_decode()));
-        let result = result.map_err(|panic| place.panicked(&*panic))?;
-        let result = match (result, self.seen.error()) {
-            (_, Some(error)) => return Err(error),
-            (result, None) => result.map_err(|source| place.failure(source))?,
-        };
-        match result {
-            DecodeResult::NeedsData(ranges) => {
-                self.asked = ranges;
-                Ok(None)
-            }
-            DecodeResult::Data(batch) => {
-                if !self.is_tested {
-                    self.seen.add_rows(batch.num_rows());
+        loop {
+            match &mut self.stage {
+                Stage::Counting => {
+                    let rows = (self.expected_rows - self.rows_seen).min(self.rows_per_batch as u64);
+                    self.rows_seen += rows;
+                    let rows = rows as usize;
+                    let given = Given { kept: Vec::new(), others: Vec::new(), rows };
+                    return if rows == 0 { Ok(None) } else { self.batch_of(&given).map(Some) };
                 }
-                let columns = self.order.iter().map(|column| Arc::clone(batch.column(*column))).collect();
-                let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-                Ok(Some(Batch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?))
-            }
-            DecodeResult::Finished => {
-                self.decoder = None;
-                let found_rows = self.seen.rows();
-                if found_rows != self.expected_rows {
-                    let (path, row_group) = (place.path.clone(), place.row_group);
-                    let expected_rows = self.expected_rows;
-                    return Err(ParquetFailure::RowCount { path, row_group, found_rows, expected_rows }.into());
-                }
-                Ok(None)
+                Stage::Testing(stage) => match self.place.decode(&mut stage.decoder)? {
+                    DecodeResult::NeedsData(ranges) => {
+                        self.asked = ranges;
+                        return Ok(None);
+                    }
+                    DecodeResult::Data(batch) => {
+                        self.rows_seen += batch.num_rows() as u64;
+                        stage.chunks.push_back(stage.testing.test(&batch)?);
+                    }
+                    DecodeResult::Finished => {
+                        self.place.check_rows(self.rows_seen, self.expected_rows)?;
+                        let (chunks, others) = (std::mem::take(&mut stage.chunks), stage.others.take());
+                        self.stage = Stage::Giving(self.giving(chunks, others.unwrap_or_default())?);
+                    }
+                },
+                Stage::Giving(giving) => match &mut giving.decoder {
+                    None => {
+                        let Some(given) = giving.chunks.next(self.rows_per_batch) else {
+                            self.stage = Stage::Ended;
+                            return Ok(None);
+                        };
+                        return self.batch_of(&given).map(Some);
+                    }
+                    Some(decoder) => match self.place.decode(decoder)? {
+                        DecodeResult::NeedsData(ranges) => {
+                            self.asked = ranges;
+                            return Ok(None);
+                        }
+                        DecodeResult::Data(batch) => {
+                            if matches!(giving.chunks, Chunks::Untested) {
+                                self.rows_seen += batch.num_rows() as u64;
+                            }
+                            let missing = giving.chunks.missing();
+                            let Some(given) = giving.chunks.beside(&batch)? else {
+                                return Err(self.place.row_count(batch.num_rows() as u64, missing as u64));
+                            };
+                            return self.batch_of(&given).map(Some);
+                        }
+                        DecodeResult::Finished => {
+                            let missing = giving.chunks.missing() as u64;
+                            self.stage = Stage::Ended;
+                            self.place.check_rows(self.rows_seen, self.expected_rows + missing)?;
+                            return Ok(None);
+                        }
+                    },
+                },
+                Stage::Ended => return Ok(None),
             }
         }
     }
-}
 
-/// The test as the decoder calls it.
-fn predicate(
-    test: &Arc<dyn RowTest>,
-    is_first: bool,
-    seen: &Arc<Seen>,
-    footer: &Footer,
-    columns: &[usize],
-) -> Box<dyn ArrowPredicate> {
-    let tested: Vec<usize> = test.columns().iter().map(|place| columns[*place]).collect();
-    let in_file = in_order(tested.iter().copied());
-    let order: Vec<usize> = tested.iter().map(|column| in_file.partition_point(|c| c < column)).collect();
-    let mask = ProjectionMask::roots(footer.metadata.parquet_schema(), in_file);
-    let (test, seen) = (Arc::clone(test), Arc::clone(seen));
-    Box::new(ArrowPredicateFn::new(mask, move |batch: Batch| {
-        if is_first {
-            seen.add_rows(batch.num_rows());
+    /// All rows are tested: what is decoded of the other columns.
+    fn giving(&self, chunks: VecDeque<Chunk>, (ranges, bytes): (Vec<Range<u64>>, Vec<Bytes>)) -> Result<Giving> {
+        let left: usize = chunks.iter().map(|chunk| chunk.kept_rows).sum();
+        if left == 0 || self.others.is_empty() {
+            return Ok(Giving { decoder: None, chunks: Chunks::Each(chunks) });
         }
-        test.keeps(&batch.project(&order)?).map_err(|error| seen.failed(error))
-    }))
-}
+        let rows = self.expected_rows as usize;
+        let (selection, chunks) = if runs(&chunks) * limits::ROWS_PER_SKIP < rows {
+            let mut mask = BooleanBufferBuilder::new(rows);
+            chunks.iter().for_each(|chunk| mask.append_buffer(&chunk.mask));
+            let mask = mask.finish();
+            let ranges = mask.set_slices().map(|(start, end)| start..end);
+            (RowSelection::from_consecutive_ranges(ranges, rows), Chunks::together(chunks, left)?)
+        } else {
+            let selector = |chunk: &Chunk| RowSelector { row_count: chunk.rows, skip: chunk.kept_rows == 0 };
+            let selection = RowSelection::from(chunks.iter().map(selector).collect::<Vec<_>>());
+            let chunks = chunks.into_iter().filter(|chunk| chunk.kept_rows > 0);
+            (selection, Chunks::Each(chunks.collect()))
+        };
+        let selection = Some(selection).filter(|selection| selection.row_count() < rows);
+        let mut decoder = self.place.open(&self.footer, &self.others, self.rows_per_batch, selection)?;
+        decoder.push_ranges(ranges, bytes).map_err(|source| self.place.failure(source))?;
+        Ok(Giving { decoder: Some(decoder), chunks })
+    }
 
-fn in_order(columns: impl Iterator<Item = usize>) -> Vec<usize> {
-    let mut columns: Vec<usize> = columns.collect();
-    columns.sort_unstable();
-    columns.dedup();
-    columns
+    fn batch_of(&self, given: &Given) -> Result<Batch> {
+        let column = |from: &From| match from {
+            From::Kept(number) => Arc::clone(&given.kept[*number]),
+            From::Other(number) => Arc::clone(&given.others[*number]),
+        };
+        let options = RecordBatchOptions::new().with_row_count(Some(given.rows));
+        let columns = self.given.iter().map(column).collect();
+        Ok(Batch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
+    }
 }
 
 impl Decode for RowGroupDecoder {
@@ -213,37 +253,70 @@ impl Decode for RowGroupDecoder {
         if self.asked.is_empty() { None } else { Some(self.asked.clone()) }
     }
 
-    fn feed(&mut self, bytes: Vec<Bytes>) -> Result<()> {
-        let ranges = std::mem::take(&mut self.asked);
-        match &mut self.decoder {
-            Some(decoder) => Ok(decoder.push_ranges(ranges, bytes).map_err(|source| self.place.failure(source))?),
-            None => Ok(()),
-        }
+    fn feed(&mut self, mut bytes: Vec<Bytes>) -> Result<()> {
+        let mut ranges = std::mem::take(&mut self.asked);
+        let decoder = match &mut self.stage {
+            Stage::Testing(stage) => {
+                // The other columns' bytes wait until it is known what is decoded of them.
+                if stage.others.is_none() {
+                    let own = ranges.len() - self.footer.ranges(self.place.row_group, &self.others).len();
+                    stage.others = Some((ranges.split_off(own), bytes.split_off(own)));
+                }
+                &mut stage.decoder
+            }
+            Stage::Giving(Giving { decoder: Some(decoder), .. }) => decoder,
+            _ => return Ok(()),
+        };
+        Ok(decoder.push_ranges(ranges, bytes).map_err(|source| self.place.failure(source))?)
     }
 
     fn batch(&mut self) -> Result<Option<Batch>> {
-        if let Some(ready) = self.ready.take() {
-            return ready.map(Some);
+        match self.ready.take() {
+            Some(ready) => ready.map(Some),
+            None if !self.asked.is_empty() => Ok(None),
+            None => self.step(),
         }
-        if self.counts_only {
-            let rows = (self.expected_rows - self.seen.rows()).min(self.rows_per_batch as u64);
-            self.seen.add_rows(rows as usize);
-            let options = RecordBatchOptions::new().with_row_count(Some(rows as usize));
-            let batch = Batch::try_new_with_options(Arc::clone(&self.schema), Vec::new(), &options)?;
-            return Ok((rows > 0).then_some(batch));
-        }
-        if !self.asked.is_empty() {
-            return Ok(None);
-        }
-        self.step()
     }
 
     fn rows_seen(&self) -> u64 {
-        self.seen.rows()
+        self.rows_seen
     }
 }
 
 impl Place {
+    /// A decoder of these columns of the file, in its order.
+    fn open(
+        &self,
+        footer: &Footer,
+        columns: &[usize],
+        rows_per_batch: usize,
+        selection: Option<RowSelection>,
+    ) -> Result<ParquetPushDecoder> {
+        let mask = ProjectionMask::roots(footer.metadata.parquet_schema(), columns.iter().copied());
+        let mut builder = ParquetPushDecoderBuilder::new_with_metadata(footer.metadata.clone())
+            .with_row_groups(vec![self.row_group])
+            .with_projection(mask)
+            .with_batch_size(rows_per_batch);
+        if let Some(selection) = selection {
+            builder = builder.with_row_selection(selection).with_row_selection_policy(RowSelectionPolicy::Selectors);
+        }
+        Ok(builder.build().map_err(|source| self.failure(source))?)
+    }
+
+    fn decode(&self, decoder: &mut ParquetPushDecoder) -> Result<DecodeResult<Batch>> {
+        let result = catch_unwind(AssertUnwindSafe(|| decoder.try_decode()));
+        Ok(result.map_err(|panic| self.panicked(&*panic))?.map_err(|source| self.failure(source))?)
+    }
+
+    fn check_rows(&self, found_rows: u64, expected_rows: u64) -> Result<()> {
+        if found_rows == expected_rows { Ok(()) } else { Err(self.row_count(found_rows, expected_rows)) }
+    }
+
+    fn row_count(&self, found_rows: u64, expected_rows: u64) -> Error {
+        let (path, row_group) = (self.path.clone(), self.row_group);
+        ParquetFailure::RowCount { path, row_group, found_rows, expected_rows }.into()
+    }
+
     fn failure(&self, source: ParquetError) -> ParquetFailure {
         ParquetFailure::RowGroup { path: self.path.clone(), row_group: self.row_group, offset: self.offset, source }
     }
