@@ -99,6 +99,7 @@ impl Case {
             settings: Arc::new(settings),
             cancel: Default::default(),
             counters: Arc::default(),
+            holding: None,
         };
         let spec = AggregateSpec { keys, calls: self.calls.clone(), input, output, phase: AggregatePhase::Whole };
         let aggregate = Aggregate::new(&spec, &context, &Arc::new(Parameters::default())).expect("supported");

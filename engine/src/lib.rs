@@ -59,7 +59,7 @@ pub mod checkpoint; // the journal's record: what is synced before it is acted u
 pub mod cluster; // coordinator, worker, driver: values; drive: where they meet the world
 
 // ── watched ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-pub mod observe; // Counters, Report
+pub mod observe; // Counters, Report; Profile: what each step did
 
 pub mod error; // Error, Kind: one error from where it happened to where it is shown
 pub mod limits; // every bound, with its unit and derivation

@@ -16,8 +16,8 @@ pub const THREADS_MAX: usize = 1_024;
 pub const IO_THREADS: usize = 2;
 /// Requests that may wait for an I/O thread; a scan asks for far fewer (see [`SPLITS_AHEAD`]).
 pub const IO_QUEUE: usize = 4_096;
-/// Splits a scan reads ahead of each thread that works on it: one being decoded, one coming.
-pub const SPLITS_AHEAD: usize = 2;
+/// Splits a scan reads ahead of each thread that works on it: with two, threads waited for bytes in half of a scan's time.
+pub const SPLITS_AHEAD: usize = 4;
 /// Most bytes of buffers that are kept to be read into again: the columns of a few row groups on their way.
 pub const READ_BUFFERS_BYTES: usize = 32 << 20;
 /// Largest piece of one positioned read.

@@ -250,11 +250,17 @@ impl Cluster {
                     settings: Arc::new(settings.clone()),
                     cancel: Cancel::default(),
                     counters: Arc::new(Counters::default()),
+                    holding: None,
                 };
                 let needs = &physical.stages[stage].needs;
                 let known = parameters.iter().filter(|(number, _)| needs.contains(number)).cloned().collect();
-                let work =
-                    Work { splits: part.splits.clone(), attempt: Some(key), parameters: known, ends: Some(&ends) };
+                let work = Work {
+                    splits: part.splits.clone(),
+                    attempt: Some(key),
+                    parameters: known,
+                    ends: Some(&ends),
+                    is_profiled: false,
+                };
                 let running = build_stage(physical, stage, work, &self.io, &context)?;
                 schedule::run(&self.threads, &context, running.graph)?;
                 let writer = ends.outlet.lock().unwrap().take();

@@ -28,6 +28,8 @@ pub(super) enum DatasetError {
     ClosurePanicked { call_site: &'static str, message: String },
     #[error("running a flow of Rust code on a cluster from this program")]
     FlowOnCluster,
+    #[error("profiling a query that runs on a cluster")]
+    ProfileAway,
     #[error("the program's entry panicked: {message}")]
     EntryPanicked { message: String },
     #[error("the job's own code failed")]
@@ -57,6 +59,7 @@ impl Cause for DatasetError {
                 "start the program by windrow::launch with --cluster NAME: then its closures are where the rows are"
                     .to_owned(),
             ),
+            DatasetError::ProfileAway => Some("run it in process, without --cluster".to_owned()),
             DatasetError::ExplainInFlow => Some("use .explain() for the plan of a flow".to_owned()),
             _ => None,
         }

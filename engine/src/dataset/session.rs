@@ -22,12 +22,12 @@ use crate::{
     },
     error::{Result, bug},
     memory::Governor,
-    observe::{Counters, Report},
+    observe::{Counters, ProfileReport, Report},
     operator::{Cancel, JobContext},
     plan::{
         closures::{Closure, Closures},
         encode,
-        explain::explain,
+        explain::{self, explain},
         logical::{Logical, Node},
         lower::lower,
         rewrite::rewrite,
@@ -73,6 +73,15 @@ enum Away {
 pub(super) enum Ran {
     Collected(Answer),
     Written(Written),
+}
+
+impl Ran {
+    fn collected(self) -> Result<Answer> {
+        match self {
+            Ran::Collected(answer) => Ok(answer),
+            Ran::Written(written) => Err(bug("dataset", format!("a query wrote {written:?}"))),
+        }
+    }
 }
 
 impl Session {
@@ -133,8 +142,13 @@ impl Session {
             Planned::Query(logical) => self.collect(logical, started),
             Planned::Explain(logical) => Answer::of_lines("plan", &self.explain(logical)?, started),
             Planned::ExplainAnalyze(logical) => {
-                let plan = self.explain(logical.clone())?;
-                let answer = self.collect(logical, started)?;
+                let (plan, ran) = if self.0.away.is_some() {
+                    (self.explain(logical.clone())?, self.run(logical, started)?)
+                } else {
+                    let (ran, profile) = self.run_profiled(logical, started, true)?;
+                    (profile.unwrap_or_default().text(), ran)
+                };
+                let answer = ran.collected()?;
                 let (report, rows, seconds) = (answer.report, answer.rows(), answer.seconds);
                 let ran = format!(
                     "{plan}ran in {seconds:.3} s: {rows} rows out, {} rows and {} bytes in, at most {} bytes held",
@@ -147,12 +161,24 @@ impl Session {
         }
     }
 
+    /// Runs one SQL query of this process and collects its answer and what each step did for it.
+    pub fn query_profiled(&self, text: &str) -> Result<(Answer, ProfileReport)> {
+        let started = Instant::now();
+        if self.0.away.is_some() {
+            return Err(DatasetError::ProfileAway.into());
+        }
+        match self.plan_sql(text)? {
+            Planned::Query(logical) => {
+                let (ran, profile) = self.run_profiled(logical, started, true)?;
+                Ok((ran.collected()?, profile.unwrap_or_default()))
+            }
+            _ => Ok((self.query(text)?, ProfileReport::default())),
+        }
+    }
+
     /// Runs a plan that writes nothing.
     pub(super) fn collect(&self, logical: Logical, started: Instant) -> Result<Answer> {
-        match self.run(logical, started)? {
-            Ran::Collected(answer) => Ok(answer),
-            Ran::Written(written) => Err(bug("dataset", format!("a query wrote {written:?}"))),
-        }
+        self.run(logical, started)?.collected()
     }
 
     /// Plans one SQL statement over the session's tables.
@@ -163,12 +189,21 @@ impl Session {
 
     /// Runs a plan.
     pub(super) fn run(&self, logical: Logical, started: Instant) -> Result<Ran> {
-        let inner = &*self.0;
-        match &inner.away {
-            Some(Away::Cluster(_)) => return Err(DatasetError::FlowOnCluster.into()),
-            Some(Away::Program(program)) => return self.run_under_worker(program, logical, started),
-            None => {}
+        match &self.0.away {
+            Some(Away::Cluster(_)) => Err(DatasetError::FlowOnCluster.into()),
+            Some(Away::Program(program)) => self.run_under_worker(program, logical, started),
+            None => Ok(self.run_profiled(logical, started, false)?.0),
         }
+    }
+
+    /// Runs a plan in this process, and records what its steps do if `is_profiled`.
+    fn run_profiled(
+        &self,
+        logical: Logical,
+        started: Instant,
+        is_profiled: bool,
+    ) -> Result<(Ran, Option<ProfileReport>)> {
+        let inner = &*self.0;
         let counters = Arc::new(Counters::default());
         let context = JobContext {
             settings: Arc::clone(&inner.settings),
@@ -176,16 +211,22 @@ impl Session {
             runs: Arc::clone(&inner.runs),
             cancel: inner.cancel.clone(),
             counters: Arc::clone(&counters),
+            holding: None,
         };
         let physical = lower(&rewrite(logical)?, 1)?;
-        let running = schedule::build(&physical, &inner.io, &context)?;
+        let running = schedule::build(&physical, is_profiled, &inner.io, &context)?;
         schedule::run(&inner.threads, &context, running.graph)?;
+        let profile = running.profile.map(|profile| {
+            let mut report = profile.report();
+            explain::name(&physical, &mut report);
+            report
+        });
         if let Some(writing) = running.writing {
-            return Ok(Ran::Written(writing.commit()?));
+            return Ok((Ran::Written(writing.commit()?), profile));
         }
         let batches = running.collect.map(|collect| collect.take()).unwrap_or_default();
         let seconds = started.elapsed().as_secs_f64();
-        Ok(Ran::Collected(Answer { schema: physical.output, batches, report: counters.report(), seconds }))
+        Ok((Ran::Collected(Answer { schema: physical.output, batches, report: counters.report(), seconds }), profile))
     }
 
     /// Runs a plan as an action of the program under its worker.

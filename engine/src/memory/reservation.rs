@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::Governor;
-use crate::error::Result;
+use crate::{error::Result, observe::Holding};
 
 /// Bytes granted to one holder.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub struct Reservation {
     bytes: u64,
     /// What the governor granted: `bytes`, rounded up so that few requests reach the shared counter.
     granted_bytes: u64,
+    seen_by: Option<Arc<Holding>>,
 }
 
 /// Grants are rounded up to this, so that a growing table asks a few times and not once a morsel.
@@ -23,7 +24,20 @@ const GRANT_BYTES: u64 = 64 << 10;
 
 impl Reservation {
     pub(super) fn new(governor: Arc<Governor>, holder: &'static str) -> Reservation {
-        Reservation { governor, holder, bytes: 0, granted_bytes: 0 }
+        Reservation { governor, holder, bytes: 0, granted_bytes: 0, seen_by: None }
+    }
+
+    /// Tells `holding`, too, what it holds; called before it holds anything.
+    pub fn seen_by(mut self, holding: Option<&Arc<Holding>>) -> Reservation {
+        self.seen_by = holding.cloned();
+        self
+    }
+
+    fn granted(&mut self, bytes: u64) {
+        if let Some(holding) = &self.seen_by {
+            holding.change(self.granted_bytes, bytes);
+        }
+        self.granted_bytes = bytes;
     }
 
     /// Asks for `bytes` more.
@@ -36,10 +50,10 @@ impl Reservation {
         let wanted = rounded(bytes);
         if wanted > self.granted_bytes {
             self.governor.grant(self.holder, wanted - self.granted_bytes)?;
-            self.granted_bytes = wanted;
+            self.granted(wanted);
         } else if wanted < self.granted_bytes {
             self.governor.give_back(self.holder, self.granted_bytes - wanted);
-            self.granted_bytes = wanted;
+            self.granted(wanted);
         }
         self.bytes = bytes;
         Ok(())
@@ -62,7 +76,8 @@ impl Reservation {
         } else if wanted < self.granted_bytes {
             self.governor.give_back(self.holder, self.granted_bytes - wanted);
         }
-        (self.granted_bytes, self.bytes) = (wanted, bytes);
+        self.granted(wanted);
+        self.bytes = bytes;
         true
     }
 
@@ -72,15 +87,21 @@ impl Reservation {
             self.governor.hand_over(other.holder, self.holder, other.granted_bytes);
         }
         self.bytes += std::mem::take(&mut other.bytes);
-        self.granted_bytes += std::mem::take(&mut other.granted_bytes);
+        let taken = other.granted_bytes;
+        other.granted(0);
+        self.granted(self.granted_bytes + taken);
     }
 
     /// Gives `bytes` of what it holds to a reservation of their own.
     pub fn split_off(&mut self, bytes: u64) -> Reservation {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
-        self.granted_bytes -= bytes;
-        Reservation { governor: Arc::clone(&self.governor), holder: self.holder, bytes, granted_bytes: bytes }
+        self.granted(self.granted_bytes - bytes);
+        let empty = Reservation::new(Arc::clone(&self.governor), self.holder);
+        let mut split = empty.seen_by(self.seen_by.as_ref());
+        split.granted(bytes);
+        split.bytes = bytes;
+        split
     }
 
     /// Bytes held.
@@ -98,6 +119,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if self.granted_bytes > 0 {
             self.governor.give_back(self.holder, self.granted_bytes);
+            self.granted(0);
         }
     }
 }

@@ -1,6 +1,12 @@
 //! What is watched while a job runs, and what is told after it.
 //!
-//! In: counts from operators and scans. Out: [`Counters`], read by the report. Never: on a hot path per row; once a morsel.
+//! In: counts from operators and scans; clock readings of threads, where a profile is asked for. Out: [`Counters`], [`Profile`], read by the
+//! report. Never: on a hot path per row; once a morsel.
 
 mod counters; // Counters: rows, bytes, memory of one job
+mod flame; // a profile as a flame graph
+mod profile; // Profile: what each step did, and when its threads were busy
+
 pub use counters::{Counters, Report};
+pub use flame::flame_graph;
+pub use profile::{Clock, Holding, PipelineReport, Profile, ProfileReport, StepReport, Tested};

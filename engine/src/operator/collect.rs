@@ -47,7 +47,7 @@ pub struct CollectSink(pub Arc<Collect>);
 
 impl Sink for CollectSink {
     fn thread(&self) -> Result<Box<dyn SinkThread>> {
-        let reservation = self.0.context.governor.reservation("the collected answer");
+        let reservation = self.0.context.reservation("the collected answer");
         Ok(Box::new(CollectThread { shared: Arc::clone(&self.0), morsels: Vec::new(), reservation }))
     }
 }

@@ -77,7 +77,7 @@ impl Sink for ExchangeSink {
         let group_count = self.partition.group_count;
         let bytes = BuilderOptions::bytes_within(&self.context.settings);
         let (governor, options) = (&self.context.governor, BuilderOptions { group_count, bytes });
-        let reservation = governor.reservation("exchange");
+        let reservation = self.context.reservation("exchange");
         Ok(Box::new(ExchangeThread {
             builder: Builder::new(&self.partition.schema, options, governor.pool(), reservation),
             hash_sums: vec![0; group_count],

@@ -51,7 +51,7 @@ struct Split {
 impl Limit {
     /// The rows `skip..skip + fetch`.
     pub fn new(skip: usize, fetch: usize, context: &JobContext) -> Arc<Limit> {
-        let reservation = context.governor.reservation("limit");
+        let reservation = context.reservation("limit");
         let state = State {
             splits: BTreeMap::new(),
             first_open: 0,

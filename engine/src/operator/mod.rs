@@ -36,8 +36,8 @@ use std::sync::Arc;
 use crate::{
     batch::Morsel,
     error::Result,
-    memory::{Governor, Revoked},
-    observe::Counters,
+    memory::{Governor, Reservation, Revoked},
+    observe::{Counters, Holding},
     settings::Settings,
     shuffle::Runs,
 };
@@ -65,6 +65,23 @@ pub struct JobContext {
     pub cancel: Cancel,
     /// Rows and bytes seen, for the report.
     pub counters: Arc<Counters>,
+    /// Of the operator whose context it is, where a profile is asked for.
+    pub holding: Option<Arc<Holding>>,
+}
+
+impl JobContext {
+    /// Memory for `holder`, none yet.
+    pub fn reservation(&self, holder: &'static str) -> Reservation {
+        self.governor.reservation(holder).seen_by(self.holding.as_ref())
+    }
+
+    /// Tells of bytes that were written to disk for want of memory.
+    pub fn add_spilled_bytes(&self, bytes: u64) {
+        self.counters.add_spilled_bytes(bytes);
+        if let Some(holding) = &self.holding {
+            holding.add_spilled_bytes(bytes);
+        }
+    }
 }
 
 /// Gives morsels. `thread` is called once for each thread that drives the pipeline, in parallel.

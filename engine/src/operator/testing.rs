@@ -36,6 +36,7 @@ pub fn context_with(settings: Settings) -> JobContext {
         settings: Arc::new(settings),
         cancel: Default::default(),
         counters: Arc::default(),
+        holding: None,
     }
 }
 

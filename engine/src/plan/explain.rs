@@ -11,6 +11,7 @@ use super::{
 use crate::{
     batch::datatypes::Schema,
     expression::{Expression, SortKey},
+    observe::ProfileReport,
     operator::{aggregate::AggregatePhase, join::JoinColumn},
     scan::ScanSpec,
 };
@@ -38,6 +39,16 @@ pub fn explain(plan: &PhysicalPlan) -> String {
         }
     }
     text
+}
+
+/// Gives the pipelines of `report`, of a plan of one stage, and their steps the names that `explain` draws. What was added to the plan has none.
+pub fn name(plan: &PhysicalPlan, report: &mut ProfileReport) {
+    let Some(stage) = plan.stages.first() else { return };
+    for ((number, pipeline), report) in stage.pipelines.iter().enumerate().zip(&mut report.pipelines) {
+        report.name = format!("pipeline {number}");
+        let names = steps(pipeline, &stage.states, &plan.edges);
+        report.steps.iter_mut().zip(names).for_each(|(step, name)| step.name = name);
+    }
 }
 
 fn steps(pipeline: &Pipeline, states: &[StateSpec], edges: &[Edge]) -> Vec<String> {

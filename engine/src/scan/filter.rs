@@ -12,6 +12,7 @@ use crate::{
     error::Result,
     expression::{Evaluator, Expression, Parameters},
     format::{Decode, RowTest, Selected},
+    observe,
 };
 
 /// Conditions on the columns of a scan, as a test.
@@ -45,6 +46,35 @@ impl RowTest for Conditions {
 
     fn keeps(&self, batch: &Batch) -> Result<BooleanArray> {
         self.evaluator.evaluate_mask(batch)
+    }
+}
+
+/// A test whose effect is recorded.
+pub struct WatchedTest {
+    test: Arc<dyn RowTest>,
+    watched: Arc<observe::Tested>,
+}
+
+impl WatchedTest {
+    /// `test`, as `watched` sees it.
+    pub fn new(test: Arc<dyn RowTest>, watched: &Arc<observe::Tested>) -> WatchedTest {
+        WatchedTest { test, watched: Arc::clone(watched) }
+    }
+}
+
+impl RowTest for WatchedTest {
+    fn columns(&self) -> &[usize] {
+        self.test.columns()
+    }
+
+    fn keeps(&self, batch: &Batch) -> Result<BooleanArray> {
+        let kept = self.test.keeps(batch)?;
+        self.watched.add(batch.num_rows(), kept.true_count());
+        Ok(kept)
+    }
+
+    fn keeps_none(&self) -> bool {
+        self.test.keeps_none()
     }
 }
 

@@ -10,6 +10,7 @@ mod split; // Split: what is read and decoded by one thread at a time
 mod statistics; // TableStatistics: rows, smallest and largest values, from footers
 mod table; // Table: files of one shape
 
+pub use filter::WatchedTest;
 pub use opened::{FileDescription, OpenedTables, TableDescription, TableRows};
 pub use prune::prune;
 pub use read::{ScanSource, ScanSpec};

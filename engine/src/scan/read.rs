@@ -51,6 +51,15 @@ impl ScanSpec {
         if self.table.batches().is_some() { Ok(Vec::new()) } else { prune(&self.table, &self.columns, &self.filters) }
     }
 
+    /// The filters as a test, if there are any.
+    pub fn conditions(&self, parameters: &Arc<Parameters>) -> Result<Option<Arc<dyn RowTest>>> {
+        if self.filters.is_empty() {
+            return Ok(None);
+        }
+        let schema = Arc::new(self.table.schema().project(&self.columns)?);
+        Ok(Some(Arc::new(Conditions::new(&self.filters, &schema, parameters)?)))
+    }
+
     /// The columns that are given, by their numbers in the table.
     pub fn given_columns(&self) -> Vec<usize> {
         self.given.iter().map(|place| self.columns[*place]).collect()
@@ -126,15 +135,14 @@ struct Pending {
 }
 
 impl ScanSource {
-    /// The rows of the spec's table that also `more_tests`, over the columns that are looked at, keep; of the splits in `range` only, if there
-    /// is one. Rows in memory have no filters.
+    /// The rows of the spec's table that `tests`, over the columns that are looked at, keep; of the splits in `range` only, if there is one. Rows
+    /// in memory are not tested.
     pub fn open(
         spec: &ScanSpec,
         range: Option<Range<usize>>,
-        more_tests: Vec<Arc<dyn RowTest>>,
+        tests: Vec<Arc<dyn RowTest>>,
         io: &Arc<Io>,
         context: &JobContext,
-        parameters: &Arc<Parameters>,
     ) -> Result<Arc<dyn Source>> {
         if let Some(batches) = spec.table.batches() {
             let columns = spec.given_columns();
@@ -148,11 +156,6 @@ impl ScanSource {
         }
         splits.truncate(range.end);
         let state = State { next_split: range.start, ahead: VecDeque::new(), latest: None };
-        let mut tests = more_tests;
-        if !spec.filters.is_empty() {
-            let schema = Arc::new(spec.table.schema().project(&spec.columns)?);
-            tests.insert(0, Arc::new(Conditions::new(&spec.filters, &schema, parameters)?));
-        }
         let selected = Selected {
             columns: spec.columns.clone().into(),
             given: spec.given.clone().into(),
@@ -245,7 +248,7 @@ impl Shared {
 
     /// Asks the I/O threads for the ranges.
     fn ask(&self, file: &Arc<ScannedFile>, ranges: Vec<Range<u64>>) -> Result<Pending> {
-        let mut reservation = self.context.governor.reservation("reading ahead");
+        let mut reservation = self.context.reservation("reading ahead");
         let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
         reservation.grow(bytes)?;
         self.context.counters.add_bytes_in(bytes);

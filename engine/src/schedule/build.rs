@@ -23,6 +23,8 @@ use crate::{
     batch::datatypes::SchemaRef,
     error::{Result, bug},
     expression::{Literal, Parameters},
+    format::RowTest,
+    observe::{Holding, Profile, Tested},
     operator::{
         JobContext, Sink, Source, Transform,
         aggregate::Aggregate,
@@ -43,7 +45,7 @@ use crate::{
         },
         stage::{Distribution, Stage},
     },
-    scan::ScanSource,
+    scan::{ScanSource, ScanSpec, WatchedTest},
     shuffle::AttemptKey,
     sink::Writing,
     store::Io,
@@ -59,6 +61,8 @@ pub struct Running {
     pub writing: Option<Arc<Writing>>,
     /// The parameters, those that the stage itself has found among them.
     pub parameters: Arc<Parameters>,
+    /// What its pipelines do, if that is recorded.
+    pub profile: Option<Arc<Profile>>,
 }
 
 /// Which part of a stage's work is done.
@@ -72,6 +76,8 @@ pub struct Work<'a> {
     pub parameters: Vec<(usize, Literal)>,
     /// The ends of its edges; on one node there are none.
     pub ends: Option<&'a dyn Ends>,
+    /// What its pipelines do is recorded.
+    pub is_profiled: bool,
 }
 
 /// The ends of a stage's edges.
@@ -82,12 +88,12 @@ pub trait Ends {
     fn outlet(&self, number: EdgeId, edge: &Edge) -> Result<Arc<dyn Outlet>>;
 }
 
-/// Makes the operators of a plan for one node.
-pub fn build(plan: &PhysicalPlan, io: &Arc<Io>, context: &JobContext) -> Result<Running> {
+/// Makes the operators of a plan for one node. `is_profiled`: what its pipelines do is recorded.
+pub fn build(plan: &PhysicalPlan, is_profiled: bool, io: &Arc<Io>, context: &JobContext) -> Result<Running> {
     if plan.stages.len() != 1 {
         return Err(bug("schedule", "a plan of several stages on one node"));
     }
-    build_stage(plan, 0, Work::default(), io, context)
+    build_stage(plan, 0, Work { is_profiled, ..Work::default() }, io, context)
 }
 
 /// Makes the operators of a stage for one of its tasks.
@@ -104,10 +110,21 @@ pub fn build_stage(
         parameters.set(*number, value.clone())?;
     }
     let builder = Builder { plan, stage, work, io, context, parameters };
-    let states = stage.states.iter().map(|spec| builder.state(spec)).collect::<Result<Vec<_>>>()?;
-    let mut graph = JobGraph { pipelines: Vec::new(), sinks: Vec::new() };
+    let holdings: Vec<Arc<Holding>> = stage.states.iter().map(|_| Arc::default()).collect();
+    let holding = |number: usize| builder.work.is_profiled.then(|| Arc::clone(&holdings[number]));
+    let states = stage.states.iter().zip(0..).map(|(spec, number)| {
+        let context = JobContext { holding: holding(number), ..context.clone() };
+        builder.state(spec, &context)
+    });
+    let states = states.collect::<Result<Vec<_>>>()?;
+    let mut graph = JobGraph { pipelines: Vec::new(), sinks: Vec::new(), profile: None };
     let mut sinks: Vec<(StateId, Role)> = Vec::new();
-    for Planned { source, transforms, sink, waits_for } in with_rounds(stage)? {
+    let planned = with_rounds(stage)?;
+    let steps: Vec<(usize, usize)> =
+        planned.iter().map(|planned| (planned.transforms.len() + 2, planned.sink.0.0)).collect();
+    let mut profile =
+        builder.work.is_profiled.then(|| Profile::new(context.settings.threads, &steps, holdings.clone()));
+    for (number, Planned { source, transforms, sink, waits_for }) in planned.into_iter().enumerate() {
         let sink = match sinks.iter().position(|known| *known == sink) {
             Some(number) => number,
             None => {
@@ -119,7 +136,13 @@ pub fn build_stage(
         let transforms = transforms.iter().map(|spec| builder.transform(spec, &states));
         graph.pipelines.push(Runnable {
             source: match source {
-                From::Plan(source) => builder.source(source, &states)?,
+                From::Plan(source) => {
+                    let (source, tests) = builder.source(source, &states)?;
+                    if let Some(profile) = &mut profile {
+                        profile.watch_tests(number, tests);
+                    }
+                    source
+                }
                 From::Rounds(state) => states[state.0].source()?,
             },
             transforms: transforms.collect::<Result<_>>()?,
@@ -131,7 +154,9 @@ pub fn build_stage(
         states.iter().find_map(|state| if let State::Collect(it) = state { Some(Arc::clone(it)) } else { None });
     let writing =
         states.iter().find_map(|state| if let State::Write(it) = state { Some(Arc::clone(it)) } else { None });
-    Ok(Running { graph, collect, writing, parameters: builder.parameters })
+    graph.profile = profile.map(Arc::new);
+    let profile = graph.profile.clone();
+    Ok(Running { graph, collect, writing, parameters: builder.parameters, profile })
 }
 
 /// A pipeline of the plan, or one that was added.
@@ -213,6 +238,9 @@ struct Builder<'a> {
     parameters: Arc<Parameters>,
 }
 
+/// A source, and what is recorded of its tests.
+type Sourced = (Arc<dyn Source>, Vec<Arc<Tested>>);
+
 /// A state made real: what its pipelines share.
 enum State {
     Aggregate(Arc<Aggregate>),
@@ -228,8 +256,8 @@ enum State {
 }
 
 impl Builder<'_> {
-    fn state(&self, spec: &StateSpec) -> Result<State> {
-        let (context, parameters) = (self.context, &self.parameters);
+    fn state(&self, spec: &StateSpec, context: &JobContext) -> Result<State> {
+        let parameters = &self.parameters;
         Ok(match spec {
             StateSpec::Aggregate(spec) => State::Aggregate(Aggregate::new(spec, context, parameters)?),
             StateSpec::HashJoin(spec) => State::HashJoin(HashJoin::new(spec, context, parameters)?),
@@ -261,24 +289,35 @@ impl Builder<'_> {
         self.work.ends.ok_or_else(|| bug("schedule", "an edge on one node"))
     }
 
-    fn source(&self, spec: &SourceSpec, states: &[State]) -> Result<Arc<dyn Source>> {
-        match spec {
-            SourceSpec::Scan(scan, key_filters) => {
-                let splits = self.work.splits.clone().filter(|_| self.stage.distribution == Distribution::Splits);
-                let schema = Arc::new(scan.table.schema().project(&scan.columns)?);
-                let tests = key_filters.iter().map(|KeyFilter { join, places }| match states.get(join.0) {
-                    Some(State::HashJoin(join)) => join.key_filter(places, &schema),
-                    _ => Err(bug("schedule", format!("state {} has no keys to filter by", join.0))),
-                });
-                let tests = tests.collect::<Result<_>>()?;
-                ScanSource::open(scan, splits, tests, self.io, self.context, &self.parameters)
-            }
+    fn source(&self, spec: &SourceSpec, states: &[State]) -> Result<Sourced> {
+        let source = match spec {
+            SourceSpec::Scan(scan, key_filters) => return self.scan(scan, key_filters, states),
             SourceSpec::Exchange(schema, edges) => {
-                Ok(ExchangeSource::shared(self.ends()?.inlet(edges, schema)?, schema, self.context))
+                ExchangeSource::shared(self.ends()?.inlet(edges, schema)?, schema, self.context)
             }
-            SourceSpec::Values(_, batches) => Ok(Values::new(batches, self.context)),
-            SourceSpec::State(state) => states[state.0].source(),
+            SourceSpec::Values(_, batches) => Values::new(batches, self.context),
+            SourceSpec::State(state) => states[state.0].source()?,
+        };
+        Ok((source, Vec::new()))
+    }
+
+    fn scan(&self, scan: &ScanSpec, key_filters: &[KeyFilter], states: &[State]) -> Result<Sourced> {
+        let splits = self.work.splits.clone().filter(|_| self.stage.distribution == Distribution::Splits);
+        let schema = Arc::new(scan.table.schema().project(&scan.columns)?);
+        let mut tests: Vec<Arc<dyn RowTest>> = scan.conditions(&self.parameters)?.into_iter().collect();
+        for KeyFilter { join, places } in key_filters {
+            match states.get(join.0) {
+                Some(State::HashJoin(join)) => tests.push(join.key_filter(places, &schema)?),
+                _ => return Err(bug("schedule", format!("state {} has no keys to filter by", join.0))),
+            }
         }
+        let watched: Vec<Arc<Tested>> = tests.iter().map(|_| Arc::default()).collect();
+        if self.work.is_profiled {
+            let tested = tests.into_iter().zip(&watched);
+            tests =
+                tested.map(|(test, watched)| Arc::new(WatchedTest::new(test, watched)) as Arc<dyn RowTest>).collect();
+        }
+        Ok((ScanSource::open(scan, splits, tests, self.io, self.context)?, watched))
     }
 
     fn transform(&self, spec: &TransformSpec, states: &[State]) -> Result<Arc<dyn Transform>> {

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     error::{Cause, Error, Kind, Result},
     memory::{Revocable, Revoked},
+    observe::{Clock, Profile},
     operator::{Cancel, JobContext, Sink, Source, Transform},
 };
 
@@ -48,6 +49,8 @@ pub struct JobGraph {
     pub pipelines: Vec<Runnable>,
     /// Each is fed by at least one pipeline.
     pub sinks: Vec<Arc<dyn Sink>>,
+    /// Where what the pipelines do is recorded, if somebody asks.
+    pub profile: Option<Arc<Profile>>,
 }
 
 /// Runs the graph on the node's threads and waits for it. Called from outside of them.
@@ -81,6 +84,7 @@ pub(super) struct Job {
     pub(super) pipelines: Vec<Pipeline>,
     sinks: Vec<SinkState>,
     pub(super) cancel: Cancel,
+    pub(super) profile: Option<Arc<Profile>>,
     queue: Arc<Queue>,
     drive_count: usize,
     is_failed: AtomicBool,
@@ -143,6 +147,7 @@ impl Job {
             pipelines,
             sinks,
             cancel: context.cancel.clone(),
+            profile: graph.profile,
             queue: Arc::clone(threads.queue()),
             drive_count: threads.thread_count(),
             is_failed: AtomicBool::new(false),
@@ -241,7 +246,9 @@ impl Job {
         if sink.unfed.fetch_sub(1, SeqCst) > 1 {
             return Ok(());
         }
+        let clock = self.clock_of_sink(number);
         let tasks = pipeline.sink.finalize()?;
+        drop(clock);
         if tasks.is_empty() {
             self.sink_sealed(sink_number);
             return Ok(());
@@ -250,7 +257,9 @@ impl Job {
         for task in tasks {
             self.post(move |job| {
                 job.cancel.check()?;
+                let clock = job.clock_of_sink(number);
                 spread(task)?;
+                drop(clock);
                 if job.sinks[sink_number].tasks.fetch_sub(1, SeqCst) == 1 {
                     job.sink_sealed(sink_number);
                 }
@@ -258,6 +267,13 @@ impl Job {
             });
         }
         Ok(())
+    }
+
+    /// It is the time of the pipeline's sink, if anybody asks.
+    fn clock_of_sink(&self, pipeline: usize) -> Option<Clock> {
+        let mut clock = Clock::start(self.profile.as_ref(), pipeline)?;
+        clock.enter(clock.last_step());
+        Some(clock)
     }
 
     fn sink_sealed(self: &Arc<Job>, sink_number: usize) {

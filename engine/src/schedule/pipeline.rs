@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use super::job::Job;
 use crate::{
-    batch::Morsel,
+    batch::{Morsel, payload_bytes},
     error::Result,
+    observe::Clock,
     operator::{Outcome, SinkThread, SourceThread, TransformThread, Wake},
 };
 
@@ -40,12 +41,14 @@ impl Drive {
 
     /// Runs until it is parked or ended.
     pub(super) fn run(mut self, job: &Arc<Job>) -> Result<()> {
+        let mut clock = Clock::start(job.profile.as_ref(), self.pipeline);
         while !self.is_enough {
             if job.is_failed() {
                 return Ok(());
             }
             job.cancel.check()?;
-            if let Some(wake) = self.step(job)? {
+            if let Some(wake) = self.step(job, &mut clock)? {
+                drop(clock);
                 let parked_job = Arc::clone(job);
                 parked_job.hold();
                 wake.then(move || {
@@ -56,16 +59,18 @@ impl Drive {
             }
         }
         if let Some(mut chain) = self.chain.take() {
-            chain.finish()?;
+            chain.finish(&mut clock)?;
+            enter(&mut clock, chain.transforms.len() + 1);
             chain.sink.finish()?;
         }
+        drop(clock);
         // The last drive closes the operators: nothing of theirs may be left here.
         drop(self.source.take());
         job.drive_ended(self.pipeline)
     }
 
     /// Moves one morsel; says what to wait for if it cannot go on.
-    fn step(&mut self, job: &Job) -> Result<Option<Wake>> {
+    fn step(&mut self, job: &Job, clock: &mut Option<Clock>) -> Result<Option<Wake>> {
         let pipeline = &job.pipelines[self.pipeline];
         let source = match &mut self.source {
             Some(source) => source,
@@ -92,7 +97,8 @@ impl Drive {
                     sink: pipeline.sink.thread()?,
                 }),
             };
-            match push(&mut chain.transforms, &mut *chain.sink, morsel)? {
+            count(clock, 0, &morsel);
+            match push(&mut chain.transforms, &mut *chain.sink, 1, clock, morsel)? {
                 Outcome::More => {}
                 Outcome::Enough => self.is_enough = true,
                 Outcome::Blocked(until) => wake = Some(until),
@@ -110,22 +116,43 @@ impl Drive {
 impl Chain {
     /// Tells every transform, the first one first, that no more comes; what it held back goes through those after it. All are told: one
     /// that takes no more does not speak for those behind it, which may keep rows for another pipeline.
-    fn finish(&mut self) -> Result<()> {
+    fn finish(&mut self, clock: &mut Option<Clock>) -> Result<()> {
         for number in 0..self.transforms.len() {
             let (done, rest) = self.transforms.split_at_mut(number + 1);
             let sink = &mut *self.sink;
             if let Some(transform) = done.last_mut() {
-                transform.finish(&mut |morsel| push(rest, sink, morsel))?;
+                enter(clock, number + 1);
+                transform.finish(&mut |morsel| push(rest, sink, number + 2, clock, morsel))?;
             }
         }
         Ok(())
     }
 }
 
-/// Pushes a morsel through the transforms into the sink.
-fn push(transforms: &mut [Box<dyn TransformThread>], sink: &mut dyn SinkThread, morsel: Morsel) -> Result<Outcome> {
-    match transforms.split_first_mut() {
+/// Pushes a morsel through the transforms into the sink; the first of them is the pipeline's step of this number.
+fn push(
+    transforms: &mut [Box<dyn TransformThread>],
+    sink: &mut dyn SinkThread,
+    step: usize,
+    clock: &mut Option<Clock>,
+    morsel: Morsel,
+) -> Result<Outcome> {
+    count(clock, step, &morsel);
+    let before = enter(clock, step);
+    let outcome = match transforms.split_first_mut() {
         None => sink.push(morsel),
-        Some((first, rest)) => first.push(morsel, &mut |morsel| push(rest, sink, morsel)),
+        Some((first, rest)) => first.push(morsel, &mut |morsel| push(rest, sink, step + 1, clock, morsel)),
+    };
+    enter(clock, before);
+    outcome
+}
+
+fn enter(clock: &mut Option<Clock>, step: usize) -> usize {
+    clock.as_mut().map_or(0, |clock| clock.enter(step))
+}
+
+fn count(clock: &mut Option<Clock>, step: usize, morsel: &Morsel) {
+    if let Some(clock) = clock {
+        clock.count(step, morsel.batch.num_rows(), payload_bytes(&morsel.batch));
     }
 }

@@ -27,6 +27,7 @@ fn context(threads: usize) -> JobContext {
         governor: Governor::new(1 << 30),
         cancel: Cancel::default(),
         counters: Arc::default(),
+        holding: None,
     }
 }
 
@@ -146,6 +147,7 @@ fn every_morsel_arrives_once_whether_or_not_sources_block() {
             let graph = JobGraph {
                 pipelines: vec![pipeline(source, 0, &[])],
                 sinks: vec![Arc::clone(&total) as Arc<dyn Sink>],
+                profile: None,
             };
             run(&node, &context(threads), graph).unwrap();
             assert_eq!(*total.sum.lock().unwrap(), 500 * 499 / 2);
@@ -176,6 +178,7 @@ fn a_pipeline_starts_when_those_it_waits_for_are_sealed() {
     let graph = JobGraph {
         pipelines: vec![after, pipeline(Numbers { blocks: true, ..Numbers::upto(50) }, 0, &[])],
         sinks: vec![Arc::clone(&first) as Arc<dyn Sink>, Arc::clone(&second) as Arc<dyn Sink>],
+        profile: None,
     };
     run(&node, &context(3), graph).unwrap();
     assert_eq!(second.finalized.load(SeqCst), 1);
@@ -186,7 +189,8 @@ fn feeders_of_one_sink_may_wait_for_each_other() {
     let node = Threads::start(2).unwrap();
     let total = Arc::new(Total::default());
     let pipelines = vec![pipeline(Numbers::upto(10), 0, &[]), pipeline(Numbers::upto(10), 0, &[0])];
-    run(&node, &context(2), JobGraph { pipelines, sinks: vec![Arc::clone(&total) as Arc<dyn Sink>] }).unwrap();
+    run(&node, &context(2), JobGraph { pipelines, sinks: vec![Arc::clone(&total) as Arc<dyn Sink>], profile: None })
+        .unwrap();
     assert_eq!(*total.sum.lock().unwrap(), 90);
     assert_eq!(total.finalized.load(SeqCst), 1);
 }
@@ -196,7 +200,11 @@ fn a_failure_a_panic_and_a_cancel_end_the_job_and_not_the_node() {
     let node = Threads::start(2).unwrap();
     let attempt = |source: Numbers, context: &JobContext| {
         let total = Arc::new(Total::default());
-        run(&node, context, JobGraph { pipelines: vec![pipeline(source, 0, &[])], sinks: vec![total as Arc<dyn Sink>] })
+        run(
+            &node,
+            context,
+            JobGraph { pipelines: vec![pipeline(source, 0, &[])], sinks: vec![total as Arc<dyn Sink>], profile: None },
+        )
     };
     let failed = attempt(Numbers { fails_at: Some(20), blocks: true, ..Numbers::upto(100) }, &context(2)).unwrap_err();
     assert_eq!(failed.kind(), Kind::Internal);
@@ -216,6 +224,7 @@ fn enough_stops_the_thread_that_hears_it() {
     let graph = JobGraph {
         pipelines: vec![pipeline(Numbers::upto(usize::MAX), 0, &[])],
         sinks: vec![Arc::clone(&total) as Arc<dyn Sink>],
+        profile: None,
     };
     run(&node, &context(1), graph).unwrap();
     assert_eq!(*total.sum.lock().unwrap(), 45);
@@ -234,6 +243,7 @@ fn a_job_whose_floors_do_not_fit_is_refused() {
     }
     let node = Threads::start(1).unwrap();
     let sinks: Vec<Arc<dyn Sink>> = vec![Arc::new(Greedy(Total::default()))];
-    let refused = run(&node, &context(1), JobGraph { pipelines: vec![pipeline(Numbers::upto(1), 0, &[])], sinks });
+    let refused =
+        run(&node, &context(1), JobGraph { pipelines: vec![pipeline(Numbers::upto(1), 0, &[])], sinks, profile: None });
     assert_eq!(refused.unwrap_err().kind(), Kind::Limit);
 }

@@ -101,7 +101,7 @@ impl Writing {
             encoder: ParquetEncoder::new(&self.schema)?,
             appender: Appender::create(&path, &self.io)?,
             digest: Digest::default(),
-            reservation: self.context.governor.reservation("writing Parquet"),
+            reservation: self.context.reservation("writing Parquet"),
         })
     }
 }

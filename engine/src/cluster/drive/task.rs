@@ -80,6 +80,7 @@ fn run_stage(node: &Arc<Node>, plan: &PhysicalPlan, order: &Order, attempt: &Att
         runs: Arc::clone(&node.runs),
         cancel: attempt.cancel.clone(),
         counters: Arc::clone(&attempt.counters),
+        holding: None,
     };
     let ends = TaskEnds { node, order, inlets: Mutex::default(), outlet: Mutex::default() };
     let parameters = order.parameters.iter();
@@ -89,6 +90,7 @@ fn run_stage(node: &Arc<Node>, plan: &PhysicalPlan, order: &Order, attempt: &Att
         parameters: parameters.collect::<Result<_>>()?,
         attempt: Some(order.key),
         ends: Some(&ends),
+        is_profiled: false,
     };
     let running = build_stage(plan, place, work, &node.io, &context)?;
     schedule::run(&node.threads, &context, running.graph)?;

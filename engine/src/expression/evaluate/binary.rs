@@ -8,11 +8,11 @@
 
 use std::sync::Arc;
 
-use super::{Step, Value, bits, decimals, evaluator::Context, evaluator::prepare};
+use super::{Step, Value, bits, decimals, evaluator::Context, evaluator::prepare, texts};
 use crate::{
     batch::{
         Batch,
-        array::{Array, ArrayRef, AsArray, Datum},
+        array::{Array, ArrayRef, AsArray, BooleanArray, Datum, StringViewArray},
         compute::{
             cast,
             kernels::{cmp, concat_elements::concat_elements_dyn, numeric},
@@ -87,6 +87,11 @@ pub(in crate::expression) fn combine(op: BinaryOp, left: &dyn Datum, right: &dyn
 }
 
 fn compare(op: BinaryOp, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef> {
+    if let (BinaryOp::Eq | BinaryOp::NotEq, Some((rows, text))) = (op, text_and_constant(left, right)) {
+        let equal = texts::equal(rows, text);
+        let found = if op == BinaryOp::Eq { equal } else { !&equal };
+        return Ok(Arc::new(BooleanArray::new(found, rows.nulls().cloned())));
+    }
     let (left, right) = (Plain::new(left), Plain::new(right));
     let (left, right): (&dyn Datum, &dyn Datum) = (&left, &right);
     Ok(Arc::new(match op {
@@ -100,6 +105,19 @@ fn compare(op: BinaryOp, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef
         BinaryOp::IsNotDistinctFrom => cmp::not_distinct(left, right)?,
         _ => return Err(bug("expression", format!("{} is no comparison", op.symbol()))),
     }))
+}
+
+/// A column of string views and a constant, in either order.
+fn text_and_constant<'a>(
+    left: &'a dyn Datum,
+    right: &'a dyn Datum,
+) -> Option<(&'a StringViewArray, &'a StringViewArray)> {
+    let (column, constant) = match (left.get(), right.get()) {
+        ((column, false), (constant, true)) | ((constant, true), (column, false)) => (column, constant),
+        _ => return None,
+    };
+    let (column, constant) = (column.as_string_view_opt()?, constant.as_string_view_opt()?);
+    constant.is_valid(0).then_some((column, constant))
 }
 
 /// A value whose floats have one form: no −0, one NaN. Other types stay as they are, not copied.

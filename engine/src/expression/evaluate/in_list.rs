@@ -14,6 +14,7 @@ use super::{
     binary::combine,
     cast::to_type,
     evaluator::{Context, prepare},
+    texts::{self, INLINE_BYTES, bits_of},
 };
 use crate::{
     batch::{
@@ -104,9 +105,9 @@ where
     Box::new(move |rows: &dyn Array| {
         let values = rows.as_primitive::<T>().values();
         if set.len() <= SCAN {
-            BooleanBuffer::collect_bool(values.len(), |row| set.iter().any(|element| *element == values[row]))
+            bits_of(values, |value| set.iter().fold(false, |found, element| found | (element == value)))
         } else {
-            BooleanBuffer::collect_bool(values.len(), |row| set.binary_search(&values[row]).is_ok())
+            bits_of(values, |value| set.binary_search(value).is_ok())
         }
     })
 }
@@ -126,9 +127,6 @@ fn has_string(set: &[Box<str>], text: &str) -> bool {
     }
 }
 
-/// Most bytes that a view holds itself.
-const INLINE_BYTES: usize = 12;
-
 fn view_set(elements: &StringViewArray) -> Contains {
     let is_short = |text: &str| text.len() <= INLINE_BYTES;
     let views = elements.views();
@@ -139,12 +137,15 @@ fn view_set(elements: &StringViewArray) -> Contains {
     let long = string_set(elements.iter().filter(|text| !text.is_some_and(is_short)));
     Box::new(move |rows: &dyn Array| {
         let rows = rows.as_string_view();
+        if long.is_empty() {
+            return texts::among(rows, &short);
+        }
         let views = rows.views();
         BooleanBuffer::collect_bool(views.len(), |row| {
             let view = views[row];
             // The low 32 bits of a view are its length.
             if (view as u32) as usize > INLINE_BYTES {
-                !long.is_empty() && rows.is_valid(row) && has_string(&long, rows.value(row))
+                rows.is_valid(row) && has_string(&long, rows.value(row))
             } else if short.len() <= SCAN {
                 short.contains(&view)
             } else {

@@ -99,17 +99,15 @@ fn undecided(truths: &BooleanArray, decisive: bool) -> BooleanBuffer {
 fn scatter(some: &BooleanArray, at: &BooleanBuffer, decisive: bool) -> BooleanArray {
     let mut values = BooleanBufferBuilder::new(at.len());
     values.append_n(at.len(), decisive);
-    let mut valid = some.nulls().filter(|nulls| nulls.null_count() > 0).map(|_| {
+    let differ = at.set_indices().zip(some.values()).filter(|(_, value)| *value != decisive);
+    differ.for_each(|(row, value)| values.set_bit(row, value));
+    let valid = some.nulls().filter(|nulls| nulls.null_count() > 0).map(|nulls| {
         let mut valid = BooleanBufferBuilder::new(at.len());
         valid.append_n(at.len(), true);
+        let unknown = at.set_indices().zip(nulls.inner()).filter(|(_, is_valid)| !is_valid);
+        unknown.for_each(|(row, _)| valid.set_bit(row, false));
         valid
     });
-    for (k, row) in at.set_indices().enumerate() {
-        values.set_bit(row, some.value(k));
-        if let Some(valid) = &mut valid {
-            valid.set_bit(row, some.is_valid(k));
-        }
-    }
     BooleanArray::new(values.finish(), valid.map(|mut valid| NullBuffer::new(valid.finish())))
 }
 

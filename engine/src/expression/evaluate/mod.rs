@@ -18,6 +18,7 @@ mod logic; // AND, OR on undecided rows; NOT, IS NULL, IS TRUE
 mod narrow; // a part of an expression, run on some of the rows
 mod parameters; // Parameters: scalar subqueries' values
 mod text; // LIKE, substr
+mod texts; // strings compared with a few constants, by their views
 mod value; // Value: a column or the same value for all rows
 
 #[cfg(test)]

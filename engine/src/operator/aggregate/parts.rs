@@ -148,7 +148,7 @@ impl Parts {
             above,
             parts: (0..part_count).map(|_| Mutex::default()).collect(),
             pending_bytes: (0..part_count).map(|_| AtomicU64::new(0)).collect(),
-            reservation: Mutex::new(context.governor.reservation("aggregate")),
+            reservation: Mutex::new(context.reservation("aggregate")),
             runs: Mutex::default(),
             revocation: Revocation::default(),
             is_spilling: AtomicBool::new(false),
@@ -270,7 +270,7 @@ impl Parts {
     }
 
     fn empty_table(&self) -> Result<Groups> {
-        Groups::new(&self.plan, &|| self.context.governor.reservation("aggregate"))
+        Groups::new(&self.plan, &|| self.context.reservation("aggregate"))
     }
 
     /// All that came of a part; `tables` are of threads, with an order by these parts. Nothing is pushed any more.
@@ -287,7 +287,7 @@ impl Parts {
         let bytes = runs.iter().map(|(_, run)| run.bytes(number)).sum::<u64>() + part.pending_bytes();
         let mut table = match (part.table, tables.first()) {
             (Some(table), _) => table,
-            (None, Some(first)) => first.empty_like(&|| self.context.governor.reservation("aggregate"))?,
+            (None, Some(first)) => first.empty_like(&|| self.context.reservation("aggregate"))?,
             (None, None) => self.empty_table()?,
         };
         let before = table.len() as u64;
@@ -447,7 +447,7 @@ impl PartsThread {
                 group_count: parts.part_count(),
                 bytes: BuilderOptions::bytes_within(&parts.context.settings),
             };
-            let reservation = parts.context.governor.reservation("aggregate");
+            let reservation = parts.context.reservation("aggregate");
             Builder::new(&parts.schemas[kind as usize], options, parts.context.governor.pool(), reservation)
         });
         builder.push(batch, numbers, &mut |number, batch, bytes| {
@@ -505,7 +505,7 @@ impl Hand {
         for (kind, writer) in [Kind::Rows, Kind::Partials].into_iter().zip(&mut self.runs) {
             if let Some(writer) = writer.take() {
                 let run = Arc::new(writer.finish()?);
-                self.parts_of.counters.add_spilled_bytes(run.all_bytes());
+                self.parts_of.add_spilled_bytes(run.all_bytes());
                 lock(&parts.runs).push((kind, run));
             }
         }

@@ -94,7 +94,7 @@ impl Aggregate {
     }
 
     fn reservation(&self) -> Reservation {
-        self.context.governor.reservation("aggregate")
+        self.context.reservation("aggregate")
     }
 
     fn tables(&self) -> MutexGuard<'_, Vec<Bucketed>> {

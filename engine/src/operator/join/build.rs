@@ -109,7 +109,7 @@ impl Gathering {
         let state = State {
             pieces: vec![Vec::new(); types.len() + beside],
             rows: 0,
-            reservation: context.governor.reservation(holder),
+            reservation: context.reservation(holder),
             meanwhile_bytes: 0,
             columns: types.iter().map(|_| None).collect(),
             partitions: Vec::new(),
@@ -123,7 +123,7 @@ impl Gathering {
         Part {
             pieces: vec![Vec::new(); self.types.len() + self.beside],
             rows: 0,
-            reservation: self.context.governor.reservation(self.holder),
+            reservation: self.context.reservation(self.holder),
         }
     }
 
@@ -214,7 +214,7 @@ impl Gathering {
         if state.remaining > 0 {
             return None;
         }
-        let empty = self.context.governor.reservation(self.holder);
+        let empty = self.context.reservation(self.holder);
         let mut reservation = std::mem::replace(&mut state.reservation, empty);
         drop(reservation.split_off(state.meanwhile_bytes));
         Some(Finished {

@@ -105,7 +105,7 @@ impl KeyFilter {
         if range > BITS_MAX.min(BITS_SMALL.max(rows.saturating_mul(BITS_PER_ROW))) {
             return None;
         }
-        let mut reservation = self.join.context.governor.reservation("join filter");
+        let mut reservation = self.join.context.reservation("join filter");
         if !reservation.try_grow(range.div_ceil(8)) {
             return None;
         }

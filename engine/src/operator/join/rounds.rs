@@ -121,7 +121,7 @@ impl RoundsThread {
             };
             let is_alone = state.active == 0;
             let bytes = bytes_of(round.build.rows(), round.build.bytes()) + round.probe.rows().div_ceil(8);
-            let mut reservation = self.join.context.governor.reservation("hash join");
+            let mut reservation = self.join.context.reservation("hash join");
             if self.fits(&mut reservation, bytes, is_alone) {
                 state.active += 1;
                 drop(state);

@@ -196,7 +196,7 @@ impl SideWriter {
             batches: Vec::new(),
             partitions: Vec::new(),
             gathered_bytes: 0,
-            reservation: join.context.governor.reservation(holder),
+            reservation: join.context.reservation(holder),
             writer: None,
             ranges: vec![HashRange::NONE; split.partitions()],
         })
@@ -284,7 +284,7 @@ impl SideWriter {
         self.write_out()?;
         let run = self.writer.take().map(RunWriter::finish).transpose()?.map(Arc::new);
         if let Some(run) = &run {
-            self.context.counters.add_spilled_bytes(run.all_bytes());
+            self.context.add_spilled_bytes(run.all_bytes());
         }
         Ok(Written { run, ranges: std::mem::take(&mut self.ranges) })
     }

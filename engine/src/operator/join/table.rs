@@ -71,7 +71,7 @@ impl TableBuilder {
         let column = |(data_type, pieces): (&DataType, Vec<ArrayRef>)| Ok(concat_arrays(data_type, &pieces)?);
         let mut columns = self.types.iter().zip(self.pieces).map(column).collect::<Result<Vec<_>>>()?;
         let compared = if columns.len() > self.join.shape.kept.len() { columns.pop() } else { None };
-        let reservation = self.join.context.governor.reservation("hash join");
+        let reservation = self.join.context.reservation("hash join");
         let finished = Finished { columns, partitions: Vec::new(), rows: self.rows, reservation };
         let side = Arc::new(BuildSide::new(&self.join.shape, finished)?);
         Ok(Built { side, directory, compared, null_rows: self.null_rows })

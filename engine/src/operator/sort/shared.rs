@@ -303,7 +303,7 @@ impl Shared {
 
     fn finish_run(&self, writer: RunWriter) -> Result<Arc<Run>> {
         let run = writer.finish()?;
-        self.context.counters.add_spilled_bytes(run.all_bytes());
+        self.context.add_spilled_bytes(run.all_bytes());
         Ok(Arc::new(run))
     }
 
@@ -321,7 +321,7 @@ impl Shared {
     }
 
     fn reservation(&self) -> Reservation {
-        self.context.governor.reservation(self.holder)
+        self.context.reservation(self.holder)
     }
 
     fn lock(&self) -> MutexGuard<'_, Left> {

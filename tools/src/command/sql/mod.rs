@@ -3,16 +3,23 @@
 //! In: scripts and the tables they name. Out: each answer on standard output, a timing on standard error when a person watches. Never:
 //! goes on after a statement that failed, unless somebody types.
 
+mod profile; // --profile: what each step did, as JSON and as a flame graph
 mod prompt; // what a person types, statement by statement
 mod render; // Format: table, csv, json
 mod script; // Scripts: -c and -f in their order
 mod table; // a table of boxes, fitted to a terminal
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use windrow::{Answer, Session, sql::statements};
 
-use self::script::{Script, Scripts};
+use self::{
+    profile::Profiler,
+    script::{Script, Scripts},
+};
 use super::cluster::{ClusterName, Contact};
 use crate::{
     error::{Failure, Origin},
@@ -42,6 +49,9 @@ pub struct Sql {
     /// What a task on the cluster should read, as 128MiB; results do not depend on it
     #[arg(long, value_name = "SIZE", value_parser = size::parse, hide = true, requires = "cluster")]
     task_size: Option<u64>,
+    /// Write what each step did to this file as JSON, and a flame graph beside it as FILE.svg
+    #[arg(long, value_name = "FILE", conflicts_with = "cluster")]
+    profile: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineFlags,
 }
@@ -55,6 +65,7 @@ Examples:
   windrow sql --table words=words.txt -c \"select count(*) from words\"
   windrow sql -f report.sql --format csv > report.csv
   windrow sql -c \"explain select l_shipmode, count(*) from 'lineitem.parquet' group by 1\"
+  windrow sql --profile q.json -c \"select count(*) from 'data/*.parquet'\"
   windrow sql --cluster local -c \"select count(*) from 'data/*.parquet'\"
   echo \"select 1 + 1\" | windrow sql --format json";
 
@@ -86,7 +97,9 @@ impl Sql {
         }
         let on_terminal = if terminal::width().is_some() { Format::Table } else { Format::Csv };
         let format = self.format.unwrap_or(on_terminal);
-        let runner = Runner { session, progress, format, draws_plans: self.format.is_none(), signals };
+        let profiler = self.profile.as_deref().map(Profiler::begin).transpose()?;
+        let draws_plans = self.format.is_none();
+        let runner = Runner { session, progress, format, draws_plans, profiler, signals };
         match self.scripts.read()? {
             Some(scripts) => scripts.iter().try_for_each(|script| runner.run(script)),
             None if terminal::is_typed() => prompt::run(&runner),
@@ -103,6 +116,7 @@ struct Runner<'a> {
     format: Format,
     /// No format was asked for, so a plan is written as the drawing it is.
     draws_plans: bool,
+    profiler: Option<Profiler>,
     signals: &'a Signals,
 }
 
@@ -115,9 +129,15 @@ impl Runner<'_> {
             let answer = {
                 let _job = self.signals.job(self.session.cancel());
                 let _shown = self.progress.begin();
-                self.session
-                    .query(&statement.text)
-                    .map_err(|error| Failure::in_script(error, origin(statement.place.start)))?
+                let failed = |error| Failure::in_script(error, origin(statement.place.start));
+                match &self.profiler {
+                    None => self.session.query(&statement.text).map_err(failed)?,
+                    Some(profiler) => {
+                        let (answer, report) = self.session.query_profiled(&statement.text).map_err(failed)?;
+                        profiler.add(&statement.text, report)?;
+                        answer
+                    }
+                }
             };
             if number > 0 && self.format == Format::Table {
                 writeln!(io::stdout()).map_err(Failure::of_output)?;
