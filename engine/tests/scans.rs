@@ -1,4 +1,5 @@
-//! What a scan leaves out: rows that its filters do not let through, rows that can have no partner in a join.
+//! What is not done twice or in vain: rows that a scan's filters do not let through, rows that can have no partner in a join, groupings that
+//! stand in several places.
 //!
 //! In: queries whose joins are by columns of the scan, so that keys of a build side filter it; the same by `k + 0`, where nothing can. Out: both
 //! give the same rows, with the filter seen in the plan. Never: an answer that could come about without the filter being asked.
@@ -153,4 +154,30 @@ fn a_scan_tests_rows_in_the_order_of_its_conditions() {
     assert_eq!(one("select count(*) from facts where v >= 5990 and word like 'word 5%'"), "| 10 |");
     assert_eq!(one("select count(word) from facts where v < 0"), "| 0 |");
     assert_eq!(one("select sum(v) from facts where 1 = 2"), "| |");
+}
+
+#[test]
+fn a_grouping_in_several_places_is_done_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = tables(folder.path());
+    let facts = format!("'{}'", folder.path().join("facts.parquet").display());
+    let grouping = |by: &str| format!("(select {by} as word, sum(v) as s from {facts} group by {by})");
+    let query = |again: &str| {
+        let one = grouping("word");
+        format!(
+            "select count(*), min(a.word), sum(a.s), sum(b.s) from {one} a join {again} b on a.word = b.word \
+             where a.s > (select avg(s) from {one}) and b.s < 202000"
+        )
+    };
+    let (same, other) = (query(&grouping("word")), query(&grouping("word || ''")));
+    let plan = text(&first, &format!("explain {same}"));
+    assert_eq!((plan.matches("scan facts").count(), plan.matches("from shared rows #").count()), (1, 3), "{plan}");
+    let plan = text(&first, &format!("explain {other}"));
+    assert_eq!((plan.matches("scan facts").count(), plan.matches("from shared rows #").count()), (2, 2), "{plan}");
+    for (threads, rows, revocable) in [(1, 16_384, None), (2, 7, None), (2, 64, Some(0))] {
+        let session = session(folder.path(), threads, rows, revocable);
+        assert_eq!(row(&session, &same), row(&session, &other), "{threads} threads, {rows} rows, {revocable:?}");
+    }
+    // Of 90 words 30 have a sum above the mean and below 202 000.
+    assert_eq!(row(&first, &same), "| 30 | word 15 | 6028995 | 6028995 |");
 }

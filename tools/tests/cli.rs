@@ -477,6 +477,60 @@ fn explain_shows_the_pipelines() {
 }
 
 #[test]
+fn a_profile_tells_what_each_step_did() {
+    let place = Place::new();
+    let query = "select o_orderpriority, count(*) from 'DATA/lineitem.parquet' join 'DATA/orders.parquet' on l_orderkey = o_orderkey \
+                 where o_orderdate < date '1993-01-01' and l_quantity < 20 group by 1 order by 1";
+    let answer = place.prints(&["sql", "-c", query]);
+    let count = |query: &str| place.prints(&["sql", "-c", query]).lines().nth(1).unwrap().parse::<u64>().unwrap();
+    let all = count("select count(*) from 'DATA/lineitem.parquet'");
+    let few = count("select count(*) from 'DATA/lineitem.parquet' where l_quantity < 20");
+    let orders = count("select count(*) from 'DATA/orders.parquet' where o_orderdate < date '1993-01-01'");
+    let joined: u64 = answer.lines().skip(1).map(|line| line.split_once(',').unwrap().1.parse::<u64>().unwrap()).sum();
+
+    let words = ["sql", "--threads", "2", "--profile", "HERE/q.json", "-c", query, "-c", "select 1"];
+    assert_eq!(place.prints(&words), format!("{answer}1\n1\n"));
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(place.path("q.json")).unwrap()).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 2);
+    let profile = &json[0]["profile"];
+    let steps: Vec<&serde_json::Value> =
+        profile["pipelines"].as_array().unwrap().iter().flat_map(|p| p["steps"].as_array().unwrap()).collect();
+    let rows = |name: &str| {
+        let step = steps.iter().find(|step| step["name"].as_str().unwrap().starts_with(name));
+        step.unwrap_or_else(|| panic!("{name}: {json:#}"))["rows"].as_u64().unwrap()
+    };
+    assert_eq!((rows("scan orders"), rows("build hash join"), rows("from sort")), (orders, orders, 5));
+    assert_eq!(rows("into aggregate"), joined);
+    let seconds = |value: &serde_json::Value| value["seconds"].as_f64().unwrap();
+    let busy: f64 = steps.iter().map(|step| seconds(step)).sum();
+    assert!(busy > 0.0 && busy <= 2.0 * seconds(profile), "{busy}: {json:#}");
+    // The conditions, then the keys of the orders: bits, so that only rows with a partner are left.
+    let tests: Vec<serde_json::Value> =
+        profile["pipelines"].as_array().unwrap().iter().map(|p| p["tests"].clone()).collect();
+    assert!(tests.contains(&serde_json::json!([[all, few], [few, joined]])), "{tests:?}");
+    let held: u64 =
+        profile["pipelines"].as_array().unwrap().iter().map(|p| p["peak_bytes"].as_u64().unwrap()).max().unwrap();
+    assert!(held >= orders * 8, "{json:#}");
+    let svg = fs::read_to_string(place.path("q.json.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("scan lineitem") && svg.ends_with("</svg>\n"), "{svg}");
+
+    let plan = place.prints(&["sql", "--threads", "2", "-c", &format!("explain analyze {query}")]);
+    for text in ["of it not on all threads", &format!("kept {few} of {all} rows"), "bytes held", "ran in"] {
+        assert!(plan.contains(text), "{text:?} in\n{plan}");
+    }
+    let spilling = ["sql", "--memory", "8MiB", "--profile", "HERE/s.json", "-c", BIG_SORT];
+    place.prints(&spilling);
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(place.path("s.json")).unwrap()).unwrap();
+    let pipelines = json[0]["profile"]["pipelines"].as_array().unwrap();
+    let spilled: u64 = pipelines.iter().map(|pipeline| pipeline["spilled_bytes"].as_u64().unwrap()).sum();
+    assert!(spilled > 100_000, "{json:#}");
+    let ran = place.run(&["sql", "--profile", "HERE/no/q.json", "-c", "select 1"]);
+    assert!(ran.stdout.is_empty() && ran.stderr.contains("writing the profile") && ran.code == Some(1), "{ran:#?}");
+    let ran = place.run(&["sql", "--profile", "HERE/q.json", "--cluster", "c", "-c", "select 1"]);
+    assert!(ran.stderr.contains("--cluster") && ran.code == Some(2), "{ran:#?}");
+}
+
+#[test]
 fn help_fits_a_screen_and_has_examples() {
     let place = Place::new();
     for words in [

@@ -57,6 +57,7 @@ fn expressions_mut(node: &mut Node) -> Vec<&mut Expression> {
         | Node::Union { .. }
         | Node::MapBatches { .. }
         | Node::Write { .. }
-        | Node::WithParameter { .. } => Vec::new(),
+        | Node::WithParameter { .. }
+        | Node::Shared { .. } => Vec::new(),
     }
 }

@@ -20,6 +20,7 @@ pub mod join; // HashJoin, NestedLoopJoin
 pub mod limit; // Limit: the first rows by position in the scan
 pub mod map; // MapBatches: the user's closure over batches
 pub mod project; // Project: columns from expressions
+pub mod share; // Share: rows that several pipelines read
 pub mod sort; // Sort, TopK: total order, ties by row content
 pub mod values; // Values: rows that stand in the plan
 

@@ -102,6 +102,7 @@ fn state_name(spec: &StateSpec, number: usize) -> String {
         StateSpec::Collect => "collect",
         StateSpec::Scalar { .. } => "scalar",
         StateSpec::Write { .. } => "write",
+        StateSpec::Share(_) => "shared rows",
         StateSpec::Exchange(_) => "exchange",
     };
     format!("{name} #{number}")
@@ -151,7 +152,7 @@ fn state_detail(spec: &StateSpec, number: usize) -> String {
         StateSpec::Limit { skip, fetch } => format!("{name} of {fetch} rows after {skip}, by position"),
         StateSpec::Scalar { number: parameter } => format!("{name}: parameter ${parameter}"),
         StateSpec::Write { target, .. } => format!("{name} {target}"),
-        StateSpec::Collect | StateSpec::Exchange(_) => name,
+        StateSpec::Collect | StateSpec::Share(_) | StateSpec::Exchange(_) => name,
     }
 }
 

@@ -55,6 +55,8 @@ pub enum Node {
     Write { input: Box<Logical>, target: Target },
     /// A scalar subquery's value becomes the parameter of this number before `input` uses it. The schema is `input`'s.
     WithParameter { input: Box<Logical>, number: usize, subquery: Box<Logical> },
+    /// The rows of `input`, which is the same wherever this number stands. The schema is `input`'s.
+    Shared { input: Box<Logical>, number: usize },
 }
 
 /// The rows of a table.
@@ -114,6 +116,7 @@ impl Logical {
             | Node::Sort { input, .. }
             | Node::Limit { input, .. }
             | Node::MapBatches { input, .. }
+            | Node::Shared { input, .. }
             | Node::Write { input, .. } => vec![input],
             Node::Join(join) => vec![&join.left, &join.right],
             Node::Union { inputs } => inputs.iter().collect(),
@@ -131,6 +134,7 @@ impl Logical {
             | Node::Sort { input, .. }
             | Node::Limit { input, .. }
             | Node::MapBatches { input, .. }
+            | Node::Shared { input, .. }
             | Node::Write { input, .. } => vec![input],
             Node::Join(join) => vec![&mut join.left, &mut join.right],
             Node::Union { inputs } => inputs.iter_mut().collect(),

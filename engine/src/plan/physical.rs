@@ -168,6 +168,8 @@ pub enum StateSpec {
     },
     /// The answer, in memory.
     Collect,
+    /// Rows that several pipelines read.
+    Share(SchemaRef),
     /// Rows that leave the stage over an edge.
     Exchange(EdgeId),
     /// A parameter's value.

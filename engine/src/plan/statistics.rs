@@ -42,7 +42,7 @@ const HAVING_SELECTIVITY: f64 = 0.05;
 fn is_grouped(node: &Logical) -> bool {
     match &node.node {
         Node::Aggregate { .. } => true,
-        Node::Project { input, .. } => is_grouped(input),
+        Node::Project { input, .. } | Node::Shared { input, .. } => is_grouped(input),
         _ => false,
     }
 }
@@ -82,7 +82,7 @@ pub fn estimate(node: &Logical) -> Estimate {
         Node::Union { inputs } => plain(inputs.iter().map(|input| estimate(input).rows).sum(), node),
         Node::MapBatches { input, .. } => plain(estimate(input).rows, node),
         Node::Write { .. } => plain(1.0, node),
-        Node::WithParameter { input, .. } => estimate(input),
+        Node::WithParameter { input, .. } | Node::Shared { input, .. } => estimate(input),
     }
 }
 
@@ -116,12 +116,19 @@ fn of_scan(scan: &Scan) -> Estimate {
     estimate
 }
 
+/// Different values that the columns of a compound key have together, each of which has so many, in sides of which the smaller one has so many
+/// rows: no more than rows, as one of the two is nearly always the table whose key it is. Of one column alone the number stays as it is.
+pub fn compound_distinct(distinct: &[f64], fewer_rows: f64) -> f64 {
+    let (product, largest) =
+        distinct.iter().fold((1.0, 1.0_f64), |(product, largest), d| (product * d, largest.max(*d)));
+    if distinct.len() < 2 { product } else { product.min(fewer_rows.max(largest)) }
+}
+
 fn of_join(join: &Join) -> Estimate {
     let (left, right) = (estimate(&join.left), estimate(&join.right));
-    let mut matched = left.rows * right.rows;
-    for (a, b) in &join.on {
-        matched /= left.column(a).distinct.max(right.column(b).distinct).max(1.0);
-    }
+    let distinct = join.on.iter().map(|(a, b)| left.column(a).distinct.max(right.column(b).distinct).max(1.0));
+    let divisor = compound_distinct(&distinct.collect::<Vec<_>>(), left.rows.min(right.rows));
+    let mut matched = left.rows * right.rows / divisor;
     if join.filter.is_some() {
         matched *= UNKNOWN_SELECTIVITY;
     }

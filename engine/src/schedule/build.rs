@@ -35,6 +35,7 @@ use crate::{
         limit::{Limit, LimitSink, LimitSource},
         map::MapBatches,
         project::Project,
+        share::Share,
         sort::{Sort, TopK},
         values::Values,
     },
@@ -252,6 +253,7 @@ enum State {
     Collect(Arc<Collect>),
     Scalar(Arc<Scalar>),
     Write(Arc<Writing>),
+    Share(Arc<Share>),
     Exchange(Arc<dyn Sink>),
 }
 
@@ -265,6 +267,7 @@ impl Builder<'_> {
             StateSpec::Sort(spec) => State::Sort(Sort::new(spec, context, parameters)?),
             StateSpec::TopK(spec) => State::TopK(TopK::new(spec, context, parameters)?),
             StateSpec::Limit { skip, fetch } => State::Limit(Limit::new(*skip, *fetch, context)),
+            StateSpec::Share(schema) => State::Share(Share::new(schema, context)),
             StateSpec::Exchange(edge) => State::Exchange(self.exchange(*edge)?),
             StateSpec::Collect => State::Collect(Collect::new(context)),
             StateSpec::Scalar { number } => State::Scalar(Scalar::new(*number, parameters, context)),
@@ -353,6 +356,7 @@ impl State {
             (State::Collect(collect), Role::Fill) => Arc::new(CollectSink(Arc::clone(collect))),
             (State::Scalar(scalar), Role::Fill) => Arc::clone(scalar) as Arc<dyn Sink>,
             (State::Write(writing), Role::Fill) => Arc::clone(writing).sink(),
+            (State::Share(share), Role::Fill) => share.sink(),
             (State::Exchange(sink), Role::Fill) => Arc::clone(sink),
             (_, Role::Mark) => return Err(bug("schedule", "only a join can be marked")),
         })
@@ -366,6 +370,7 @@ impl State {
             State::Sort(sort) => sort.source(),
             State::TopK(top_k) => top_k.source(),
             State::Limit(limit) => Arc::new(LimitSource(Arc::clone(limit))),
+            State::Share(share) => share.source(),
             State::Collect(_) | State::Scalar(_) | State::Write(_) | State::Exchange(_) => {
                 return Err(bug("schedule", "an answer is no source"));
             }

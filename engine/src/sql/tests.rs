@@ -161,6 +161,7 @@ fn draw(plan: &Logical) -> String {
             Node::Limit { skip, fetch, .. } => format!("limit {skip} {fetch:?}"),
             Node::Union { .. } => "union".to_owned(),
             Node::WithParameter { number, .. } => format!("with ${number}"),
+            Node::Shared { number, .. } => format!("shared {number}"),
             Node::MapBatches { .. } | Node::Write { .. } => panic!("not from SQL"),
         };
         let _ = writeln!(out, "{}{text}", "  ".repeat(depth));

@@ -4,7 +4,8 @@
 //! build side that went to disk keeps all rows.
 //!
 //! Keys in one word whose values lie close together are bits of a map, which tells exactly; for others the tags of the directory tell nearly
-//! so (see [`Directory`](super::directory::Directory)), looked at without touching an entry. A test that keeps most rows stops testing.
+//! so (see [`Directory`](super::directory::Directory)), looked at without touching an entry. Of a compound key a single column whose values lie
+//! close together may say nearly as much for less: it is asked first. A test that keeps most rows stops testing.
 
 use std::sync::{
     Arc, OnceLock, Weak,
@@ -16,7 +17,12 @@ use super::{
     keys::{KeyEncoder, Keys},
 };
 use crate::{
-    batch::{Batch, array::BooleanArray, buffer::BooleanBuffer, datatypes::SchemaRef},
+    batch::{
+        Batch,
+        array::{AsArray, BooleanArray},
+        buffer::{BooleanBuffer, NullBuffer},
+        datatypes::{Decimal128Type, SchemaRef},
+    },
     error::Result,
     expression::Expression,
     format::RowTest,
@@ -41,6 +47,8 @@ enum Form {
     /// There are none.
     None,
     Bits(Bits),
+    /// Of single columns of a compound key.
+    Each(Vec<(usize, Bits)>),
     /// Gone when nobody probes it any more.
     Directory(Weak<Built>),
 }
@@ -88,7 +96,10 @@ impl KeyFilter {
             Ready::Table(built) if built.directory.rows() == 0 => Form::None,
             Ready::Table(built) => match self.bits(&built) {
                 Some(bits) => Form::Bits(bits),
-                None => Form::Directory(Arc::downgrade(&built)),
+                None => match self.bits_of_columns(&built) {
+                    bits if bits.is_empty() => Form::Directory(Arc::downgrade(&built)),
+                    bits => Form::Each(bits),
+                },
             },
         };
         Ok(self.form.get_or_init(|| form))
@@ -98,11 +109,27 @@ impl KeyFilter {
         if built.compared.is_some() {
             return None;
         }
-        let (first, last) =
-            built.directory.words().fold((u64::MAX, 0), |(min, max), word| (min.min(word), max.max(word)));
+        self.bits_among(|| built.directory.words(), built.directory.rows())
+    }
+
+    /// Bits for the columns of a compound key that leave most values of their range out.
+    fn bits_of_columns(&self, built: &Built) -> Vec<(usize, Bits)> {
+        let packed = built.compared.as_ref().and_then(|compared| compared.as_primitive_opt::<Decimal128Type>());
+        let Some(packed) = packed else { return Vec::new() };
+        let of_column = |(key, place): (usize, Option<(u32, u32)>)| {
+            let (shift, width) = place?;
+            let mask = u64::MAX >> (64 - width);
+            let words = || packed.values().iter().map(move |packed| (*packed as u128 >> shift) as u64 & mask);
+            Some((key, self.bits_among(words, packed.len())?))
+        };
+        let places = self.join.key_shape().packed_numbers();
+        places.into_iter().enumerate().filter_map(of_column).filter(|(_, bits)| bits.is_selective()).collect()
+    }
+
+    fn bits_among<I: Iterator<Item = u64>>(&self, words: impl Fn() -> I, rows: usize) -> Option<Bits> {
+        let (first, last) = words().fold((u64::MAX, 0), |(min, max), word| (min.min(word), max.max(word)));
         let range = last.checked_sub(first)?.checked_add(1)?;
-        let rows = built.directory.rows() as u64;
-        if range > BITS_MAX.min(BITS_SMALL.max(rows.saturating_mul(BITS_PER_ROW))) {
+        if range > BITS_MAX.min(BITS_SMALL.max((rows as u64).saturating_mul(BITS_PER_ROW))) {
             return None;
         }
         let mut reservation = self.join.context.reservation("join filter");
@@ -110,7 +137,7 @@ impl KeyFilter {
             return None;
         }
         let mut bits = vec![0_u64; range.div_ceil(64) as usize];
-        for word in built.directory.words() {
+        for word in words() {
             let place = word - first;
             bits[(place / 64) as usize] |= 1 << (place % 64);
         }
@@ -145,6 +172,15 @@ impl RowTest for KeyFilter {
                 self.encoder.encode_words(batch, &mut keys)?;
                 bits.hold(keys.words())
             }
+            Form::Each(columns) => {
+                let mut kept = BooleanBuffer::new_set(rows);
+                for (key, bits) in columns {
+                    let (words, valid) = self.encoder.numbers(*key, batch)?;
+                    kept = &kept & &bits.hold(&words);
+                    keys.valid = NullBuffer::union(keys.valid.as_ref(), valid.as_ref());
+                }
+                kept
+            }
             Form::Directory(built) => match built.upgrade() {
                 None => return Ok(all()),
                 Some(built) => {
@@ -167,6 +203,12 @@ impl RowTest for KeyFilter {
 }
 
 impl Bits {
+    /// Less than half of the values between the smallest and the largest one are there.
+    fn is_selective(&self) -> bool {
+        let set: u64 = self.bits.iter().map(|word| u64::from(word.count_ones())).sum();
+        set < self.bits.len() as u64 * 32
+    }
+
     fn hold(&self, words: &[u64]) -> BooleanBuffer {
         BooleanBuffer::collect_bool(words.len(), |row| {
             let place = words[row].wrapping_sub(self.first);

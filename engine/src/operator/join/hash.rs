@@ -220,6 +220,11 @@ impl HashJoin {
         }
     }
 
+    /// How keys are compared.
+    pub(super) fn key_shape(&self) -> &KeyShape {
+        &self.keys
+    }
+
     /// The keys of the probe side, for one thread.
     pub(super) fn probe_keys(&self) -> Result<KeyEncoder> {
         self.encoder(&self.probe)

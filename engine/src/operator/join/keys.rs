@@ -75,6 +75,19 @@ impl KeyShape {
         self.layout == Layout::Word
     }
 
+    /// Of keys that are packed into 16 bytes, none of them NULL, which are whole numbers or dates: their shifts and widths in bits.
+    pub(super) fn packed_numbers(&self) -> Vec<Option<(u32, u32)>> {
+        let mut shift = 0;
+        let place = |data_type: &DataType| {
+            let width = 8 * width_bytes(data_type).unwrap_or_default() as u32;
+            let at = shift;
+            shift += width;
+            let is_number = data_type.is_integer() || matches!(data_type, DataType::Date32 | DataType::Date64);
+            (self.layout == Layout::Wide && !self.nulls_equal && is_number).then_some((at, width))
+        };
+        self.types.iter().map(place).collect()
+    }
+
     /// The type of the column that is compared, if there is one.
     pub(super) fn compared_column(&self) -> Option<DataType> {
         match self.layout {
@@ -137,6 +150,14 @@ impl KeyEncoder {
         self.pack_words(&columns, batch.num_rows(), keys)
     }
 
+    /// The values of one key, a whole number or a date, as [`KeyShape::packed_numbers`] has them.
+    pub(super) fn numbers(&self, key: usize, batch: &Batch) -> Result<(Vec<u64>, Option<NullBuffer>)> {
+        let array = self.column(key, batch)?;
+        let mut words = vec![0_u64; batch.num_rows()];
+        place(&array, 0, &mut words)?;
+        Ok((words, array.logical_nulls()))
+    }
+
     fn begin(&self, columns: &[ArrayRef], keys: &mut Keys) {
         keys.valid = None;
         if !self.shape.nulls_equal {
@@ -188,11 +209,14 @@ impl KeyEncoder {
     }
 
     fn columns(&self, batch: &Batch) -> Result<Vec<ArrayRef>> {
-        let column = |(evaluator, compared): (&Evaluator, &DataType)| -> Result<ArrayRef> {
-            let array = evaluator.evaluate(batch)?.into_array(batch.num_rows())?;
-            if array.data_type() == compared { Ok(array) } else { Ok(compute::cast(&array, compared)?) }
-        };
-        self.evaluators.iter().zip(&self.shape.types).map(column).collect()
+        (0..self.evaluators.len()).map(|key| self.column(key, batch)).collect()
+    }
+
+    /// A key as it is compared.
+    fn column(&self, key: usize, batch: &Batch) -> Result<ArrayRef> {
+        let (array, compared) =
+            (self.evaluators[key].evaluate(batch)?.into_array(batch.num_rows())?, &self.shape.types[key]);
+        if array.data_type() == compared { Ok(array) } else { Ok(compute::cast(&array, compared)?) }
     }
 
     fn pack<W: Word>(&self, columns: &[ArrayRef], words: &mut [W]) -> Result<()> {

@@ -45,6 +45,7 @@ const COLLECT: u8 = 6;
 const SCALAR: u8 = 7;
 const WRITE: u8 = 8;
 const EXCHANGE: u8 = 9;
+const SHARE: u8 = 10;
 
 impl Writer {
     pub(super) fn plan(&mut self, plan: &PhysicalPlan) -> Result<()> {
@@ -199,6 +200,10 @@ impl Writer {
                 self.target(target)?;
                 self.schema(schema)
             }
+            StateSpec::Share(schema) => {
+                self.u8(SHARE);
+                self.schema(schema)
+            }
             StateSpec::Exchange(edge) => {
                 self.u8(EXCHANGE);
                 self.number("edges", edge.0)
@@ -307,6 +312,7 @@ impl Reader<'_> {
             COLLECT => StateSpec::Collect,
             SCALAR => StateSpec::Scalar { number: self.number("number of a parameter")? },
             WRITE => StateSpec::Write { target: self.target()?, schema: self.schema()? },
+            SHARE => StateSpec::Share(self.schema()?),
             EXCHANGE => StateSpec::Exchange(EdgeId(self.number("number of an edge")?)),
             found => return Err(EncodeError::UnknownTag { what: "state", found }.into()),
         })

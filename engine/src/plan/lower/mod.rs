@@ -28,12 +28,13 @@ mod map_batches;
 mod parameter;
 mod project;
 mod scan;
+mod shared;
 mod sort;
 mod union;
 mod values;
 mod write;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     logical::{Logical, Node},
@@ -58,6 +59,7 @@ pub fn lower(logical: &Logical, node_count: usize) -> Result<PhysicalPlan> {
         parameters: Vec::new(),
         around: Vec::new(),
         reads_in_order: false,
+        shared: BTreeMap::new(),
     };
     let mut flow = lowering.node(logical)?;
     flow.named_as(&logical.schema);
@@ -130,6 +132,8 @@ struct Lowering {
     around: Vec<Parameter>,
     /// A limit goes by the order of what is read: one task reads it.
     reads_in_order: bool,
+    /// What is shared, and has been lowered.
+    shared: BTreeMap<usize, shared::Shared>,
 }
 
 /// A parameter, and what gives it.
@@ -156,6 +160,7 @@ impl Lowering {
             Node::MapBatches { input, closure } => map_batches::lower(self, input, closure),
             Node::Write { input, target } => write::lower(self, input, target, schema),
             Node::WithParameter { input, number, subquery } => parameter::lower(self, input, *number, subquery),
+            Node::Shared { input, number } => shared::lower(self, input, *number),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
     limits,
     plan::{
         logical::{Join, JoinKind, Logical, Node},
-        statistics::{Estimate, estimate},
+        statistics::{Estimate, compound_distinct, estimate},
     },
 };
 
@@ -226,6 +226,7 @@ impl Graph {
             distinct.sort_by(f64::total_cmp);
             distinct.iter().skip(1).for_each(|distinct| rows /= distinct.max(1.0));
         }
+        rows *= self.compound_keys(set);
         for (a, left, b, right) in &self.edges {
             if set & left != 0 && set & right != 0 {
                 let distinct = |expression: &Expression, set: &Set| {
@@ -243,6 +244,24 @@ impl Graph {
             }
         }
         rows.max(1.0)
+    }
+
+    /// By how much the columns of compound keys, taken as independent, have divided too much; see [`compound_distinct`].
+    fn compound_keys(&self, set: Set) -> f64 {
+        let mut factor = 1.0;
+        let inside: Vec<usize> = (0..self.relations.len()).filter(|number| set >> number & 1 == 1).collect();
+        for (place, a) in inside.iter().enumerate() {
+            for b in &inside[place + 1..] {
+                let of = |class: &Vec<usize>, relation: usize| {
+                    class.iter().copied().find(|column| self.relation_of(*column) == relation)
+                };
+                let both = self.classes.iter().filter_map(|class| Some((of(class, *a)?, of(class, *b)?)));
+                let distinct: Vec<f64> = both.map(|(x, y)| self.distinct(x).max(self.distinct(y))).collect();
+                let rows = self.relations[*a].estimate.rows.min(self.relations[*b].estimate.rows);
+                factor *= distinct.iter().product::<f64>() / compound_distinct(&distinct, rows);
+            }
+        }
+        factor
     }
 
     fn is_connected(&self, a: Set, b: Set) -> bool {

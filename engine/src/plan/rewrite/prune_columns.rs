@@ -84,6 +84,7 @@ fn prune(plan: Logical, wanted: &[usize]) -> Logical {
             let schema = Arc::clone(&input.schema);
             Logical { node: Node::WithParameter { input, number, subquery }, schema }
         }
+        Node::Shared { input, .. } => prune(*input, wanted),
         // Ties and limits go by all columns of a row, so none may go before them.
         Node::Sort { input, keys, skip, fetch } => {
             let node = Node::Sort { input: Box::new(prune_all(*input)), keys, skip, fetch };

@@ -83,7 +83,8 @@ fn parameters_of(plan: &Logical, read: &mut BTreeSet<usize>) {
         | Node::Union { .. }
         | Node::MapBatches { .. }
         | Node::Write { .. }
-        | Node::WithParameter { .. } => {}
+        | Node::WithParameter { .. }
+        | Node::Shared { .. } => {}
     }
     for input in plan.inputs() {
         parameters_of(input, read);

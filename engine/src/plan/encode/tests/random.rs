@@ -51,7 +51,7 @@ macro_rules! names {
 names!(expression_name, EXPRESSIONS, Expression: Column Literal Parameter Binary Not Negate IsNull IsTruth Cast Case InList Like Function);
 names!(source_name, SOURCES, SourceSpec: Scan Values State Exchange);
 names!(transform_name, TRANSFORMS, TransformSpec: Filter Project Probe MapBatches);
-names!(state_name, STATES, StateSpec: Aggregate HashJoin NestedLoopJoin Sort TopK Limit Collect Scalar Write Exchange);
+names!(state_name, STATES, StateSpec: Aggregate HashJoin NestedLoopJoin Sort TopK Limit Collect Scalar Write Share Exchange);
 names!(edge_name, EDGES, EdgeKind: Groups Broadcast Gather);
 names!(distribution_name, DISTRIBUTIONS, Distribution: Single Splits Groups);
 names!(column_name, COLUMNS, JoinColumn: Probe Build Mark);
@@ -272,7 +272,7 @@ impl Maker<'_> {
     }
 
     fn state(&mut self, parameters: usize, edges: usize) -> StateSpec {
-        let state = match self.random.below(10) {
+        let state = match self.random.below(11) {
             0 => StateSpec::Aggregate(self.aggregate()),
             1 => StateSpec::HashJoin(self.hash_join()),
             2 => StateSpec::NestedLoopJoin(self.nested_loop()),
@@ -285,6 +285,7 @@ impl Maker<'_> {
                 let path = self.files.folder.path().join(format!("out{}", self.random.below(9)));
                 StateSpec::Write { target: Target { path }, schema: self.schema() }
             }
+            9 => StateSpec::Share(self.schema()),
             _ => StateSpec::Exchange(EdgeId(self.random.below(edges))),
         };
         self.see(state_name(&state));
