@@ -32,6 +32,9 @@ pub const PARQUET_FOOTER_BYTES_MAX: u64 = 256 << 20;
 /// Rows of a Parquet row group for each run of rows that is left by its tests, for skipping the others to be worth it: with fewer, all are
 /// decoded and then filtered.
 pub const ROWS_PER_SKIP: usize = 64;
+/// Rows of the longest row group that is tested whole before anything of it is given: what is kept of its tested columns until then is held
+/// beside the budget, 16 MiB for a column of views.
+pub const ROWS_TESTED_AHEAD: u64 = 1 << 20;
 /// Bytes of a CSV file that are read to find its columns' types.
 pub const CSV_SAMPLE_BYTES: u64 = 4 << 20;
 /// Rows of a CSV file that are looked at to find its columns' types.

@@ -181,3 +181,47 @@ fn a_grouping_in_several_places_is_done_once() {
     // Of 90 words 30 have a sum above the mean and below 202 000.
     assert_eq!(row(&first, &same), "| 30 | word 15 | 6028995 | 6028995 |");
 }
+
+#[test]
+fn groupings_of_long_lists_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = session(folder.path(), 1, 16_384, None);
+    let list = |twelfth: i64| {
+        let values: Vec<String> = (1..=25).map(|n| format!("({})", if n == 12 { twelfth } else { n })).collect();
+        format!("(select sum(x) s from (values {}) t(x))", values.join(", "))
+    };
+    let query = format!("select a.s, b.s, c.s from {} a, {} b, {} c", list(12), list(999), list(12));
+    assert_eq!(row(&session, &query), "| 325 | 1312 | 325 |");
+}
+
+#[test]
+fn a_very_long_row_group_is_tested_batch_by_batch() {
+    const ROWS: i64 = 1_100_000;
+    let folder = tempfile::tempdir().unwrap();
+    let word = |row: i64| format!("word {}", row / 1_000 % 90);
+    let batch = Batch::try_from_iter([
+        ("n", Arc::new(Int64Array::from_iter_values(0..ROWS)) as ArrayRef),
+        ("word", Arc::new(StringArray::from_iter_values((0..ROWS).map(word))) as ArrayRef),
+    ]);
+    let batch = batch.unwrap();
+    let path = folder.path().join("long.parquet");
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(ROWS as usize)).build();
+    let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+
+    let session = session(folder.path(), 2, 16_384, None);
+    let is_left = |row: i64| row % 7 == 3 && row / 1_000 % 90 == 5 && row > 100_000;
+    let (mut count, mut sum) = (0, 0);
+    (0..ROWS).filter(|row| is_left(*row)).for_each(|row| (count, sum) = (count + 1, sum + row));
+    let path = path.display();
+    let filter = "n % 7 = 3 and word = 'word 5' and n > 100000";
+    // The given column is tested, is not, is none.
+    let found = row(&session, &format!("select count(*), sum(n) from '{path}' where {filter}"));
+    assert_eq!(found, format!("| {count} | {sum} |"));
+    let found = row(&session, &format!("select count(*), min(word) from '{path}' where n % 7 = 3 and n > 100000"));
+    let all = (100_001..ROWS).filter(|row| row % 7 == 3).count();
+    assert_eq!(found, format!("| {all} | word 0 |"));
+    let found = row(&session, &format!("select count(*) from '{path}' where {filter}"));
+    assert_eq!(found, format!("| {count} |"));
+}

@@ -41,6 +41,8 @@ pub trait RowTest: Send + Sync {
     fn keeps_none(&self) -> bool {
         false
     }
+    /// Nobody asks any more: what it holds can go.
+    fn close(&self) {}
 }
 
 /// What is given of a split.

@@ -1,7 +1,7 @@
 //! Share: rows that several pipelines read, each all of them.
 //!
-//! In: morsels, without order. Out: the same rows to every reader, in batches of its own pace; kept until the last one is done. Never: holds rows
-//! in memory that is wanted elsewhere: what it is refused memory for goes to disk.
+//! In: morsels, without order. Out: the same rows to every reader, in batches of its own pace; kept until the last one is done. Never: holds
+//! more than an eighth of the budget, as it cannot give back what readers are reading: the rest goes to disk.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -23,6 +23,8 @@ use crate::{
 pub struct Share {
     context: JobContext,
     schema: SchemaRef,
+    /// What one thread may keep in memory.
+    thread_bytes: u64,
     /// Sources that are not closed yet.
     readers: AtomicUsize,
     kept: Mutex<Kept>,
@@ -41,8 +43,9 @@ const HOLDER: &str = "shared rows";
 impl Share {
     /// Rows of `schema`, none yet.
     pub fn new(schema: &SchemaRef, context: &JobContext) -> Arc<Share> {
+        let thread_bytes = context.settings.memory_bytes / 8 / context.settings.threads.max(1) as u64;
         let (readers, kept) = (AtomicUsize::new(0), Mutex::default());
-        Arc::new(Share { context: context.clone(), schema: Arc::clone(schema), readers, kept })
+        Arc::new(Share { context: context.clone(), schema: Arc::clone(schema), thread_bytes, readers, kept })
     }
 
     /// Takes the rows in; first.
@@ -96,7 +99,8 @@ impl SinkThread for ShareThread {
     fn push(&mut self, morsel: Morsel) -> Result<Outcome> {
         if morsel.batch.num_rows() > 0 {
             let batch = compacted(&morsel.batch)?;
-            if self.reservation.try_grow(payload_bytes(&batch)) {
+            let bytes = payload_bytes(&batch);
+            if self.reservation.bytes() + bytes <= self.share.thread_bytes && self.reservation.try_grow(bytes) {
                 self.batches.push(batch);
             } else {
                 self.write_all()?;

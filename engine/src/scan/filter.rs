@@ -76,6 +76,10 @@ impl RowTest for WatchedTest {
     fn keeps_none(&self) -> bool {
         self.test.keeps_none()
     }
+
+    fn close(&self) {
+        self.test.close();
+    }
 }
 
 /// A decoder of all columns that are looked at, and the tests after it.

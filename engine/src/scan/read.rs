@@ -39,7 +39,7 @@ pub struct ScanSpec {
     pub columns: Vec<usize>,
     /// Which of those are given, by their places there, in order.
     pub given: Vec<usize>,
-    /// Conjuncts over the columns that are looked at, each of which uses one: rows, and whole splits, are left out by them.
+    /// Conjuncts over the columns that are looked at, the first of which uses one: rows, and whole splits, are left out by them.
     pub filters: Vec<Expression>,
     /// A split's end is told by a last, empty morsel: a limit by position wants to know.
     pub tells_ends: bool,
@@ -175,6 +175,10 @@ impl ScanSource {
 }
 
 impl Source for ScanSource {
+    fn close(&self) {
+        self.shared.selected.tests.iter().for_each(|test| test.close());
+    }
+
     fn thread(&self) -> Result<Box<dyn SourceThread>> {
         Ok(Box::new(ScanThread { shared: Arc::clone(&self.shared), current: None, is_refused: false }))
     }

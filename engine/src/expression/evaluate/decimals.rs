@@ -35,7 +35,7 @@ pub(super) fn combine(op: BinaryOp, left: &dyn Datum, right: &dyn Datum) -> Resu
     };
     let (empty_left, empty_right) = (new_empty_array(left.data_type()), new_empty_array(right.data_type()));
     let (values, of_empty) = match op {
-        BinaryOp::Multiply => (zipped(&left_side, &right_side, |a, b| a * b), numeric::mul(&empty_left, &empty_right)?),
+        BinaryOp::Multiply => (zipped(&left_side, &right_side, |a, b| a * b), numeric::mul(&empty_left, &empty_right)),
         BinaryOp::Plus | BinaryOp::Minus => {
             let scale = *left_scale.max(right_scale);
             let digits = |own: i8| u32::try_from(scale - own).ok().filter(|digits| *digits <= DIGITS_MAX);
@@ -45,14 +45,16 @@ pub(super) fn combine(op: BinaryOp, left: &dyn Datum, right: &dyn Datum) -> Resu
             let (by_left, by_right) = (10_i128.pow(left_digits), 10_i128.pow(right_digits));
             if op == BinaryOp::Plus {
                 let values = zipped(&left_side, &right_side, |a, b| a * by_left + b * by_right);
-                (values, numeric::add(&empty_left, &empty_right)?)
+                (values, numeric::add(&empty_left, &empty_right))
             } else {
                 let values = zipped(&left_side, &right_side, |a, b| a * by_left - b * by_right);
-                (values, numeric::sub(&empty_left, &empty_right)?)
+                (values, numeric::sub(&empty_left, &empty_right))
             }
         }
         _ => return Ok(None),
     };
+    // What cannot be typed is told by the general way.
+    let Ok(of_empty) = of_empty else { return Ok(None) };
     let nulls = NullBuffer::union(left_side.nulls(), right_side.nulls());
     let array = Decimal128Array::new(values.into(), nulls).with_data_type(of_empty.data_type().clone());
     Ok(Some(Arc::new(array)))

@@ -35,17 +35,10 @@ impl Evaluator {
         // Where one is NULL the row is decided, as where it is false.
         let is_true = |conjunct: &Expression| Expression::IsTruth { input: Box::new(conjunct.clone()), truth: true };
         let all = match conjuncts {
-            [one] => one.clone(),
-            several => {
-                let and = |left, right| Expression::Binary {
-                    op: BinaryOp::And,
-                    left: Box::new(left),
-                    right: Box::new(right),
-                };
-                let all = several.iter().map(is_true).reduce(and);
-                all.ok_or_else(|| bug("expression", "a filter by nothing"))?
-            }
+            [one] => Some(one.clone()),
+            several => Expression::conjunction(several.iter().map(is_true).collect()),
         };
+        let all = all.ok_or_else(|| bug("expression", "a filter by nothing"))?;
         Evaluator::new(&all, input, parameters)
     }
 

@@ -10,6 +10,7 @@
 //!   few rows, far apart      just those rows: the others are skipped, run by run
 //!   more                     the batches that have one; what is left out is filtered
 //! ```
+//! What is kept of a very long row group would be much: there both are decoded batch by batch, side by side.
 
 use std::{
     collections::VecDeque,
@@ -80,6 +81,8 @@ enum Stage {
     /// No column is asked for: only the number of rows matters, and the footer tells it.
     Counting,
     Testing(Box<InTesting>),
+    /// Tested and given batch by batch.
+    Abreast(Box<InTesting>, Giving),
     Giving(Giving),
     Ended,
 }
@@ -126,7 +129,13 @@ impl RowGroupDecoder {
         let stage = if !tested.is_empty() {
             let decoder = open(&tested)?;
             let testing = Testing::new(&selected.tests, &tested, kept, |place| selected.columns[place]);
-            Stage::Testing(Box::new(InTesting { decoder, testing, chunks: VecDeque::new(), others: None }))
+            let testing = Box::new(InTesting { decoder, testing, chunks: VecDeque::new(), others: None });
+            if footer.rows(row_group) > limits::ROWS_TESTED_AHEAD {
+                let decoder = if others.is_empty() { None } else { Some(open(&others)?) };
+                Stage::Abreast(testing, Giving { decoder, chunks: Chunks::Each(VecDeque::new()) })
+            } else {
+                Stage::Testing(testing)
+            }
         } else if others.is_empty() {
             Stage::Counting
         } else {
@@ -173,6 +182,37 @@ impl RowGroupDecoder {
                         self.stage = Stage::Giving(self.giving(chunks, others.unwrap_or_default())?);
                     }
                 },
+                Stage::Abreast(stage, giving) => {
+                    let chunk = match self.place.decode(&mut stage.decoder)? {
+                        DecodeResult::NeedsData(ranges) => {
+                            self.asked = ranges;
+                            return Ok(None);
+                        }
+                        DecodeResult::Data(batch) => {
+                            self.rows_seen += batch.num_rows() as u64;
+                            stage.testing.test(&batch)?
+                        }
+                        DecodeResult::Finished => {
+                            self.stage = Stage::Ended;
+                            self.place.check_rows(self.rows_seen, self.expected_rows)?;
+                            return Ok(None);
+                        }
+                    };
+                    let (rows, kept_rows) = (chunk.rows as u64, chunk.kept_rows);
+                    giving.chunks = Chunks::Each(VecDeque::from([chunk]));
+                    let given = match &mut giving.decoder {
+                        None => giving.chunks.next(self.rows_per_batch),
+                        Some(decoder) => match self.place.decode(decoder)? {
+                            DecodeResult::Data(batch) => giving.chunks.beside(&batch)?,
+                            _ => None,
+                        },
+                    };
+                    match given {
+                        Some(given) if kept_rows > 0 => return self.batch_of(&given).map(Some),
+                        None if giving.decoder.is_some() => return Err(self.place.row_count(0, rows)),
+                        _ => {}
+                    }
+                }
                 Stage::Giving(giving) => match &mut giving.decoder {
                     None => {
                         let Some(given) = giving.chunks.next(self.rows_per_batch) else {
@@ -261,6 +301,15 @@ impl Decode for RowGroupDecoder {
                 if stage.others.is_none() {
                     let own = ranges.len() - self.footer.ranges(self.place.row_group, &self.others).len();
                     stage.others = Some((ranges.split_off(own), bytes.split_off(own)));
+                }
+                &mut stage.decoder
+            }
+            Stage::Abreast(stage, giving) => {
+                if let (Some(others), None) = (&mut giving.decoder, &stage.others) {
+                    let own = ranges.len() - self.footer.ranges(self.place.row_group, &self.others).len();
+                    let (ranges, bytes) = (ranges.split_off(own), bytes.split_off(own));
+                    others.push_ranges(ranges, bytes).map_err(|source| self.place.failure(source))?;
+                    stage.others = Some((Vec::new(), Vec::new()));
                 }
                 &mut stage.decoder
             }

@@ -8,7 +8,7 @@
 //! close together may say nearly as much for less: it is asked first. A test that keeps most rows stops testing.
 
 use std::sync::{
-    Arc, OnceLock, Weak,
+    Arc, Mutex, MutexGuard, PoisonError, Weak,
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
@@ -34,7 +34,7 @@ pub(super) struct KeyFilter {
     join: Arc<HashJoin>,
     columns: Vec<usize>,
     encoder: KeyEncoder,
-    form: OnceLock<Form>,
+    form: Mutex<Option<Arc<Form>>>,
     rows: AtomicU64,
     kept_rows: AtomicU64,
     keeps_all: AtomicBool,
@@ -80,16 +80,18 @@ impl KeyFilter {
             join: Arc::clone(join),
             columns,
             encoder,
-            form: OnceLock::new(),
+            form: Mutex::default(),
             rows: AtomicU64::new(0),
             kept_rows: AtomicU64::new(0),
             keeps_all: AtomicBool::new(false),
         })
     }
 
-    fn form(&self) -> Result<&Form> {
-        if let Some(form) = self.form.get() {
-            return Ok(form);
+    /// Made by who asks first, once the build side is complete; the others wait for it.
+    fn form(&self) -> Result<Arc<Form>> {
+        let mut made = self.lock();
+        if let Some(form) = &*made {
+            return Ok(Arc::clone(form));
         }
         let form = match self.join.ready()? {
             Ready::Spilled(_) => Form::Unknown,
@@ -102,7 +104,11 @@ impl KeyFilter {
                 },
             },
         };
-        Ok(self.form.get_or_init(|| form))
+        Ok(Arc::clone(made.insert(Arc::new(form))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Form>>> {
+        self.form.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn bits(&self, built: &Built) -> Option<Bits> {
@@ -165,7 +171,8 @@ impl RowTest for KeyFilter {
             return Ok(all());
         }
         let mut keys = Keys::default();
-        let mut kept = match self.form()? {
+        let form = self.form()?;
+        let mut kept = match &*form {
             Form::Unknown => return Ok(all()),
             Form::None => return Ok(BooleanArray::new(BooleanBuffer::new_unset(rows), None)),
             Form::Bits(bits) => {
@@ -198,7 +205,11 @@ impl RowTest for KeyFilter {
     }
 
     fn keeps_none(&self) -> bool {
-        matches!(self.form(), Ok(Form::None))
+        self.form().is_ok_and(|form| matches!(*form, Form::None))
+    }
+
+    fn close(&self) {
+        *self.lock() = Some(Arc::new(Form::Unknown));
     }
 }
 

@@ -194,6 +194,9 @@ impl HashJoin {
     /// ([`JoinRows::needs_partners`]), and does not ask for NULLs among them. `places`: where each probe key stands among the columns of
     /// `schema`. It can be asked when the build side is complete.
     pub fn key_filter(self: &Arc<Self>, places: &[usize], schema: &SchemaRef) -> Result<Arc<dyn RowTest>> {
+        if places.len() != self.probe.keys.len() {
+            return Err(bug("join", "a filter by some of its keys"));
+        }
         if !self.shape.rows.needs_partners() || self.is_null_aware {
             return Err(bug("join", "rows without a partner are dropped that it gives"));
         }

@@ -28,7 +28,7 @@ mod map_batches;
 mod parameter;
 mod project;
 mod scan;
-mod shared;
+mod shared; // rows that stand in several places
 mod sort;
 mod union;
 mod values;
@@ -298,7 +298,9 @@ impl Flow {
         for open in self.open() {
             let mut left = conjuncts.clone();
             if let Some(scan) = open.scan() {
-                let own: Vec<Expression> = left.extract_if(.., |conjunct| conjunct.uses_columns()).collect();
+                // Each sees only the rows that those before it let through: one without columns stays where it stands.
+                let first = left.iter().position(Expression::uses_columns).unwrap_or(left.len());
+                let own = if first == 0 { std::mem::take(&mut left) } else { Vec::new() };
                 scan.filters.extend(own.into_iter().map(|mut conjunct| {
                     conjunct.map_columns(&|column| scan.given[column]);
                     conjunct

@@ -5,8 +5,8 @@
 mod imply_filters; // conditions on one relation that follow from an OR over several
 mod order_joins; // inner joins in the order of least cost
 mod prune_columns; // no node gives a column that nobody uses
-mod push_semi_joins;
-mod share_groups; // the same grouping in several places is done once // a selective semi join goes to the relation it tests
+mod push_semi_joins; // a selective semi join goes to the relation it tests
+mod share_groups; // the same grouping in several places is done once
 
 use super::logical::Logical;
 use crate::{

@@ -256,7 +256,7 @@ impl Graph {
                     class.iter().copied().find(|column| self.relation_of(*column) == relation)
                 };
                 let both = self.classes.iter().filter_map(|class| Some((of(class, *a)?, of(class, *b)?)));
-                let distinct: Vec<f64> = both.map(|(x, y)| self.distinct(x).max(self.distinct(y))).collect();
+                let distinct: Vec<f64> = both.map(|(x, y)| self.distinct(x).max(self.distinct(y)).max(1.0)).collect();
                 let rows = self.relations[*a].estimate.rows.min(self.relations[*b].estimate.rows);
                 factor *= distinct.iter().product::<f64>() / compound_distinct(&distinct, rows);
             }

@@ -49,7 +49,8 @@ fn text_of(plan: &Logical) -> Option<String> {
     let mut waiting = vec![plan];
     while let Some(node) = waiting.pop() {
         match &node.node {
-            Node::MapBatches { .. } | Node::Write { .. } => return None,
+            // Of many values the text shows only some.
+            Node::MapBatches { .. } | Node::Write { .. } | Node::Values(_) => return None,
             // Tables of one name may be of different files.
             Node::Scan(scan) => write!(text, " {:?}", Arc::as_ptr(&scan.table)).ok()?,
             _ => {}
