@@ -196,6 +196,7 @@ impl Estimate {
         let mut estimate = self;
         for conjunct in predicate.clone().conjuncts() {
             rows = (rows * estimate.selectivity(&conjunct)).max(1.0);
+            estimate.narrow(&conjunct);
             if let Expression::Binary { op: BinaryOp::Eq, left, right } = &conjunct
                 && let (Expression::Column(column), Expression::Literal(_)) = (&**left, &**right)
                 && let Some(column) = estimate.columns.get_mut(*column)
@@ -204,6 +205,30 @@ impl Estimate {
             }
         }
         estimate.with_rows(rows)
+    }
+
+    /// A column that is compared with a value keeps the part of its range that is left: a second bound is judged within it.
+    fn narrow(&mut self, conjunct: &Expression) {
+        let Expression::Binary { op, left, right } = conjunct else { return };
+        let (column, literal, is_upper) = match (op, &**left, &**right) {
+            (BinaryOp::Lt | BinaryOp::LtEq, Expression::Column(column), Expression::Literal(literal))
+            | (BinaryOp::Gt | BinaryOp::GtEq, Expression::Literal(literal), Expression::Column(column)) => {
+                (*column, literal, true)
+            }
+            (BinaryOp::Gt | BinaryOp::GtEq, Expression::Column(column), Expression::Literal(literal))
+            | (BinaryOp::Lt | BinaryOp::LtEq, Expression::Literal(literal), Expression::Column(column)) => {
+                (*column, literal, false)
+            }
+            _ => return,
+        };
+        let Some(column) = self.columns.get_mut(column) else { return };
+        if let (Some((min, max)), Some(value)) = (column.range, literal.as_number()) {
+            let (new_min, new_max) = if is_upper { (min, max.min(value)) } else { (min.max(value), max) };
+            if new_min <= new_max && max > min {
+                column.range = Some((new_min, new_max));
+                column.distinct = (column.distinct * (new_max - new_min) / (max - min)).max(1.0);
+            }
+        }
     }
 
     /// The share of rows for which `predicate` is true.
@@ -255,5 +280,42 @@ impl Estimate {
             (Expression::Literal(literal), column) => share(column, literal).map_or(unknown, |share| 1.0 - share),
             _ => unknown,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn days(column: usize, op: BinaryOp, days: i32) -> Expression {
+        let (left, right) = (Expression::Column(column), Expression::Literal(Literal::date(days)));
+        Expression::Binary { op, left: Box::new(left), right: Box::new(right) }
+    }
+
+    fn estimate_of(rows: f64, ranges: &[(f64, f64)]) -> Estimate {
+        let column = |(min, max): &(f64, f64)| ColumnEstimate { distinct: max - min + 1.0, range: Some((*min, *max)) };
+        Estimate { rows, columns: ranges.iter().map(column).collect() }
+    }
+
+    #[test]
+    fn two_bounds_of_a_column_are_not_independent() {
+        let days_of_ten_years = estimate_of(1_000_000.0, &[(0.0, 3_650.0), (0.0, 100.0)]);
+        let month = [days(0, BinaryOp::GtEq, 1_825), days(0, BinaryOp::Lt, 1_855)];
+        let month = Expression::conjunction(month.to_vec()).map(|month| days_of_ten_years.clone().filtered(&month));
+        let rows = month.as_ref().map_or(0.0, |month| month.rows);
+        assert!((8_000.0..8_500.0).contains(&rows), "{rows}");
+        let distinct = month.map_or(0.0, |month| month.columns[0].distinct);
+        assert!((29.0..32.0).contains(&distinct), "{distinct}");
+        // Beyond the range, and of a column that nobody has bounded.
+        assert_eq!(days_of_ten_years.clone().filtered(&days(0, BinaryOp::Gt, 9_999)).rows, 1.0);
+        assert_eq!(days_of_ten_years.filtered(&days(1, BinaryOp::LtEq, 50)).rows, 500_000.0);
+    }
+
+    #[test]
+    fn columns_of_a_compound_key_are_not_independent() {
+        assert_eq!(compound_distinct(&[200_000.0], 10.0), 200_000.0);
+        assert_eq!(compound_distinct(&[200_000.0, 10_000.0], 800_000.0), 800_000.0);
+        assert_eq!(compound_distinct(&[200_000.0, 10_000.0], 50_000.0), 200_000.0);
+        assert_eq!(compound_distinct(&[20.0, 10.0], 1e6), 200.0);
     }
 }
