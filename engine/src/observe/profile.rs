@@ -223,7 +223,7 @@ pub struct ProfileReport {
 /// What was done in one pipeline.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 pub struct PipelineReport {
-    /// As the plan shows it.
+    /// As the plan shows it; none where a pipeline was added for a join's rounds and not needed.
     pub name: String,
     /// While some thread worked on it.
     pub seconds: f64,
@@ -262,7 +262,7 @@ impl ProfileReport {
     pub fn text(&self) -> String {
         let all = self.busy_seconds().max(f64::MIN_POSITIVE);
         let mut text = String::new();
-        for pipeline in self.pipelines.iter().filter(|pipeline| pipeline.has_run()) {
+        for pipeline in self.pipelines.iter().filter(|pipeline| !pipeline.name.is_empty()) {
             let PipelineReport { name, seconds, not_all_threads_seconds, peak_bytes, spilled_bytes, .. } = pipeline;
             let _ = writeln!(text, "{name}: {seconds:.3} s, {not_all_threads_seconds:.3} s of it not on all threads");
             let last = pipeline.steps.len() - 1;
@@ -279,12 +279,5 @@ impl ProfileReport {
             }
         }
         text
-    }
-}
-
-impl PipelineReport {
-    /// Rows came, or it took time that can be seen; a join's rounds that were not needed did neither.
-    fn has_run(&self) -> bool {
-        !self.name.is_empty() || self.steps.iter().any(|step| step.rows > 0)
     }
 }

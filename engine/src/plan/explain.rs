@@ -41,13 +41,22 @@ pub fn explain(plan: &PhysicalPlan) -> String {
     text
 }
 
-/// Gives the pipelines of `report`, of a plan of one stage, and their steps the names that `explain` draws. What was added to the plan has none.
+/// Gives the pipelines of `report`, of a plan of one stage, and their steps the names that `explain` draws.
 pub fn name(plan: &PhysicalPlan, report: &mut ProfileReport) {
     let Some(stage) = plan.stages.first() else { return };
     for ((number, pipeline), report) in stage.pipelines.iter().enumerate().zip(&mut report.pipelines) {
         report.name = format!("pipeline {number}");
         let names = steps(pipeline, &stage.states, &plan.edges);
         report.steps.iter_mut().zip(names).for_each(|(step, name)| step.name = name);
+    }
+    // Where every join had memory nothing came of these.
+    let added = report.pipelines.iter_mut().enumerate().skip(stage.pipelines.len());
+    for (number, report) in added.filter(|(_, report)| report.steps.iter().any(|step| step.rows > 0)) {
+        report.name = format!("pipeline {number}, added for a join that went to disk");
+        let steps = report.steps.iter_mut().enumerate();
+        steps.for_each(|(number, step)| {
+            step.name = if number == 0 { "rounds".to_owned() } else { format!("step {number}") }
+        });
     }
 }
 

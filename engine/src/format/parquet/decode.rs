@@ -59,6 +59,8 @@ pub struct RowGroupDecoder {
     /// Columns of the file that are given and not tested, in its order.
     others: Vec<usize>,
     asked: Vec<Range<u64>>,
+    /// How many of those, the last ones, are of the other columns beside tested ones.
+    others_asked: usize,
     stage: Stage,
     ready: Option<Result<Batch>>,
 }
@@ -124,7 +126,9 @@ impl RowGroupDecoder {
         let fields = columns.iter().map(|column| footer.schema().field(*column).clone());
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let mut asked = footer.ranges(row_group, &tested);
-        asked.extend(footer.ranges(row_group, &others));
+        let of_others = footer.ranges(row_group, &others);
+        let others_asked = if tested.is_empty() { 0 } else { of_others.len() };
+        asked.extend(of_others);
         let open = |columns: &[usize]| place.open(footer, columns, selected.rows_per_batch, None);
         let stage = if !tested.is_empty() {
             let decoder = open(&tested)?;
@@ -151,6 +155,7 @@ impl RowGroupDecoder {
             given,
             others,
             asked,
+            others_asked,
             stage,
             ready: None,
         })
@@ -295,21 +300,21 @@ impl Decode for RowGroupDecoder {
 
     fn feed(&mut self, mut bytes: Vec<Bytes>) -> Result<()> {
         let mut ranges = std::mem::take(&mut self.asked);
+        // What is asked for first is of the tested columns, then of the others.
+        let others_asked = std::mem::take(&mut self.others_asked);
+        let others = (others_asked > 0).then(|| {
+            let own = ranges.len() - others_asked;
+            (ranges.split_off(own), bytes.split_off(own))
+        });
         let decoder = match &mut self.stage {
             Stage::Testing(stage) => {
-                // The other columns' bytes wait until it is known what is decoded of them.
-                if stage.others.is_none() {
-                    let own = ranges.len() - self.footer.ranges(self.place.row_group, &self.others).len();
-                    stage.others = Some((ranges.split_off(own), bytes.split_off(own)));
-                }
+                // They wait until it is known what is decoded of them.
+                stage.others = others.or(stage.others.take());
                 &mut stage.decoder
             }
             Stage::Abreast(stage, giving) => {
-                if let (Some(others), None) = (&mut giving.decoder, &stage.others) {
-                    let own = ranges.len() - self.footer.ranges(self.place.row_group, &self.others).len();
-                    let (ranges, bytes) = (ranges.split_off(own), bytes.split_off(own));
-                    others.push_ranges(ranges, bytes).map_err(|source| self.place.failure(source))?;
-                    stage.others = Some((Vec::new(), Vec::new()));
+                if let (Some(decoder), Some((ranges, bytes))) = (&mut giving.decoder, others) {
+                    decoder.push_ranges(ranges, bytes).map_err(|source| self.place.failure(source))?;
                 }
                 &mut stage.decoder
             }
