@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 use crate::kernel::testing::cases;
-use crate::shuffle::{AttemptId, StageId, TaskId};
+use crate::shuffle::{AttemptId, Epoch, GroupId, JobId, StageId, TaskId};
 
 /// Messages of every variant, made of a seed.
 struct Maker(u64);
