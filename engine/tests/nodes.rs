@@ -130,6 +130,13 @@ const OVER_LINEITEM: &[&str] = &[
     "select s_name from supplier where s_suppkey in (select ps_suppkey from partsupp join part on ps_partkey = p_partkey
        where p_size < 10) and s_suppkey not in (select l_suppkey from lineitem join orders on l_orderkey = o_orderkey
        where o_totalprice > 400000)",
+    "select l_orderkey, l_linenumber, row_number() over (partition by l_suppkey order by l_shipdate),
+       sum(l_quantity) over (partition by l_suppkey order by l_shipdate rows between 3 preceding and 1 following),
+       avg(cast(l_tax as double)) over (partition by l_suppkey), lag(l_comment) over (order by l_extendedprice) from lineitem",
+    "select l_suppkey, median(l_extendedprice), percentile_cont(l_tax, 0.9), first_value(l_comment order by l_shipdate), count(*)
+       from lineitem group by l_suppkey",
+    "select o_custkey, o_totalprice from (select *, rank() over (partition by o_custkey order by o_totalprice desc) r from orders)
+       where r <= 2",
     "select count(*), sum(a.l_tax) from lineitem a join lineitem b on a.l_shipmode = b.l_shipmode and a.l_tax = b.l_discount
        and a.l_orderkey < 1000 and b.l_orderkey < 1000",
 ];

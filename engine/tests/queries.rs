@@ -38,7 +38,7 @@ fn queries_have_their_answers() {
                     }
                     Err(error) => vec![format!("error: {error:?}")],
                 };
-                if !query.contains("order by") {
+                if !is_ordered(&query) {
                     expected.sort();
                     found.sort();
                 }
@@ -53,6 +53,12 @@ fn queries_have_their_answers() {
     }
     assert!(count >= 6 * 30, "only {count} runs");
     assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+/// Does the query itself say an order, and not only a part of it in parentheses?
+fn is_ordered(query: &str) -> bool {
+    let open = |text: &str| text.matches('(').count() - text.matches(')').count();
+    query.match_indices("order by").any(|(place, _)| open(&query[..place]) == 0)
 }
 
 fn rows(answer: &windrow::Answer) -> Vec<String> {

@@ -3,7 +3,7 @@
 //! In: a plan. Out: how many numbers it takes; the same plan with higher ones. Never: changes anything else.
 
 use crate::{
-    expression::Expression,
+    expression::{Expression, WindowCall},
     plan::logical::{Logical, Node},
 };
 
@@ -52,6 +52,10 @@ fn expressions_mut(node: &mut Node) -> Vec<&mut Expression> {
             on.chain(&mut join.filter).collect()
         }
         Node::Sort { keys, .. } => keys.iter_mut().map(|key| &mut key.expression).collect(),
+        Node::Window { partition, order, calls, .. } => {
+            let order = order.iter_mut().map(|key| &mut key.expression);
+            partition.iter_mut().chain(order).chain(calls.iter_mut().flat_map(WindowCall::expressions_mut)).collect()
+        }
         Node::Values(_)
         | Node::Limit { .. }
         | Node::Union { .. }

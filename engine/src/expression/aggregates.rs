@@ -54,9 +54,9 @@ pub enum AggregateClass {
     Exact(AggregateFunction),
     /// Made exact by us: integers summed in i128, decimals in 192 bits and checked once at the end, floats in an exact sum.
     Ours(AggregateFunction),
-    /// Its rows must be sorted first; refused until the sort can spill.
+    /// Its rows must be in order: `sql/bind/ordered.rs` has a window number them, for those whose result is one of the values.
     ByOrder,
-    /// Is lowered to a grouping by its value; refused until that can spill.
+    /// Is lowered to others: quantiles to a window that numbers the values.
     Lowered,
     /// Cannot give the same bits, or is not known here.
     Refused,

@@ -322,7 +322,7 @@ fn unbound(column: &Column, scope: &Scope<'_>) -> ExpressionError {
 fn refused(expr: &Expr) -> ExpressionError {
     let (what, token) = match expr {
         Expr::SimilarTo(_) => ("SIMILAR TO", "SIMILAR"),
-        Expr::WindowFunction(_) => ("a window function (OVER)", "OVER"),
+        Expr::WindowFunction(_) => ("a window function (OVER) in this place", "OVER"),
         Expr::Exists(_) => ("EXISTS in this place", "EXISTS"),
         Expr::InSubquery(_) => ("IN with a subquery in this place", "IN"),
         Expr::SetComparison(_) => ("ANY or ALL with a subquery in this place", "ANY"),

@@ -16,6 +16,7 @@ pub(crate) mod functions; // the registry of scalar functions; fixed options
 mod literal; // Literal: one value, typed
 mod show; // Display, as EXPLAIN prints it
 mod walk; // children, columns used, rewriting of column numbers
+mod windows; // WindowCall, Frame: what OVER asks for
 
 pub use aggregates::{AggregateCall, AggregateClass, AggregateFunction, class_of};
 pub(crate) use bind::{Scope, Subqueries, from_datafusion, sort_key_from_datafusion};
@@ -23,6 +24,7 @@ pub use build::{Named, col, lit};
 pub use error::ExpressionError;
 pub use evaluate::{Evaluator, Parameters, Value};
 pub use literal::Literal;
+pub use windows::{Bound, Frame, FrameUnits, WindowCall, WindowFunction};
 
 use crate::batch::datatypes::DataType;
 

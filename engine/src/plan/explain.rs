@@ -107,6 +107,7 @@ fn state_name(spec: &StateSpec, number: usize) -> String {
         StateSpec::NestedLoopJoin(_) => "nested-loop join",
         StateSpec::Sort(_) => "sort",
         StateSpec::TopK(_) => "top-k",
+        StateSpec::Window(_) => "window",
         StateSpec::Limit { .. } => "limit",
         StateSpec::Collect => "collect",
         StateSpec::Scalar { .. } => "scalar",
@@ -157,6 +158,16 @@ fn state_detail(spec: &StateSpec, number: usize) -> String {
         StateSpec::TopK(sort) => {
             let rows = sort.fetch.unwrap_or_default();
             format!("{name} of {rows} rows after {} by {}", sort.skip, keys(&sort.keys, &sort.schema))
+        }
+        StateSpec::Window(window) => {
+            let calls: Vec<String> = window.calls.iter().map(|call| call.show(&window.input)).collect();
+            let order = if window.order.is_empty() {
+                String::new()
+            } else {
+                format!(" in order of {}", keys(&window.order, &window.input))
+            };
+            let partition = list(&window.partition, &window.input, ", ");
+            format!("{name} by [{partition}]{order}: {}", calls.join(", "))
         }
         StateSpec::Limit { skip, fetch } => format!("{name} of {fetch} rows after {skip}, by position"),
         StateSpec::Scalar { number: parameter } => format!("{name}: parameter ${parameter}"),

@@ -13,7 +13,7 @@ use crate::{
         Batch,
         datatypes::{Schema, SchemaRef},
     },
-    expression::{AggregateCall, Expression, SortKey},
+    expression::{AggregateCall, Expression, SortKey, WindowCall},
     plan::closures::Closure,
     scan::Table,
     sink::Target,
@@ -41,6 +41,9 @@ pub enum Node {
     Project { input: Box<Logical>, expressions: Vec<Expression> },
     /// One row per distinct key: the keys' columns, then one column per call. Without keys exactly one row.
     Aggregate { input: Box<Logical>, keys: Vec<Expression>, calls: Vec<AggregateCall> },
+    /// The input's columns, then one column per call: of the rows around each row. A partition is the rows with equal values of
+    /// `partition`, NULLs equal to each other, in `order`, then by content.
+    Window { input: Box<Logical>, partition: Vec<Expression>, order: Vec<SortKey>, calls: Vec<WindowCall> },
     /// Two inputs put together.
     Join(Join),
     /// A total order: by the keys, then by row content. With `fetch` only the first rows of it, after `skip`.
@@ -113,6 +116,7 @@ impl Logical {
             Node::Filter { input, .. }
             | Node::Project { input, .. }
             | Node::Aggregate { input, .. }
+            | Node::Window { input, .. }
             | Node::Sort { input, .. }
             | Node::Limit { input, .. }
             | Node::MapBatches { input, .. }
@@ -131,6 +135,7 @@ impl Logical {
             Node::Filter { input, .. }
             | Node::Project { input, .. }
             | Node::Aggregate { input, .. }
+            | Node::Window { input, .. }
             | Node::Sort { input, .. }
             | Node::Limit { input, .. }
             | Node::MapBatches { input, .. }

@@ -24,6 +24,7 @@ use crate::{
         aggregate::AggregateSpec,
         join::{HashJoinSpec, NestedLoopSpec},
         sort::SortSpec,
+        window::WindowSpec,
     },
     plan::{closures::Closure, stage::Stage},
     scan::ScanSpec,
@@ -161,6 +162,7 @@ pub enum StateSpec {
     NestedLoopJoin(NestedLoopSpec),
     Sort(SortSpec),
     TopK(SortSpec),
+    Window(WindowSpec),
     /// The first rows by position.
     Limit {
         skip: usize,

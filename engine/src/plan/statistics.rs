@@ -73,6 +73,12 @@ pub fn estimate(node: &Logical) -> Estimate {
             }
             estimate
         }
+        Node::Window { input, .. } => {
+            let input = estimate(input);
+            let mut estimate = plain(input.rows, node);
+            estimate.columns.iter_mut().zip(input.columns).for_each(|(column, known)| *column = known);
+            estimate
+        }
         Node::Join(join) => of_join(join),
         Node::Sort { input, fetch, .. } | Node::Limit { input, fetch, .. } => {
             let input = estimate(input);

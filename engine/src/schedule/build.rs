@@ -38,6 +38,7 @@ use crate::{
         share::Share,
         sort::{Sort, TopK},
         values::Values,
+        window::Window,
     },
     plan::{
         physical::{
@@ -249,6 +250,7 @@ enum State {
     NestedLoopJoin(Arc<NestedLoopJoin>),
     Sort(Arc<Sort>),
     TopK(Arc<TopK>),
+    Window(Arc<Window>),
     Limit(Arc<Limit>),
     Collect(Arc<Collect>),
     Scalar(Arc<Scalar>),
@@ -266,6 +268,7 @@ impl Builder<'_> {
             StateSpec::NestedLoopJoin(spec) => State::NestedLoopJoin(NestedLoopJoin::new(spec, context, parameters)?),
             StateSpec::Sort(spec) => State::Sort(Sort::new(spec, context, parameters)?),
             StateSpec::TopK(spec) => State::TopK(TopK::new(spec, context, parameters)?),
+            StateSpec::Window(spec) => State::Window(Window::new(spec, context, parameters)?),
             StateSpec::Limit { skip, fetch } => State::Limit(Limit::new(*skip, *fetch, context)),
             StateSpec::Share(schema) => State::Share(Share::new(schema, context)),
             StateSpec::Exchange(edge) => State::Exchange(self.exchange(*edge)?),
@@ -352,6 +355,7 @@ impl State {
             (State::Aggregate(aggregate), Role::Fill) => aggregate.sink(),
             (State::Sort(sort), Role::Fill) => sort.sink(),
             (State::TopK(top_k), Role::Fill) => top_k.sink(),
+            (State::Window(window), Role::Fill) => window.sink(),
             (State::Limit(limit), Role::Fill) => Arc::new(LimitSink(Arc::clone(limit))),
             (State::Collect(collect), Role::Fill) => Arc::new(CollectSink(Arc::clone(collect))),
             (State::Scalar(scalar), Role::Fill) => Arc::clone(scalar) as Arc<dyn Sink>,
@@ -369,6 +373,7 @@ impl State {
             State::NestedLoopJoin(join) => join.rest(),
             State::Sort(sort) => sort.source(),
             State::TopK(top_k) => top_k.source(),
+            State::Window(window) => window.source(),
             State::Limit(limit) => Arc::new(LimitSource(Arc::clone(limit))),
             State::Share(share) => share.source(),
             State::Collect(_) | State::Scalar(_) | State::Write(_) | State::Exchange(_) => {

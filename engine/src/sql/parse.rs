@@ -3,7 +3,7 @@
 //! In: a script, or one statement's text. Out: the statements with their places; the tree of one. Never: overflows a stack: nesting
 //! and chains are counted before anything recurses over them.
 //!
-//! What cannot be run at all (OVER, DISTINCT ON, statements that change something) is refused here, where its place is known.
+//! What cannot be run at all (DISTINCT ON, statements that change something) is refused here, where its place is known.
 
 use std::ops::Range;
 
@@ -234,7 +234,6 @@ fn refuse_words(text: &Text<'_>) -> Result<()> {
     let mut before: Option<&TokenWithSpan> = None;
     for token in text.words() {
         let what = match before {
-            Some(before) if before.token == Token::RParen && is(token, Keyword::OVER) => "a window function (OVER)",
             Some(before) if is(before, Keyword::DISTINCT) && is(token, Keyword::ON) => "DISTINCT ON",
             Some(before) if is(before, Keyword::WITH) && is(token, Keyword::RECURSIVE) => "WITH RECURSIVE",
             // The binder would drop these without a word.

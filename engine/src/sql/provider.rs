@@ -125,8 +125,12 @@ impl ContextProvider for Provider<'_> {
         found
     }
 
-    fn get_window_meta(&self, _name: &str) -> Option<Arc<WindowUDF>> {
-        None
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        // It was asked for as an aggregate before.
+        let found = functions::window(&name.to_lowercase()).cloned();
+        *self.unknown_function.lock().unwrap_or_else(PoisonError::into_inner) =
+            if found.is_some() { None } else { Some(name.to_owned()) };
+        found
     }
 
     fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
@@ -150,6 +154,6 @@ impl ContextProvider for Provider<'_> {
     }
 
     fn udwf_names(&self) -> Vec<String> {
-        Vec::new()
+        functions::window_names().map(str::to_owned).collect()
     }
 }

@@ -144,6 +144,11 @@ fn draw(plan: &Logical) -> String {
                 let calls: Vec<_> = calls.iter().map(|call| call.show(&over)).collect();
                 format!("aggregate [{}] [{}]", list(keys), calls.join(", "))
             }
+            Node::Window { partition, order, calls, .. } => {
+                let order: Vec<_> = order.iter().map(|key| key.show(&over)).collect();
+                let calls: Vec<_> = calls.iter().map(|call| call.show(&over)).collect();
+                format!("window [{}] [{}] [{}]", list(partition), order.join(", "), calls.join(", "))
+            }
             Node::Join(join) => {
                 let on: Vec<_> = join
                     .on
@@ -410,16 +415,19 @@ fn what_cannot_be_read_has_the_place_where_reading_stopped() {
 #[test]
 fn what_is_not_supported_is_named_with_its_place() {
     for (text, word) in [
-        ("select sum(a) over (partition by b) from t", "over"),
-        ("select row_number() over () from t", "over"),
+        ("select sum(distinct a) over (partition by b) from t", "sum"),
+        ("select array_agg(a) over (partition by b) from t", "array_agg"),
+        ("select lag(a, b) over (order by a) from t", "lag"),
+        ("select ntile(0) over (order by a) from t", "ntile"),
         ("select distinct on (a) a, b from t", "on"),
         ("insert into t values (1, 2, 'x')", "insert"),
         ("create table x (a int)", "create"),
         ("drop table t", "drop"),
         ("copy t to 'x.csv'", "copy"),
         ("with recursive r as (select 1 as n union all select n + 1 from r where n < 5) select * from r", "recursive"),
-        ("select median(a) from t", "median"),
-        ("select first_value(a) from t", "first_value"),
+        ("select percentile_cont(a, 1.5) from t", "percentile_cont"),
+        ("select b, median(a) from t group by rollup (b)", "rollup"),
+        ("select array_agg(a) from t", "array_agg"),
         ("select corr(a, b) from t", "corr"),
         ("select random() from t", "random"),
         ("select * from t where s similar to 'x'", "similar"),

@@ -24,6 +24,7 @@ mod index; // Index: keys and hash table together: from columns to the numbers o
 mod keys; // Keys: the keys of groups in the form that is compared fastest
 mod merge; // Bucketed: the groups of a table by part; merging one part of all tables
 mod parts; // Parts: rows of many groups, by part: pending, taken in, spilled
+mod ranges; // RangeAggregates: over ranges of rows in order
 mod rows; // Plan::rows_of: what of a row the grouping needs
 mod shared; // Aggregate: the operator; its sink and its source
 mod spec; // AggregateSpec, AggregateError; Plan: the spec, checked and prepared
@@ -33,5 +34,6 @@ mod table; // Table: from row hashes to the numbers of groups
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
 
+pub use ranges::RangeAggregates;
 pub use shared::Aggregate;
 pub use spec::{AggregateError, AggregatePhase, AggregateSpec};

@@ -12,7 +12,7 @@
 //! write, check and read, on a disk that is slower than that. The content of a frame's rows is encoded only when a key of its is met a
 //! second time.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use super::{
     keys::SortKeys,
@@ -20,7 +20,7 @@ use super::{
     order::{Place, interleaved, prefix, rows_at},
 };
 use crate::{
-    batch::{Batch, CanonicalOrder, datatypes::SchemaRef, row::Rows},
+    batch::{Batch, CanonicalOrder, datatypes::SchemaRef, payload_bytes, row::Rows},
     error::{Result, bug},
     memory::Reservation,
     shuffle::{Run, RunReader},
@@ -146,7 +146,18 @@ impl Picked {
 
     /// The rows, each copied once.
     pub(super) fn batch(&self, schema: &SchemaRef) -> Result<Batch> {
-        interleaved(schema, &self.batches, &self.places)
+        self.part(schema, 0..self.places.len())
+    }
+
+    /// Some of the rows, each copied once.
+    pub(super) fn part(&self, schema: &SchemaRef, rows: Range<usize>) -> Result<Batch> {
+        interleaved(schema, &self.batches, &self.places[rows])
+    }
+
+    /// Bytes of a row, about.
+    pub(super) fn bytes_per_row(&self) -> u64 {
+        let rows: usize = self.batches.iter().map(Batch::num_rows).sum();
+        self.batches.iter().map(payload_bytes).sum::<u64>().div_ceil(rows.max(1) as u64)
     }
 }
 

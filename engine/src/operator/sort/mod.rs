@@ -20,11 +20,14 @@ mod loser_tree; // LoserTree: which of many inputs has the least row
 mod merge; // Merge: of runs and sorted piles
 mod order; // Pile, Place: rows in memory and their order
 mod output; // Sorted: the source that gives rows in order
+mod rows; // SortedRows: the rows in order, for an operator that cuts them itself
 mod shared; // Shared: what the threads of both share; Part: a thread's pile and runs
 mod sort_all; // Sort: the whole input
 mod top_k; // TopK: the first rows of it, in bounded memory
 
 pub use keys::SortSpec;
+pub use rows::{SortedRows, Stretch};
+pub use shared::Ties;
 pub use sort_all::Sort;
 pub use top_k::TopK;
 

@@ -7,13 +7,16 @@
 //! From memory each thread copies the rows of its morsel. From a merge it picks them under a lock, which is one comparison a level of the
 //! tree and row, and copies them outside of it: what costs most happens on all threads.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    ops::Range,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use super::{
-    merge::Merge,
+    merge::{Merge, Picked},
     order::{Place, rows_at},
     shared::Shared,
 };
@@ -45,6 +48,20 @@ impl Output {
         }
     }
 
+    /// What there is to give; nothing when all was given.
+    pub(super) fn sorted(&self) -> Result<Option<Arc<Sorted>>> {
+        match &*self.lock() {
+            State::Waiting => Err(bug("sort", "it is read before it is sorted")),
+            State::Sorted(sorted) => Ok(Some(Arc::clone(sorted))),
+            State::Given => Ok(None),
+        }
+    }
+
+    /// All was given.
+    pub(super) fn close(&self) {
+        *self.lock() = State::Given;
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -67,7 +84,7 @@ impl Sorted {
             Sorted::InMemory(ordered) => ordered.pull()?,
             Sorted::Merged(merging) => {
                 let mut merging = merging.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some((number, picked)) = merging.pick(shared)? else { return Ok(None) };
+                let Some((number, picked)) = merging.pick(shared, shared.rows_per_morsel())? else { return Ok(None) };
                 drop(merging);
                 Some((number, picked.batch(&shared.spec.schema)?))
             }
@@ -89,7 +106,7 @@ pub(super) struct Ordered {
     /// The next morsel.
     next: AtomicUsize,
     /// What batches and places hold.
-    _reservation: Reservation,
+    reservation: Reservation,
 }
 
 impl Ordered {
@@ -100,18 +117,31 @@ impl Ordered {
         rows_per_morsel: usize,
         reservation: Reservation,
     ) -> Ordered {
-        Ordered { schema, batches, places, rows_per_morsel, next: AtomicUsize::new(0), _reservation: reservation }
+        Ordered { schema, batches, places, rows_per_morsel, next: AtomicUsize::new(0), reservation }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Bytes of a row and of its place, about.
+    pub(super) fn bytes_per_row(&self) -> u64 {
+        self.reservation.bytes() / self.places.len().max(1) as u64
+    }
+
+    /// The rows at these places of the order.
+    pub(super) fn batch(&self, places: Range<usize>) -> Result<Batch> {
+        rows_at(&self.schema, &self.batches, &self.places[places])
     }
 
     fn pull(&self) -> Result<Option<(usize, Batch)>> {
-        let Ordered { schema, batches, places, rows_per_morsel, .. } = self;
+        let Ordered { places, rows_per_morsel, .. } = self;
         let number = self.next.fetch_add(1, Relaxed);
         if number >= places.len().div_ceil(*rows_per_morsel).max(1) {
             return Ok(None);
         }
         let first = number * rows_per_morsel;
-        let batch = rows_at(schema, batches, &places[first..(first + rows_per_morsel).min(places.len())])?;
-        Ok(Some((number, batch)))
+        Ok(Some((number, self.batch(first..(first + rows_per_morsel).min(places.len()))?)))
     }
 }
 
@@ -124,7 +154,7 @@ pub(super) struct Merging {
 }
 
 impl Merging {
-    fn pick(&mut self, shared: &Shared) -> Result<Option<(usize, super::merge::Picked)>> {
+    pub(super) fn pick(&mut self, shared: &Shared, rows: usize) -> Result<Option<(usize, Picked)>> {
         if self.is_over {
             return Ok(None);
         }
@@ -132,7 +162,6 @@ impl Merging {
             Some(merge) => merge,
             none => none.insert(shared.last_merge()?),
         };
-        let rows = shared.rows_per_morsel();
         let picked = merge.pick(rows)?;
         if picked.rows() < rows {
             (self.is_over, self.merge) = (true, None);
@@ -148,16 +177,11 @@ pub(super) struct SortedSource(pub(super) Arc<Shared>);
 
 impl Source for SortedSource {
     fn thread(&self) -> Result<Box<dyn SourceThread>> {
-        let sorted = match &*self.0.output.lock() {
-            State::Waiting => return Err(bug("sort", "it is read before it is sorted")),
-            State::Sorted(sorted) => Some(Arc::clone(sorted)),
-            State::Given => None,
-        };
-        Ok(Box::new(SortedThread { shared: Arc::clone(&self.0), sorted }))
+        Ok(Box::new(SortedThread { shared: Arc::clone(&self.0), sorted: self.0.output.sorted()? }))
     }
 
     fn close(&self) {
-        *self.0.output.lock() = State::Given;
+        self.0.output.close();
     }
 }
 
@@ -175,7 +199,7 @@ impl SourceThread for SortedThread {
         }
         // Threads that still copy their last rows hold what they need.
         self.sorted = None;
-        *self.shared.output.lock() = State::Given;
+        self.shared.output.close();
         Ok((None, Outcome::Enough))
     }
 }

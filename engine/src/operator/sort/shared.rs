@@ -39,9 +39,19 @@ pub(super) struct Shared {
     parameters: Arc<Parameters>,
     /// Who asks for memory.
     holder: &'static str,
+    ties: Ties,
     pub(super) revocation: Revocation,
     left: Mutex<Left>,
     pub(super) output: Output,
+}
+
+/// What becomes of rows whose keys are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ties {
+    /// They are put in order by their content.
+    Broken,
+    /// Any order of theirs will do.
+    Stay,
 }
 
 /// What the threads that have finished left.
@@ -67,6 +77,7 @@ const SPILLS_PER_PIECE: u64 = 4;
 impl Shared {
     pub(super) fn new(
         holder: &'static str,
+        ties: Ties,
         spec: &SortSpec,
         context: &JobContext,
         parameters: &Arc<Parameters>,
@@ -78,6 +89,7 @@ impl Shared {
             context: context.clone(),
             parameters: Arc::clone(parameters),
             holder,
+            ties,
             revocation: Revocation::default(),
             left: Mutex::default(),
             output: Output::default(),
@@ -269,7 +281,7 @@ impl Shared {
         Ok(MergeOptions {
             schema: Arc::clone(schema),
             keys: SortKeys::new(&self.spec, &self.parameters)?,
-            content: if self.spec.keys_are_content() { None } else { Some(CanonicalOrder::new(schema)?) },
+            content: if self.ties_stay() { None } else { Some(CanonicalOrder::new(schema)?) },
             skip: 0,
             fetch: usize::MAX,
             frame_rows,
@@ -308,7 +320,12 @@ impl Shared {
     }
 
     pub(super) fn order_options(&self, is_parallel: bool) -> OrderOptions<'_> {
-        OrderOptions { schema: &self.spec.schema, keys_are_content: self.spec.keys_are_content(), is_parallel }
+        OrderOptions { schema: &self.spec.schema, keys_are_content: self.ties_stay(), is_parallel }
+    }
+
+    /// Rows of equal keys need no order among them.
+    fn ties_stay(&self) -> bool {
+        self.ties == Ties::Stay || self.spec.keys_are_content()
     }
 
     /// Rows that decide: those skipped and those given.

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use super::{
     keys::SortSpec,
     output::SortedSource,
-    shared::{Part, Shared},
+    rows::SortedRows,
+    shared::{Part, Shared, Ties},
 };
 use crate::{
     batch::{Morsel, compacted},
@@ -28,7 +29,28 @@ pub struct Sort(Arc<Shared>);
 impl Sort {
     /// The sort of `spec`.
     pub fn new(spec: &SortSpec, context: &JobContext, parameters: &Arc<Parameters>) -> Result<Arc<Sort>> {
-        Ok(Arc::new(Sort(Shared::new("sort", spec, context, parameters)?)))
+        Ok(Arc::new(Sort(Shared::new("sort", Ties::Broken, spec, context, parameters)?)))
+    }
+
+    /// The sort by which another operator, `holder`, puts its input in order.
+    pub fn within(
+        holder: &'static str,
+        ties: Ties,
+        spec: &SortSpec,
+        context: &JobContext,
+        parameters: &Arc<Parameters>,
+    ) -> Result<Sort> {
+        Ok(Sort(Shared::new(holder, ties, spec, context, parameters)?))
+    }
+
+    /// What it gives, once it is sealed, for one who cuts it himself. Not beside [`Sort::source`].
+    pub fn rows(&self) -> Result<SortedRows> {
+        SortedRows::new(&self.0)
+    }
+
+    /// Nobody asks for rows any more.
+    pub fn close(&self) {
+        self.0.output.close();
     }
 
     /// Takes the input in.

@@ -14,7 +14,7 @@ use super::{
     keys::SortSpec,
     order::{Pile, rows_at},
     output::SortedSource,
-    shared::{Part, Shared},
+    shared::{Part, Shared, Ties},
 };
 use crate::{
     batch::{Batch, Morsel, array::UInt32Array, take_rows},
@@ -40,7 +40,10 @@ impl TopK {
         if spec.fetch.is_none() {
             return Err(bug("top-k", "it has no fetch"));
         }
-        Ok(Arc::new(TopK { shared: Shared::new("top-k", spec, context, parameters)?, bound: Mutex::default() }))
+        Ok(Arc::new(TopK {
+            shared: Shared::new("top-k", Ties::Broken, spec, context, parameters)?,
+            bound: Mutex::default(),
+        }))
     }
 
     /// Takes the input in.

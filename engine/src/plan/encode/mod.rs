@@ -28,7 +28,7 @@
 //! | source | 0 scan: table n, columns: list of n, filters, tells ends: flag; 1 values: schema, batches; 2 state: n; 3 exchange: schema, list of n |
 //! | transform | 0 filter: conjuncts, input; 1 project: expressions, input, output; 2 probe: n; 3 map batches: closure |
 //! | closure | number n; call site: text; output: schema |
-//! | state | 0 aggregate; 1 hash join; 2 nested-loop join; 3 sort; 4 top-k; 5 limit: skip, fetch; 6 collect; 7 scalar: n; 8 write: path, schema; 9 exchange: n |
+//! | state | 0 aggregate; 1 hash join; 2 nested-loop join; 3 sort; 4 top-k; 5 limit: skip, fetch; 6 collect; 7 scalar: n; 8 write: path, schema; 9 exchange: n; 10 share: schema; 11 window |
 //! | aggregate | phase; keys; calls: list; input, output: schema |
 //! | call | function; arguments; filter: option; distinct: flag; order: list of sort key; returns: type |
 //! | hash join | kind; build keys; probe keys; filter: option; output: list of join column; NULLs equal, NOT IN: flag; build, probe, output: schema |
@@ -36,6 +36,9 @@
 //! | join filter | expression; list of join column |
 //! | join column | 0 probe: n; 1 build: n; 2 mark |
 //! | sort, top-k | list of sort key; schema; skip; fetch: option |
+//! | window | keys; list of sort key; list of window call; input, output: schema |
+//! | window call | 0 row number; 1 rank; 2 dense rank; 3 percent rank; 4 cume dist; 5 ntile: u64; 6 shifted: expression, i64, option of expression, flag; 7 nth: expression, i64, flag; 8 call; then unit, start, end: bound; returns: type |
+//! | bound | 0 unbounded; 1 current row; 2 offset: i64; 3 value: expression |
 //! | sort key | expression; descending, NULLs first: flag |
 //! | expression | nodes: n; the nodes, children before their parent (`expression.rs`) |
 //! | schema | metadata; list of field |
@@ -62,6 +65,7 @@ mod reader; // Reader: numbers, texts, lists within the bytes that are left
 mod references; // check: what points into the plan points to something
 mod schema; // types, fields, schemas
 mod values; // literals, batches
+mod window; // window functions and their frames
 mod writer; // Writer: numbers, texts, lists within their caps
 
 #[cfg(test)]
@@ -85,7 +89,7 @@ use crate::{
 };
 
 const MAGIC: [u8; 4] = *b"WNDP";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 const HEADER_BYTES: usize = 16;
 const CHECKSUM_BYTES: usize = 8;
 

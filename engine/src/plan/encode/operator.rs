@@ -51,7 +51,7 @@ impl Writer {
         self.schema(output)
     }
 
-    fn aggregate_call(&mut self, call: &AggregateCall) -> Result<()> {
+    pub(super) fn aggregate_call(&mut self, call: &AggregateCall) -> Result<()> {
         let AggregateCall { function, arguments, filter, is_distinct, order, returns } = call;
         self.tag(function);
         self.expressions("arguments", arguments)?;
@@ -203,7 +203,7 @@ impl Reader<'_> {
         })
     }
 
-    fn aggregate_call(&mut self) -> Result<AggregateCall> {
+    pub(super) fn aggregate_call(&mut self) -> Result<AggregateCall> {
         Ok(AggregateCall {
             function: self.tag()?,
             arguments: self.expressions("arguments")?,

@@ -46,6 +46,7 @@ const SCALAR: u8 = 7;
 const WRITE: u8 = 8;
 const EXCHANGE: u8 = 9;
 const SHARE: u8 = 10;
+const WINDOW: u8 = 11;
 
 impl Writer {
     pub(super) fn plan(&mut self, plan: &PhysicalPlan) -> Result<()> {
@@ -181,6 +182,10 @@ impl Writer {
                 self.u8(TOP_K);
                 self.sort(spec)
             }
+            StateSpec::Window(spec) => {
+                self.u8(WINDOW);
+                self.window(spec)
+            }
             StateSpec::Limit { skip, fetch } => {
                 self.u8(LIMIT);
                 self.size(*skip);
@@ -308,6 +313,7 @@ impl Reader<'_> {
             NESTED_LOOP_JOIN => StateSpec::NestedLoopJoin(self.nested_loop()?),
             SORT => StateSpec::Sort(self.sort()?),
             TOP_K => StateSpec::TopK(self.sort()?),
+            WINDOW => StateSpec::Window(self.window()?),
             LIMIT => StateSpec::Limit { skip: self.size("rows left out")?, fetch: self.size("rows given")? },
             COLLECT => StateSpec::Collect,
             SCALAR => StateSpec::Scalar { number: self.number("number of a parameter")? },

@@ -32,6 +32,7 @@ mod shared; // rows that stand in several places
 mod sort;
 mod union;
 mod values;
+mod window;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -153,6 +154,9 @@ impl Lowering {
             Node::Filter { input, predicate } => filter::lower(self, input, predicate),
             Node::Project { input, expressions } => project::lower(self, input, expressions, schema),
             Node::Aggregate { input, keys, calls } => aggregate::lower(self, input, keys, calls, schema),
+            Node::Window { input, partition, order, calls } => {
+                window::lower(self, input, partition, order, calls, schema)
+            }
             Node::Join(join) => join::lower(self, join, schema, None),
             Node::Sort { input, keys, skip, fetch } => sort::lower(self, input, keys, *skip, *fetch),
             Node::Limit { input, skip, fetch } => limit::lower(self, input, *skip, *fetch),

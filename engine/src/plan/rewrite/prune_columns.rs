@@ -6,8 +6,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
-    batch::datatypes::Schema,
-    expression::Expression,
+    batch::datatypes::{Schema, SchemaRef},
+    expression::{Expression, WindowCall},
     plan::logical::{Join, JoinKind, Logical, Node, Scan},
 };
 
@@ -73,6 +73,7 @@ fn prune(plan: Logical, wanted: &[usize]) -> Logical {
             }
             choose(Logical { node: Node::Aggregate { input, keys, calls }, schema: field(&kept) }, &kept, wanted)
         }
+        Node::Window { .. } => prune_window(node, &schema, wanted),
         Node::Join(join) => prune_join(join, &schema, wanted),
         Node::Union { inputs } => {
             let inputs = inputs.into_iter().map(|input| prune(input, wanted)).collect();
@@ -102,6 +103,33 @@ fn prune(plan: Logical, wanted: &[usize]) -> Logical {
         }
         Node::Values(batches) => choose_of(Logical { node: Node::Values(batches), schema }, wanted),
     }
+}
+
+/// A window's own columns stand behind those of its input. Where no order is asked for, ties go by the columns that are left.
+fn prune_window(node: Node, schema: &SchemaRef, wanted: &[usize]) -> Logical {
+    let Node::Window { input, mut partition, mut order, calls } = node else {
+        return Logical { node, schema: Arc::clone(schema) };
+    };
+    let input_count = input.schema.fields().len();
+    let kept_calls: Vec<usize> = (0..calls.len()).filter(|call| wanted.contains(&(input_count + call))).collect();
+    let mut calls: Vec<WindowCall> = kept_calls.iter().map(|call| calls[*call].clone()).collect();
+    let mut used: Vec<Expression> = partition.clone();
+    used.extend(order.iter().map(|key| key.expression.clone()));
+    used.extend(calls.iter().flat_map(WindowCall::expressions).cloned());
+    let of_input: Vec<usize> = wanted.iter().copied().filter(|column| *column < input_count).collect();
+    let needed = with_used(&of_input, &used);
+    if calls.is_empty() {
+        let input = prune(*input, &needed);
+        return choose(input, &needed, wanted);
+    }
+    let expressions = partition.iter_mut().chain(order.iter_mut().map(|key| &mut key.expression));
+    for expression in expressions.chain(calls.iter_mut().flat_map(WindowCall::expressions_mut)) {
+        expression.map_columns(&|column| needed.partition_point(|c| *c < column));
+    }
+    let input = Box::new(prune(*input, &needed));
+    let kept: Vec<usize> = needed.iter().copied().chain(kept_calls.iter().map(|call| input_count + call)).collect();
+    let given = Arc::new(Schema::new(kept.iter().map(|column| schema.field(*column).clone()).collect::<Vec<_>>()));
+    choose(Logical { node: Node::Window { input, partition, order, calls }, schema: given }, &kept, wanted)
 }
 
 fn prune_join(join: Join, schema: &Schema, wanted: &[usize]) -> Logical {

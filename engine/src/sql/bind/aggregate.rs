@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use datafusion_common::ScalarValue;
+use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::{
     Aggregate, Expr, GroupingSet, LogicalPlan, expr::AggregateFunction as Call, utils::grouping_set_to_exprlist,
 };
@@ -16,6 +16,7 @@ use datafusion_expr::{
 use super::{
     super::SqlError,
     binder::{Binder, over, schema_of},
+    ordered::{self, Place},
 };
 use crate::{
     batch::datatypes::{DataType, Field, Schema, SchemaRef},
@@ -31,11 +32,22 @@ impl Binder<'_> {
             .map_err(|error| SqlError::from_datafusion(error, self.text, None))?;
         let keys = self.expressions(distinct_keys.iter().copied(), aggregate.input.schema())?;
         let first_call = schema.fields().len() - aggregate.aggr_expr.len();
-        let mut calls = Vec::with_capacity(aggregate.aggr_expr.len());
+        let mut places = Vec::with_capacity(aggregate.aggr_expr.len());
         for (k, expr) in aggregate.aggr_expr.iter().enumerate() {
-            calls.push(self.call(expr, &aggregate.input, schema.field(first_call + k))?);
+            places.push(self.call(expr, &aggregate.input, schema.field(first_call + k))?);
         }
         let input = self.plan(&aggregate.input)?;
+        let is_ordered = places.iter().any(|place| matches!(place, Place::Ordered(_)));
+        let has_sets = matches!(aggregate.group_expr.first(), Some(Expr::GroupingSet(_)));
+        if is_ordered && has_sets {
+            let what = "an aggregate over rows in order beside grouping sets";
+            return Err(self.text.unsupported(what, &["GROUPING", "ROLLUP", "CUBE"]).into());
+        }
+        if is_ordered {
+            return ordered::group(input, keys, places, schema);
+        }
+        let of_call = |place| if let Place::Call(call) = place { Some(call) } else { None };
+        let calls = places.into_iter().filter_map(of_call).collect();
         match aggregate.group_expr.first() {
             Some(Expr::GroupingSet(sets)) => {
                 let sets = sets_of(sets, &distinct_keys);
@@ -52,34 +64,47 @@ impl Binder<'_> {
         Ok(over(input, schema, |input| Node::Aggregate { input, keys, calls: Vec::new() }))
     }
 
-    fn call(&mut self, expr: &Expr, input: &LogicalPlan, output: &Field) -> Result<AggregateCall> {
+    fn call(&mut self, expr: &Expr, input: &LogicalPlan, output: &Field) -> Result<Place> {
         let call = match expr {
             Expr::Alias(alias) => return self.call(&alias.expr, input, output),
             Expr::AggregateFunction(call) => call,
             other => return Err(bug("sql", format!("{other} among the aggregates"))),
         };
+        if let Some(ordered) = self.ordered(call, input.schema())? {
+            return Ok(Place::Ordered(ordered));
+        }
         let function = self.function(call)?;
-        let mut arguments = self.expressions(&call.params.args, input.schema())?;
+        let (args, filter) = (&call.params.args, call.params.filter.as_deref());
+        let bound =
+            self.aggregate_call(function, args, filter, call.params.distinct, input.schema(), output.data_type())?;
+        bound.map(Place::Call).ok_or_else(|| self.refused_call(call, "of several columns"))
+    }
+
+    /// The call of `function`; none if it has more arguments than it can have.
+    pub(super) fn aggregate_call(
+        &mut self,
+        function: AggregateFunction,
+        args: &[Expr],
+        filter: Option<&Expr>,
+        is_distinct: bool,
+        input: &DFSchema,
+        returns: &DataType,
+    ) -> Result<Option<AggregateCall>> {
+        // count(*) over a window arrives as it was written.
+        let is_all = |expr: &Expr| function == AggregateFunction::Count && is_wildcard(expr);
+        let mut arguments = self.expressions(args.iter().filter(|expr| !is_all(expr)), input)?;
         // What is the same however often a value comes needs no DISTINCT.
-        let is_distinct = call.params.distinct && !ignores_repetition(function);
+        let is_distinct = is_distinct && !ignores_repetition(function);
         if function == AggregateFunction::Count && !is_distinct {
             // count(*) arrives as count(1); a column that is never NULL counts rows as well.
-            let schema: &Schema = input.schema().as_arrow();
-            arguments.retain(|argument| argument.is_nullable(schema));
+            arguments.retain(|argument| argument.is_nullable(input.as_arrow()));
         }
         if arguments.len() > 1 {
-            return Err(self.refused_call(call, "of several columns"));
+            return Ok(None);
         }
-        let filter =
-            call.params.filter.as_ref().map(|filter| self.expression(filter, &[input.schema()])).transpose()?;
-        Ok(AggregateCall {
-            function,
-            arguments,
-            filter,
-            is_distinct,
-            order: Vec::new(),
-            returns: output.data_type().clone(),
-        })
+        let filter = filter.map(|filter| self.expression(filter, &[input])).transpose()?;
+        let order = Vec::new();
+        Ok(Some(AggregateCall { function, arguments, filter, is_distinct, order, returns: returns.clone() }))
     }
 
     fn function(&self, call: &Call) -> Result<AggregateFunction> {
@@ -91,13 +116,18 @@ impl Binder<'_> {
         }
     }
 
-    fn refused_call(&self, call: &Call, why: &str) -> crate::error::Error {
+    pub(super) fn refused_call(&self, call: &Call, why: &str) -> crate::error::Error {
         let name = call.func.name();
         let mut words = vec![name];
         words.extend(call.func.aliases().iter().map(String::as_str));
         let what = format!("the aggregate {name} {why}");
         self.text.unsupported(what.trim_end(), &words).into()
     }
+}
+
+#[allow(deprecated, reason = "the analyzer still leaves it in windows")]
+fn is_wildcard(expr: &Expr) -> bool {
+    matches!(expr, Expr::Wildcard { .. })
 }
 
 fn ignores_repetition(function: AggregateFunction) -> bool {

@@ -48,6 +48,7 @@ impl Binder<'_> {
             LogicalPlan::Projection(projection) => self.projection(projection),
             LogicalPlan::Filter(filter) => self.filter(filter),
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Window(window) => self.window(window),
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Sort(sort) => self.sort(sort),
             LogicalPlan::Limit(limit) => self.limit(limit),
@@ -65,7 +66,6 @@ impl Binder<'_> {
 
     fn refused(&self, plan: &LogicalPlan) -> crate::error::Error {
         let (what, words): (&str, &[&str]) = match plan {
-            LogicalPlan::Window(_) => ("a window function (OVER)", &["OVER"]),
             LogicalPlan::Distinct(_) => ("DISTINCT ON", &["ON"]),
             LogicalPlan::Unnest(_) => ("UNNEST", &["UNNEST"]),
             LogicalPlan::RecursiveQuery(_) => ("WITH RECURSIVE", &["RECURSIVE"]),

@@ -7,7 +7,9 @@ mod aggregate; // GROUP BY, grouping sets, DISTINCT
 mod binder; // Binder: which function binds which operator
 mod join; // joins
 mod order; // ORDER BY, LIMIT
+mod ordered; // median, first_value: aggregates over rows in order, by windows
 mod parameter; // scalar subqueries, computed before the rows that use them
 mod relation; // tables, VALUES, UNION; projection and filter
+mod window; // OVER
 
 pub(super) use binder::bind;

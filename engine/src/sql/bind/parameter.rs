@@ -17,6 +17,7 @@ use std::{
 use super::binder::{Binder, over};
 use crate::{
     error::{Result, bug},
+    expression::WindowCall,
     plan::logical::{Logical, Node},
 };
 
@@ -78,6 +79,11 @@ fn parameters_of(plan: &Logical, read: &mut BTreeSet<usize>) {
             join.filter.iter().for_each(|filter| filter.parameters_used(read));
         }
         Node::Sort { keys, .. } => keys.iter().for_each(|key| key.expression.parameters_used(read)),
+        Node::Window { partition, order, calls, .. } => {
+            let order = order.iter().map(|key| &key.expression);
+            let of_calls = calls.iter().flat_map(WindowCall::expressions);
+            partition.iter().chain(order).chain(of_calls).for_each(|expression| expression.parameters_used(read));
+        }
         Node::Values(_)
         | Node::Limit { .. }
         | Node::Union { .. }

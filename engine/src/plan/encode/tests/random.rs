@@ -14,7 +14,7 @@ use crate::{
         datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef, TimeUnit, UnionFields, UnionMode},
     },
     error::Result,
-    expression::{AggregateCall, BinaryOp, Expression, Literal, SortKey},
+    expression::{AggregateCall, BinaryOp, Bound, Expression, Frame, Literal, SortKey, WindowCall, WindowFunction},
     format::parquet::ParquetEncoder,
     kernel::testing::{Random, random_array, random_batch, random_type},
     operator::{
@@ -22,6 +22,7 @@ use crate::{
         join::{HashJoinSpec, JoinColumn, JoinFilter, JoinRows, NestedLoopSpec},
         map::BatchFunction,
         sort::SortSpec,
+        window::WindowSpec,
     },
     plan::{
         closures::{Closure, Closures},
@@ -51,7 +52,9 @@ macro_rules! names {
 names!(expression_name, EXPRESSIONS, Expression: Column Literal Parameter Binary Not Negate IsNull IsTruth Cast Case InList Like Function);
 names!(source_name, SOURCES, SourceSpec: Scan Values State Exchange);
 names!(transform_name, TRANSFORMS, TransformSpec: Filter Project Probe MapBatches);
-names!(state_name, STATES, StateSpec: Aggregate HashJoin NestedLoopJoin Sort TopK Limit Collect Scalar Write Share Exchange);
+names!(state_name, STATES, StateSpec: Aggregate HashJoin NestedLoopJoin Sort TopK Window Limit Collect Scalar Write Share Exchange);
+names!(window_name, WINDOWS, WindowFunction: RowNumber Rank DenseRank PercentRank CumeDist Ntile Shifted Nth Aggregate);
+names!(bound_name, BOUNDS, Bound: Unbounded Current Offset Value);
 names!(edge_name, EDGES, EdgeKind: Groups Broadcast Gather);
 names!(distribution_name, DISTRIBUTIONS, Distribution: Single Splits Groups);
 names!(column_name, COLUMNS, JoinColumn: Probe Build Mark);
@@ -65,7 +68,9 @@ names!(
 /// The names of all variants of all enums of a plan.
 pub(super) fn every_name() -> BTreeSet<String> {
     let mut names: BTreeSet<String> = BTreeSet::new();
-    for of_one in [EXPRESSIONS, SOURCES, TRANSFORMS, STATES, EDGES, DISTRIBUTIONS, COLUMNS, ROWS, TYPES] {
+    for of_one in
+        [EXPRESSIONS, SOURCES, TRANSFORMS, STATES, EDGES, DISTRIBUTIONS, COLUMNS, ROWS, TYPES, WINDOWS, BOUNDS]
+    {
         names.extend(of_one.iter().map(|name| (*name).to_owned()));
     }
     // Literals of every type that a frame carries; the others have no values here.
@@ -272,7 +277,7 @@ impl Maker<'_> {
     }
 
     fn state(&mut self, parameters: usize, edges: usize) -> StateSpec {
-        let state = match self.random.below(11) {
+        let state = match self.random.below(12) {
             0 => StateSpec::Aggregate(self.aggregate()),
             1 => StateSpec::HashJoin(self.hash_join()),
             2 => StateSpec::NestedLoopJoin(self.nested_loop()),
@@ -286,6 +291,7 @@ impl Maker<'_> {
                 StateSpec::Write { target: Target { path }, schema: self.schema() }
             }
             9 => StateSpec::Share(self.schema()),
+            10 => StateSpec::Window(self.window()),
             _ => StateSpec::Exchange(EdgeId(self.random.below(edges))),
         };
         self.see(state_name(&state));
@@ -311,6 +317,50 @@ impl Maker<'_> {
             order: self.some(2, Self::sort_key),
             returns: self.data_type(),
         }
+    }
+
+    fn window(&mut self) -> WindowSpec {
+        WindowSpec {
+            partition: self.some(2, Self::expression),
+            order: self.some(2, Self::sort_key),
+            calls: self.some(3, Self::window_call),
+            input: self.schema(),
+            output: self.schema(),
+        }
+    }
+
+    fn window_call(&mut self) -> WindowCall {
+        let ignores_nulls = self.random.chance(50);
+        let function = match self.random.below(9) {
+            0 => WindowFunction::RowNumber,
+            1 => WindowFunction::Rank,
+            2 => WindowFunction::DenseRank,
+            3 => WindowFunction::PercentRank,
+            4 => WindowFunction::CumeDist,
+            5 => WindowFunction::Ntile(self.random.next()),
+            6 => WindowFunction::Shifted {
+                value: self.expression(),
+                offset: self.random.next() as i64,
+                default: self.some(1, Self::expression).pop(),
+                ignores_nulls,
+            },
+            7 => WindowFunction::Nth { value: self.expression(), number: self.random.next() as i64, ignores_nulls },
+            _ => WindowFunction::Aggregate(self.call()),
+        };
+        self.see(window_name(&function));
+        let frame = Frame { units: self.any(), start: self.bound(), end: self.bound() };
+        WindowCall { function, frame, returns: self.data_type() }
+    }
+
+    fn bound(&mut self) -> Bound {
+        let bound = match self.random.below(4) {
+            0 => Bound::Unbounded,
+            1 => Bound::Current,
+            2 => Bound::Offset(self.random.next() as i64),
+            _ => Bound::Value(self.expression()),
+        };
+        self.see(bound_name(&bound));
+        bound
     }
 
     fn hash_join(&mut self) -> HashJoinSpec {

@@ -1,0 +1,26 @@
+//! Window functions: for each row a value of the rows around it.
+//!
+//! In: rows in any order. Out: the same rows with a column a call, in no particular order. Never: a value that depends on the order of
+//! arrival: rows that the order leaves equal are put in order by their content, wherever a call could tell them apart.
+//!
+//! ```text
+//!   push       rows ──► a sort by partition, then order                               operator/sort; it spills
+//!   pull       the sorted rows ──► cut where a partition ends ──► units               cut.rs, under a lock
+//!              a unit, on any thread: rows copied in order ──► partitions, peers      layout.rs
+//!                                     ──► frames ──► a column a call                  frames.rs, calls.rs
+//! ```
+//! A unit is whole partitions, together about a morsel of rows: many small partitions are computed on all threads. A partition longer
+//! than that is a unit of its own; its rows must fit into memory.
+
+mod calls; // Calls: the functions, prepared; a column each
+mod cut; // Cutter: units of whole partitions from sorted rows
+mod frames; // Frames: which rows each row looks at
+mod layout; // Layout: where partitions and peers begin
+mod shared; // Window: the operator; its sink and its source
+mod spec; // WindowSpec, WindowError
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests; // against a naive specification
+
+pub use shared::Window;
+pub use spec::{WindowError, WindowSpec};
