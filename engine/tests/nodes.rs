@@ -97,6 +97,9 @@ const OVER_LINEITEM: &[&str] = &[
        var_pop(cast(l_extendedprice as double) * 1e200), sum(cast(l_tax as double) * 1e-300), sum(l_orderkey)
        from lineitem group by l_suppkey",
     "select sum(l_orderkey * 9000000000000), avg(l_partkey), stddev_pop(l_linenumber), min(l_returnflag) from lineitem",
+    "select l_shipmode, corr(l_quantity, l_extendedprice), covar_samp(l_tax, l_discount), covar_pop(l_tax * 1e200, l_tax * 1e-200),
+       regr_slope(l_tax, l_suppkey), regr_intercept(l_tax, l_suppkey), regr_count(l_tax, l_suppkey), regr_r2(l_tax, l_suppkey),
+       corr(distinct l_tax, l_discount) from lineitem group by l_shipmode",
     "select count(*), sum(l_quantity), min(l_comment) from lineitem where l_orderkey < 0",
     "select l_shipmode, max(l_tax) filter (where l_quantity > 49), count(*) filter (where l_tax > 1) from lineitem group by 1",
     "select l_shipmode, count(distinct l_suppkey), sum(distinct l_suppkey), count(*) from lineitem group by l_shipmode",

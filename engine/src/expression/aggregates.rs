@@ -45,6 +45,18 @@ pub enum AggregateFunction {
     VarPopulation,
     StddevSample,
     StddevPopulation,
+    /// Of pairs (y, x), both not NULL: from exact sums of both, of their squares and of their products.
+    Corr,
+    CovarSample,
+    CovarPopulation,
+    RegrSlope,
+    RegrIntercept,
+    RegrR2,
+    RegrAvgX,
+    RegrAvgY,
+    RegrSxx,
+    RegrSyy,
+    RegrSxy,
 }
 
 /// How an aggregate gives the same bits whatever the order of the rows.
@@ -67,7 +79,8 @@ pub fn class_of(name: &str) -> Option<AggregateClass> {
     use AggregateClass::{ByOrder, Exact, Lowered, Ours, Refused};
     use AggregateFunction as F;
     Some(match name {
-        "count" => Exact(F::Count),
+        // Rows in which no argument is NULL; `regr_count` has two.
+        "count" | "regr_count" => Exact(F::Count),
         "min" => Exact(F::Min),
         "max" => Exact(F::Max),
         "bool_and" => Exact(F::BoolAnd),
@@ -81,6 +94,17 @@ pub fn class_of(name: &str) -> Option<AggregateClass> {
         "var_pop" | "var_population" => Ours(F::VarPopulation),
         "stddev" | "stddev_samp" => Ours(F::StddevSample),
         "stddev_pop" => Ours(F::StddevPopulation),
+        "corr" => Ours(F::Corr),
+        "covar" | "covar_samp" => Ours(F::CovarSample),
+        "covar_pop" => Ours(F::CovarPopulation),
+        "regr_slope" => Ours(F::RegrSlope),
+        "regr_intercept" => Ours(F::RegrIntercept),
+        "regr_r2" => Ours(F::RegrR2),
+        "regr_avgx" => Ours(F::RegrAvgX),
+        "regr_avgy" => Ours(F::RegrAvgY),
+        "regr_sxx" => Ours(F::RegrSxx),
+        "regr_syy" => Ours(F::RegrSyy),
+        "regr_sxy" => Ours(F::RegrSxy),
         "any_value" | "array_agg" | "string_agg" | "first_value" | "last_value" | "nth_value" => ByOrder,
         "median"
         | "percentile_cont"
@@ -89,9 +113,7 @@ pub fn class_of(name: &str) -> Option<AggregateClass> {
         | "approx_median"
         | "approx_percentile_cont"
         | "approx_percentile_cont_with_weight" => Lowered,
-        // From exact sums of x, y, x², y² and xy they will be `Ours`; their code is not written yet.
-        "corr" | "covar" | "covar_samp" | "covar_pop" | "regr_slope" | "regr_intercept" | "regr_count" | "regr_r2"
-        | "regr_avgx" | "regr_avgy" | "regr_sxx" | "regr_syy" | "regr_sxy" | "grouping" => Refused,
+        "grouping" => Refused,
         _ => return None,
     })
 }

@@ -209,6 +209,17 @@ impl AggregateFunction {
             AggregateFunction::VarPopulation => "var_pop",
             AggregateFunction::StddevSample => "stddev_samp",
             AggregateFunction::StddevPopulation => "stddev_pop",
+            AggregateFunction::Corr => "corr",
+            AggregateFunction::CovarSample => "covar_samp",
+            AggregateFunction::CovarPopulation => "covar_pop",
+            AggregateFunction::RegrSlope => "regr_slope",
+            AggregateFunction::RegrIntercept => "regr_intercept",
+            AggregateFunction::RegrR2 => "regr_r2",
+            AggregateFunction::RegrAvgX => "regr_avgx",
+            AggregateFunction::RegrAvgY => "regr_avgy",
+            AggregateFunction::RegrSxx => "regr_sxx",
+            AggregateFunction::RegrSyy => "regr_syy",
+            AggregateFunction::RegrSxy => "regr_sxy",
         }
     }
 }

@@ -108,12 +108,12 @@ impl Distinct {
         self.index.raise(level)
     }
 
-    /// All pairs, some at a time: the groups and the column of the first value.
-    pub(super) fn visit(&self, visit: &mut dyn FnMut(&[u32], &ArrayRef)) -> Result<()> {
+    /// All pairs, some at a time: the groups and the columns of the values.
+    pub(super) fn visit(&self, visit: &mut dyn FnMut(&[u32], &[ArrayRef])) -> Result<()> {
         let ids: Vec<u32> = (0..self.len() as u32).collect();
         for ids in ids.chunks(PAIRS) {
             let columns = self.index.columns(ids)?;
-            visit(columns[0].as_primitive::<UInt32Type>().values(), &columns[1]);
+            visit(columns[0].as_primitive::<UInt32Type>().values(), &columns[1..]);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@
 //! Nearly all values have all their bits in a window of 128 bits, so an addition is a shift and an `i128` addition. A value that has
 //! bits outside of it, or a sum that leaves it, goes to *digits* of 32 bits in `i64`s, as many as are needed to cover it, and carried
 //! rarely (after Kulisch; Neal, "Fast exact summation using small and large superaccumulators", 2015). What a group's sum is does
-//! not depend on which part went where. Squares have a window of their own, twice as wide. Any NaN, or infinities of both signs,
+//! not depend on which part went where. Products have a window of their own, twice as wide. Any NaN, or infinities of both signs,
 //! give NaN; a sum of nothing but zeros is +0.
 
 use super::big::{Big, quotient_i128};
@@ -124,6 +124,9 @@ impl Digits {
     }
 }
 
+/// Most digits that are read: products of floats are between 2^-2148 and 2^2048, and sums of 2^64 of them a little beyond.
+const DIGITS_MAX: usize = 136;
+
 /// What does not fit into the window of a group.
 #[derive(Clone, Debug, Default)]
 struct Far {
@@ -151,7 +154,7 @@ impl Far {
         let (digits, rest) = bytes.split_at_checked((u32::from_le_bytes(*count) as usize).checked_mul(8)?)?;
         let first = i32::from_le_bytes(*first);
         // Digits far from any float's would only make the sum's number long.
-        if !(-128..128).contains(&first) || digits.len() > 128 * 8 {
+        if !(-128..128).contains(&first) || digits.len() > DIGITS_MAX * 8 {
             return None;
         }
         let digits = digits.as_chunks::<8>().0.iter().map(|digit| i64::from_le_bytes(*digit)).collect();
@@ -336,6 +339,11 @@ impl ExactSums {
         sum.quotient(exponent, &[divisor])
     }
 
+    /// The sum, if it is not a finite number.
+    pub(super) fn special(&self, group: usize) -> Option<f64> {
+        self.far.get(group)?.special()
+    }
+
     /// The finite sum as a whole number and a power of two.
     fn whole(&self, group: usize) -> (Big, i32) {
         let mut digits = self.far.get(group).map(|far| far.digits.clone()).unwrap_or_default();
@@ -345,15 +353,15 @@ impl ExactSums {
     }
 }
 
-/// One exact sum of squares a group.
+/// One exact sum of products a group: of squares, or of two values.
 #[derive(Debug, Default)]
-pub(super) struct ExactSquares {
-    /// Low and high half of a number of 256 bits; the lowest bit is `2^(-2·WINDOW_SCALE)`.
+pub(super) struct ExactProducts {
+    /// Low and high half of a number of 256 bits, in two's complement; the lowest bit is `2^(-2·WINDOW_SCALE)`.
     windows: Vec<(u128, i128)>,
     far: FarParts,
 }
 
-impl ExactSquares {
+impl ExactProducts {
     /// Bytes of a group that stays in its window.
     pub(super) const BYTES_PER_GROUP: u64 = 32;
 
@@ -382,6 +390,25 @@ impl ExactSquares {
         }
     }
 
+    /// Adds the product of `left` and `right`. What is not finite is ignored, as in [`Self::add_square`].
+    #[inline]
+    pub(super) fn add(&mut self, group: usize, left: f64, right: f64) {
+        let shift_of = |bits: u64| (bits >> 52 & 0x7ff).wrapping_sub(EXPONENT_LEAST);
+        let mantissa_of = |bits: u64| u128::from(bits & MANTISSA | 1 << 52);
+        let (left_bits, right_bits) = (left.to_bits(), right.to_bits());
+        let (left_shift, right_shift) = (shift_of(left_bits), shift_of(right_bits));
+        if left_shift <= SHIFT_MAX && right_shift <= SHIFT_MAX {
+            let product = mantissa_of(left_bits) * mantissa_of(right_bits);
+            let addend = wide_shifted(product, (left_shift + right_shift) as u32);
+            let is_negative = (left_bits ^ right_bits) >> 63 == 1;
+            self.add_near(group, if is_negative { wide_negated(addend) } else { addend });
+        } else if left.is_finite() && right.is_finite() && left != 0.0 && right != 0.0 {
+            let (left, right) = (parts(left), parts(right));
+            let product = u128::from(left.1) * u128::from(right.1);
+            self.far.of(group).digits.add(left.0 != right.0, product, left.2 + right.2);
+        }
+    }
+
     #[inline(always)]
     fn add_near(&mut self, group: usize, (low, high): (u128, i128)) {
         let window = &mut self.windows[group];
@@ -399,7 +426,7 @@ impl ExactSquares {
     }
 
     /// Adds the sum of `from` in `other` to the one of `group`.
-    pub(super) fn merge(&mut self, group: usize, other: &ExactSquares, from: usize) {
+    pub(super) fn merge(&mut self, group: usize, other: &ExactProducts, from: usize) {
         self.add_near(group, other.windows[from]);
         if let Some(far) = other.far.get(from) {
             self.far.of(group).merge(far);
@@ -439,7 +466,13 @@ fn wide_shifted(value: u128, shift: u32) -> (u128, i128) {
     }
 }
 
-/// Adds a window of squares, which is never negative.
+/// `-value` in 256 bits.
+#[inline(always)]
+fn wide_negated((low, high): (u128, i128)) -> (u128, i128) {
+    (low.wrapping_neg(), !high + i128::from(low == 0))
+}
+
+/// Adds a window of products.
 fn add_wide(digits: &mut Digits, (low, high): (u128, i128)) {
     digits.add(false, low, -2 * WINDOW_SCALE);
     digits.add(high < 0, high.unsigned_abs(), 128 - 2 * WINDOW_SCALE);
@@ -447,18 +480,30 @@ fn add_wide(digits: &mut Digits, (low, high): (u128, i128)) {
 
 /// The variance of `count` values, rounded once: `(count·Σx² − (Σx)²) / (count·divisor)`. `divisor`: `count` for a population, one
 /// less for a sample; not 0.
-pub(super) fn variance(sums: &ExactSums, squares: &ExactSquares, group: usize, count: u64, divisor: u64) -> f64 {
-    if sums.far.get(group).is_some_and(|far| far.special().is_some()) {
+pub(super) fn variance(sums: &ExactSums, squares: &ExactProducts, group: usize, count: u64, divisor: u64) -> f64 {
+    covariance((sums, sums), squares, group, count, divisor)
+}
+
+/// The covariance of `count` pairs, rounded once: `(count·Σxy − Σx·Σy) / (count·divisor)`, as [`variance`].
+pub(super) fn covariance(
+    (left, right): (&ExactSums, &ExactSums),
+    products: &ExactProducts,
+    group: usize,
+    count: u64,
+    divisor: u64,
+) -> f64 {
+    if left.special(group).is_some() || right.special(group).is_some() {
         return f64::NAN;
     }
-    let (sum, sum_exponent) = sums.whole(group);
-    let (square, square_exponent) = squares.whole(group);
-    let left = square.times(&Big::from_u64(count));
-    let right = sum.times(&sum);
-    let exponent = square_exponent.min(2 * sum_exponent);
-    let left = left.shifted((square_exponent - exponent) as u32);
-    let right = right.shifted((2 * sum_exponent - exponent) as u32);
-    left.minus(&right).quotient(exponent, &[count, divisor])
+    let (left, left_exponent) = left.whole(group);
+    let (right, right_exponent) = right.whole(group);
+    let (product, product_exponent) = products.whole(group);
+    let (minuend, subtrahend) = (product.times(&Big::from_u64(count)), left.times(&right));
+    let subtrahend_exponent = left_exponent + right_exponent;
+    let exponent = product_exponent.min(subtrahend_exponent);
+    let minuend = minuend.shifted((product_exponent - exponent) as u32);
+    let subtrahend = subtrahend.shifted((subtrahend_exponent - exponent) as u32);
+    minuend.minus(&subtrahend).quotient(exponent, &[count, divisor])
 }
 
 #[cfg(test)]
@@ -526,7 +571,7 @@ mod tests {
     #[test]
     fn variances() {
         let variance_of = |values: &[f64], divisor: u64| {
-            let (mut sums, mut squares) = (ExactSums::default(), ExactSquares::default());
+            let (mut sums, mut squares) = (ExactSums::default(), ExactProducts::default());
             sums.resize(1);
             squares.resize(1);
             for value in values {
@@ -545,6 +590,33 @@ mod tests {
         assert!(variance_of(&[f64::INFINITY, 1.0], 1).is_nan());
     }
 
+    fn covariance_of(pairs: &[(f64, f64)], divisor: u64) -> f64 {
+        let (mut left, mut right, mut products) =
+            (ExactSums::default(), ExactSums::default(), ExactProducts::default());
+        left.resize(1);
+        right.resize(1);
+        products.resize(1);
+        for (a, b) in pairs {
+            left.add(0, *a);
+            right.add(0, *b);
+            products.add(0, *a, *b);
+        }
+        covariance((&left, &right), &products, 0, pairs.len() as u64, divisor)
+    }
+
+    #[test]
+    fn covariances() {
+        assert_eq!(covariance_of(&[(1.0, -1.0), (2.0, -2.0), (3.0, -3.0)], 2), -1.0);
+        assert_eq!(covariance_of(&[(0.1, 7.0), (0.1, 9.0)], 1), 0.0);
+        assert_eq!(covariance_of(&[(1e9 + 1.0, 5.0), (1e9 + 3.0, 7.0)], 1), 2.0);
+        // Outside of the window, and beyond what a float holds on the way.
+        assert_eq!(covariance_of(&[(1e200, 1e-200), (-1e200, -1e-200)], 2), 1.0);
+        assert_eq!(covariance_of(&[(1e200, 1e200), (-1e200, -1e200)], 1), f64::INFINITY);
+        assert_eq!(covariance_of(&[(1e200, -1e200), (-1e200, 1e200)], 1), f64::NEG_INFINITY);
+        assert!(covariance_of(&[(f64::NAN, 1.0), (1.0, 0.0)], 1).is_nan());
+        assert!(covariance_of(&[(1.0, f64::INFINITY), (0.0, 0.0)], 1).is_nan());
+    }
+
     fn any_float() -> impl Strategy<Value = f64> {
         prop_oneof![
             any::<f64>().prop_filter("finite", |value| value.is_finite()),
@@ -558,6 +630,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn products_are_exact(pairs in prop::collection::vec((-1 << 40..1_i64 << 40, -1 << 40..1_i64 << 40), 2..40), scale in -90..90_i32) {
+            let of = |choose: fn(&(i64, i64)) -> i128| pairs.iter().map(choose).sum::<i128>();
+            let count = pairs.len() as i128;
+            let numerator = count * of(|(a, b)| i128::from(*a) * i128::from(*b)) - of(|(a, _)| (*a).into()) * of(|(_, b)| (*b).into());
+            let expected = quotient_i128(numerator, 0, (count * count) as u64);
+            // Powers of two that cancel: some pairs are in the window, others are not.
+            let unit = f64::powi(2.0, scale);
+            let scaled: Vec<(f64, f64)> = pairs.iter().map(|(a, b)| (*a as f64 * unit, *b as f64 / unit)).collect();
+            prop_assert_eq!(covariance_of(&scaled, count as u64).to_bits(), expected.to_bits());
+        }
+
         #[test]
         fn is_the_rounded_exact_sum(values in prop::collection::vec(any_float(), 0..60), cut in 0..60_usize) {
             let expected = oracle(&values);

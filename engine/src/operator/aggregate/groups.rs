@@ -257,7 +257,7 @@ impl Groups {
         let rows = Rows { groups, valid, group_count };
         for (spec, state) in self.plan.states.iter().zip(&mut self.states) {
             if spec.input == number {
-                state.update(&rows, &columns[0]);
+                state.update(&rows, columns);
             }
         }
         Ok(())

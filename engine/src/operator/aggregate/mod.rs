@@ -18,7 +18,7 @@
 
 mod big; // Big: whole numbers of any length, quotients rounded once
 mod distinct; // Distinct: the values of a group that were seen
-mod exact_sum; // ExactSums, ExactSquares: sums of floats without an error
+mod exact_sum; // ExactSums, ExactProducts: sums of floats without an error
 mod groups; // Groups: one table with its states; takes batches in, gives columns out
 mod index; // Index: keys and hash table together: from columns to the numbers of groups
 mod keys; // Keys: the keys of groups in the form that is compared fastest

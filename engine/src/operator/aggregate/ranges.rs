@@ -76,10 +76,10 @@ impl RangeAggregates {
         }
         let group_count = borders.len().saturating_sub(1);
         let ends = borders.get(1..).unwrap_or_default();
-        self.compute(batch, &borders[..group_count], ends, |valid, kind, data_type, values| {
+        self.compute(batch, &borders[..group_count], ends, |valid, kind, data_type, columns| {
             let mut state = new_state(kind, data_type)?;
             state.resize(group_count);
-            state.update(&Rows { groups: &groups, valid, group_count }, values);
+            state.update(&Rows { groups: &groups, valid, group_count }, columns);
             Ok(state)
         })
     }
@@ -88,10 +88,10 @@ impl RangeAggregates {
     pub fn of_ranges(&self, batch: &Batch, starts: &[u32], ends: &[u32]) -> Result<Vec<ArrayRef>> {
         let rows = batch.num_rows();
         let identity: Vec<u32> = (0..rows as u32).collect();
-        self.compute(batch, starts, ends, |valid, kind, data_type, values| {
+        self.compute(batch, starts, ends, |valid, kind, data_type, columns| {
             let mut level = new_state(kind, data_type)?;
             level.resize(rows);
-            level.update(&Rows { groups: &identity, valid, group_count: rows }, values);
+            level.update(&Rows { groups: &identity, valid, group_count: rows }, columns);
             over_levels(level, rows, starts, ends, || new_state(kind, data_type))
         })
     }
@@ -101,7 +101,7 @@ impl RangeAggregates {
         batch: &Batch,
         starts: &[u32],
         ends: &[u32],
-        state_of: impl Fn(Option<&BooleanBuffer>, StateKind, &DataType, &ArrayRef) -> Result<Box<dyn State>>,
+        state_of: impl Fn(Option<&BooleanBuffer>, StateKind, &DataType, &[ArrayRef]) -> Result<Box<dyn State>>,
     ) -> Result<Vec<ArrayRef>> {
         let plan = &self.plan;
         let rows = plan.rows_of(&self.row_schema, batch)?;
@@ -110,7 +110,7 @@ impl RangeAggregates {
         for (number, (input, columns, valid)) in plan.inputs_of(&rows).enumerate() {
             counts.push(counts_of(valid.as_ref(), starts, ends));
             for (spec, result) in plan.states.iter().zip(&mut results).filter(|(spec, _)| spec.input == number) {
-                *result = Some(state_of(valid.as_ref(), spec.kind, &input.types[0], &columns[0])?);
+                *result = Some(state_of(valid.as_ref(), spec.kind, &input.types[0], columns)?);
             }
         }
         let mut columns = Vec::with_capacity(plan.calls.len());

@@ -135,7 +135,7 @@ struct InputExpressions {
     is_distinct: bool,
 }
 
-/// A state over an input's first argument.
+/// A state over an input's arguments.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) struct StateSpec {
     pub(super) input: usize,
@@ -218,6 +218,17 @@ impl Plan {
             F::BitOr => Some(StateKind::BitOr),
             F::BitXor => Some(StateKind::BitXor),
             F::VarSample | F::VarPopulation | F::StddevSample | F::StddevPopulation => Some(StateKind::Moments),
+            F::Corr
+            | F::CovarSample
+            | F::CovarPopulation
+            | F::RegrSlope
+            | F::RegrIntercept
+            | F::RegrR2
+            | F::RegrAvgX
+            | F::RegrAvgY
+            | F::RegrSxx
+            | F::RegrSyy
+            | F::RegrSxy => Some(StateKind::Pairs),
         };
         // Whether a value is seen once or twice cannot be told by what these keep.
         let is_idempotent = matches!(call.function, F::Min | F::Max | F::BoolAnd | F::BoolOr | F::BitAnd | F::BitOr);
@@ -250,8 +261,11 @@ impl Plan {
                 argument: argument.clone(),
                 returns: call.returns.clone(),
             };
-            if call.arguments.len() != 1 || !can_return(call, &argument) || states::new_state(kind, &argument).is_none()
-            {
+            // Both values of a pair are of one type.
+            let is_of_one_type = self.inputs[number].types.iter().all(|data_type| *data_type == argument);
+            let takes = if kind == StateKind::Pairs { 2 } else { 1 };
+            let fits = call.arguments.len() == takes && is_of_one_type && can_return(call, &argument);
+            if !fits || states::new_state(kind, &argument).is_none() {
                 return Err(unsupported().into());
             }
             if call.function == F::Avg {
@@ -299,6 +313,9 @@ fn can_return(call: &AggregateCall, argument: &DataType) -> bool {
         F::Min | F::Max | F::BitAnd | F::BitOr | F::BitXor => value_type(&call.returns) == *argument,
         F::BoolAnd | F::BoolOr => *argument == DataType::Boolean,
         F::VarSample | F::VarPopulation | F::StddevSample | F::StddevPopulation => call.returns == DataType::Float64,
+        F::Corr | F::CovarSample | F::CovarPopulation => call.returns == DataType::Float64,
+        F::RegrSlope | F::RegrIntercept | F::RegrR2 => call.returns == DataType::Float64,
+        F::RegrAvgX | F::RegrAvgY | F::RegrSxx | F::RegrSyy | F::RegrSxy => call.returns == DataType::Float64,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Grouping against its definition: a map from keys to the values of each group, whatever the cut, the threads and the order.
 
+mod pairs; // correlation, covariance, regression
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -7,7 +9,7 @@ use std::{
 
 use super::{
     Aggregate, AggregateError, AggregatePhase, AggregateSpec,
-    exact_sum::{ExactSquares, ExactSums, variance},
+    exact_sum::{ExactProducts, ExactSums, variance},
     merge::GROUPS_MIN,
 };
 use crate::{
@@ -179,7 +181,7 @@ fn result<'a>(call: &AggregateCall, rows: &[usize], column: &dyn Fn(&Expression)
     let bools = || values.iter().map(|v| *v == Val::Bool(true));
     let argument_type = column(argument).data_type();
     let is_float = argument_type.is_floating();
-    let (mut sums, mut squares) = (ExactSums::default(), ExactSquares::default());
+    let (mut sums, mut squares) = (ExactSums::default(), ExactProducts::default());
     sums.resize(1);
     squares.resize(1);
     if let Val::Float(_) = values[0] {
@@ -228,6 +230,7 @@ fn result<'a>(call: &AggregateCall, rows: &[usize], column: &dyn Fn(&Expression)
         F::StddevSample => float(variance(&sums, &squares, 0, count, count - 1).sqrt()),
         F::VarPopulation => float(variance(&sums, &squares, 0, count, count)),
         F::StddevPopulation => float(variance(&sums, &squares, 0, count, count).sqrt()),
+        of_pairs => unreachable!("{of_pairs:?}: see pairs"),
     }
 }
 

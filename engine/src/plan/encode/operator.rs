@@ -24,7 +24,8 @@ use crate::{
 
 tagged!(AggregateFunction, "aggregate", {
     Count = 0, Sum = 1, Avg = 2, Min = 3, Max = 4, BoolAnd = 5, BoolOr = 6, BitAnd = 7, BitOr = 8, BitXor = 9, VarSample = 10,
-    VarPopulation = 11, StddevSample = 12, StddevPopulation = 13
+    VarPopulation = 11, StddevSample = 12, StddevPopulation = 13, Corr = 14, CovarSample = 15, CovarPopulation = 16,
+    RegrSlope = 17, RegrIntercept = 18, RegrR2 = 19, RegrAvgX = 20, RegrAvgY = 21, RegrSxx = 22, RegrSyy = 23, RegrSxy = 24
 });
 tagged!(AggregatePhase, "phase of a grouping", { Whole = 0, Partial = 1, Final = 2 });
 tagged!(JoinRows, "kind of a join", {

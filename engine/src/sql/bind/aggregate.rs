@@ -99,7 +99,7 @@ impl Binder<'_> {
             // count(*) arrives as count(1); a column that is never NULL counts rows as well.
             arguments.retain(|argument| argument.is_nullable(input.as_arrow()));
         }
-        if arguments.len() > 1 {
+        if function == AggregateFunction::Count && is_distinct && arguments.len() > 1 {
             return Ok(None);
         }
         let filter = filter.map(|filter| self.expression(filter, &[input])).transpose()?;

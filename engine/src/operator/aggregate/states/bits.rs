@@ -68,8 +68,8 @@ impl<T: Bits> State for BitState<T> {
         self.values.resize(groups, neutral);
     }
 
-    fn update(&mut self, rows: &Rows<'_>, values: &ArrayRef) {
-        let values = natives_of::<T>(values);
+    fn update(&mut self, rows: &Rows<'_>, columns: &[ArrayRef]) {
+        let values = natives_of::<T>(&columns[0]);
         match rows.valid {
             None => self.each(rows.groups.iter().zip(values.iter()).map(|(group, value)| (*group as usize, *value))),
             Some(valid) => self.each(valid.set_indices().map(|row| (rows.groups[row] as usize, values[row]))),
@@ -92,7 +92,7 @@ impl<T: Bits> State for BitState<T> {
     }
 
     fn absorb(&mut self, rows: &Rows<'_>, partials: &ArrayRef) -> Result<()> {
-        self.update(rows, partials);
+        self.update(rows, std::slice::from_ref(partials));
         Ok(())
     }
 

@@ -122,8 +122,8 @@ impl<T: Ordered, const GREATEST: bool> State for Extreme<T, GREATEST> {
         self.keys.resize(groups, if GREATEST { T::FIRST } else { T::LAST });
     }
 
-    fn update(&mut self, rows: &Rows<'_>, values: &ArrayRef) {
-        rows.each(&natives_of::<T>(values), |group, value| self.take(group, value.key()));
+    fn update(&mut self, rows: &Rows<'_>, columns: &[ArrayRef]) {
+        rows.each(&natives_of::<T>(&columns[0]), |group, value| self.take(group, value.key()));
     }
 
     fn merge(&mut self, other: &dyn State, from: &[u32], into: &[u32]) -> Result<()> {
@@ -144,7 +144,7 @@ impl<T: Ordered, const GREATEST: bool> State for Extreme<T, GREATEST> {
     }
 
     fn absorb(&mut self, rows: &Rows<'_>, partials: &ArrayRef) -> Result<()> {
-        self.update(rows, partials);
+        self.update(rows, std::slice::from_ref(partials));
         Ok(())
     }
 
@@ -173,8 +173,8 @@ impl<const GREATEST: bool> State for BooleanExtreme<GREATEST> {
         self.values.resize(groups, !GREATEST);
     }
 
-    fn update(&mut self, rows: &Rows<'_>, values: &ArrayRef) {
-        let values = values.as_boolean().values();
+    fn update(&mut self, rows: &Rows<'_>, columns: &[ArrayRef]) {
+        let values = columns[0].as_boolean().values();
         rows.each_row(|group, row| self.take(group, values.value(row)));
     }
 
@@ -196,7 +196,7 @@ impl<const GREATEST: bool> State for BooleanExtreme<GREATEST> {
     }
 
     fn absorb(&mut self, rows: &Rows<'_>, partials: &ArrayRef) -> Result<()> {
-        self.update(rows, partials);
+        self.update(rows, std::slice::from_ref(partials));
         Ok(())
     }
 
@@ -244,7 +244,8 @@ impl<const GREATEST: bool> State for BytesExtreme<GREATEST> {
         self.values.resize(groups, None);
     }
 
-    fn update(&mut self, rows: &Rows<'_>, values: &ArrayRef) {
+    fn update(&mut self, rows: &Rows<'_>, columns: &[ArrayRef]) {
+        let values = &columns[0];
         match values.data_type() {
             DataType::Utf8 => self.take_rows(rows, |row| values.as_string::<i32>().value(row).as_bytes()),
             DataType::LargeUtf8 => self.take_rows(rows, |row| values.as_string::<i64>().value(row).as_bytes()),
@@ -276,7 +277,7 @@ impl<const GREATEST: bool> State for BytesExtreme<GREATEST> {
     }
 
     fn absorb(&mut self, rows: &Rows<'_>, partials: &ArrayRef) -> Result<()> {
-        self.update(rows, partials);
+        self.update(rows, std::slice::from_ref(partials));
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use crate::{
     error::{Result, bug},
     expression::AggregateFunction,
     operator::aggregate::{
-        exact_sum::{ExactSquares, ExactSums, variance},
+        exact_sum::{ExactProducts, ExactSums, variance},
         keys::natives_of,
         spec::Call,
     },
@@ -48,8 +48,8 @@ impl<T: ArrowNativeType + Into<f64>> State for FloatSum<T> {
         self.sums.resize(groups);
     }
 
-    fn update(&mut self, rows: &Rows<'_>, values: &ArrayRef) {
-        rows.each(&natives_of::<T>(values), |group, value| self.sums.add(group, value.into()));
+    fn update(&mut self, rows: &Rows<'_>, columns: &[ArrayRef]) {
+        rows.each(&natives_of::<T>(&columns[0]), |group, value| self.sums.add(group, value.into()));
     }
 
     fn merge(&mut self, other: &dyn State, from: &[u32], into: &[u32]) -> Result<()> {
@@ -87,7 +87,7 @@ impl<T: ArrowNativeType + Into<f64>> State for FloatSum<T> {
 #[derive(Default)]
 struct Moments<T> {
     sums: ExactSums,
-    squares: ExactSquares,
+    squares: ExactProducts,
     values: PhantomData<fn(T)>,
 }
 
@@ -97,8 +97,8 @@ impl<T: ArrowNativeType + Into<f64>> State for Moments<T> {
         self.squares.resize(groups);
     }
 
-    fn update(&mut self, rows: &Rows<'_>, values: &ArrayRef) {
-        rows.each(&natives_of::<T>(values), |group, value| {
+    fn update(&mut self, rows: &Rows<'_>, columns: &[ArrayRef]) {
+        rows.each(&natives_of::<T>(&columns[0]), |group, value| {
             self.sums.add(group, value.into());
             self.squares.add_square(group, value.into());
         });
@@ -144,7 +144,7 @@ impl<T: ArrowNativeType + Into<f64>> State for Moments<T> {
     }
 
     fn bytes_per_group(&self) -> u64 {
-        ExactSums::BYTES_PER_GROUP + ExactSquares::BYTES_PER_GROUP
+        ExactSums::BYTES_PER_GROUP + ExactProducts::BYTES_PER_GROUP
     }
 
     fn far_bytes(&self) -> u64 {
@@ -153,7 +153,7 @@ impl<T: ArrowNativeType + Into<f64>> State for Moments<T> {
 }
 
 /// The bytes that `write` gives for each of the groups; NULL where nothing was seen.
-fn column_of_parts(groups: Range<usize>, counts: &[u64], write: impl Fn(usize, &mut Vec<u8>)) -> ArrayRef {
+pub(super) fn column_of_parts(groups: Range<usize>, counts: &[u64], write: impl Fn(usize, &mut Vec<u8>)) -> ArrayRef {
     let mut bytes = Vec::new();
     let parts = groups.zip(counts).map(|(group, count)| {
         bytes.clear();
@@ -164,7 +164,11 @@ fn column_of_parts(groups: Range<usize>, counts: &[u64], write: impl Fn(usize, &
 }
 
 /// Gives each group and what another state wrote of it to `read`, which says whether it could be read.
-fn each_part(rows: &Rows<'_>, partials: &ArrayRef, mut read: impl FnMut(usize, &[u8]) -> bool) -> Result<()> {
+pub(super) fn each_part(
+    rows: &Rows<'_>,
+    partials: &ArrayRef,
+    mut read: impl FnMut(usize, &[u8]) -> bool,
+) -> Result<()> {
     let partials = partials.as_binary::<i32>();
     let mut is_whole = true;
     rows.each_row(|group, row| is_whole &= read(group, partials.value(row)));

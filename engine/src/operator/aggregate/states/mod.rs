@@ -6,6 +6,7 @@
 mod bits; // BitState: and, or, xor of whole numbers
 mod extreme; // Extreme, BooleanExtreme, BytesExtreme: least and greatest
 mod floats; // FloatSum, Moments: exact sums of floats and of their squares
+mod pairs; // Pairs: exact sums of two columns, of their squares and products
 mod sums; // WholeSum: sums of integers, decimals, durations
 
 pub(super) use sums::{average_digits, can_be as sum_can_be};
@@ -29,6 +30,8 @@ pub(super) enum StateKind {
     Sum,
     /// The sum of the values and of their squares.
     Moments,
+    /// Of pairs: the sums of both, of their squares and of their products.
+    Pairs,
     /// The least value.
     Least,
     /// The greatest value.
@@ -45,8 +48,8 @@ pub(super) enum StateKind {
 pub(super) trait State: Any + Send + Sync {
     /// Makes room for groups `0..groups`; new ones have seen nothing.
     fn resize(&mut self, groups: usize);
-    /// Takes the values of a batch in.
-    fn update(&mut self, rows: &Rows<'_>, values: &ArrayRef);
+    /// Takes the arguments of a batch in: one column, or the two of pairs.
+    fn update(&mut self, rows: &Rows<'_>, columns: &[ArrayRef]);
     /// Takes in what `other`, a state of the same type, keeps of the groups `from[i]`, for the groups `into[i]`.
     fn merge(&mut self, other: &dyn State, from: &[u32], into: &[u32]) -> Result<()>;
     /// The results of these groups, which have seen `counts` values, as `call` wants them; NULL where that is too few.
@@ -94,11 +97,12 @@ impl Rows<'_> {
     }
 }
 
-/// The state of `kind` for values of `data_type`, if there is one.
+/// The state of `kind` for values of `data_type`, both of pairs, if there is one.
 pub(super) fn new_state(kind: StateKind, data_type: &DataType) -> Option<Box<dyn State>> {
     match kind {
         StateKind::Sum => sums::new(data_type).or_else(|| floats::new_sum(data_type)),
         StateKind::Moments => floats::new_moments(data_type),
+        StateKind::Pairs => pairs::new(data_type),
         StateKind::Least => extreme::new::<false>(data_type),
         StateKind::Greatest => extreme::new::<true>(data_type),
         StateKind::BitAnd | StateKind::BitOr | StateKind::BitXor => bits::new(kind, data_type),
@@ -109,7 +113,7 @@ pub(super) fn new_state(kind: StateKind, data_type: &DataType) -> Option<Box<dyn
 pub(super) fn partial_type(kind: StateKind, data_type: &DataType) -> DataType {
     match kind {
         StateKind::Sum => sums::partial_type(data_type).unwrap_or(DataType::Binary),
-        StateKind::Moments => DataType::Binary,
+        StateKind::Moments | StateKind::Pairs => DataType::Binary,
         _ => data_type.clone(),
     }
 }

@@ -264,8 +264,8 @@ impl<T: Widen<L>, L: Low> State for WholeSum<T, L> {
         }
     }
 
-    fn update(&mut self, rows: &Rows<'_>, values: &ArrayRef) {
-        let values = natives_of::<T>(values);
+    fn update(&mut self, rows: &Rows<'_>, columns: &[ArrayRef]) {
+        let values = natives_of::<T>(&columns[0]);
         if rows.valid.is_none() && rows.group_count <= LANE_GROUPS_MAX && values.len() > 4 * rows.group_count {
             self.update_in_lanes(rows, &values);
         } else {
