@@ -157,6 +157,8 @@ pub enum Made {
     Table(Table),
     /// Rows to be grouped.
     Groups,
+    /// The tables of the db-benchmark.
+    DbBench,
 }
 
 impl fmt::Display for Made {
@@ -164,6 +166,7 @@ impl fmt::Display for Made {
         match self {
             Made::Table(table) => write!(f, "the TPC-H table {table}"),
             Made::Groups => f.write_str("rows to be grouped"),
+            Made::DbBench => f.write_str("the tables of the db-benchmark"),
         }
     }
 }

@@ -6,14 +6,18 @@
 
 #![forbid(unsafe_code)]
 
+mod dbbench; // write_dbbench, DbBenchOptions, its limit
 mod error; // DatasetError, Made
 mod groups; // write_groups, GroupsOptions, KeyType, its limits
+mod order; // Order: the numbers of rows, in another order
 mod output; // Written; Output, a file that appears whole or not at all
 mod random; // SplitMix64, the numbers that our own datasets are made from
+mod row_groups; // write_rows, Rows: row groups of one file, made on several threads
 mod tpch; // write_tpch, TpchOptions, Table, its limits
 mod words; // write_text, TextOptions
 mod zipf; // Zipf, ranks drawn by Zipf's law
 
+pub use dbbench::{DBBENCH_ROWS_MAX, DbBenchOptions, write_dbbench};
 pub use error::{DatasetError, Made};
 pub use groups::{GROUPS_ROWS_MAX, GroupsOptions, KeyType, TEXT_KEYS_MAX, write_groups};
 pub use output::Written;

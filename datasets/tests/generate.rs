@@ -11,7 +11,7 @@ use std::{
 
 use arrow::{
     array::{Array, AsArray, RecordBatch},
-    datatypes::{Int64Type, UInt64Type},
+    datatypes::{Float64Type, Int32Type, Int64Type, UInt64Type},
 };
 use parquet::{
     arrow::arrow_reader::ParquetRecordBatchReaderBuilder, basic::Compression, file::metadata::ParquetMetaData,
@@ -20,8 +20,9 @@ use tempfile::TempDir;
 use tpchgen::generators::{LineItemGenerator, PartSuppGenerator};
 use tpchgen_arrow::{LineItemArrow, PartSuppArrow};
 use windrow_datasets::{
-    DatasetError, GROUPS_ROWS_MAX, GroupsOptions, KeyType, ROWS_PER_ROW_GROUP, SCALE_MAX, TEXT_KEYS_MAX, THREADS_MAX,
-    Table, TextOptions, TpchOptions, write_groups, write_text, write_tpch,
+    DBBENCH_ROWS_MAX, DatasetError, DbBenchOptions, GROUPS_ROWS_MAX, GroupsOptions, KeyType, ROWS_PER_ROW_GROUP,
+    SCALE_MAX, TEXT_KEYS_MAX, THREADS_MAX, Table, TextOptions, TpchOptions, write_dbbench, write_groups, write_text,
+    write_tpch,
 };
 
 /// The names of all that lies in `folder`, hidden files too.
@@ -352,4 +353,163 @@ fn groups_refuse_bad_options_and_touch_nothing() {
     write_groups(&GroupsOptions { overwrite: true, ..good }).unwrap();
     assert_eq!(names(folder.path()), ["groups.parquet"]);
     assert_eq!(grouped(&out).len(), 10);
+}
+
+fn dbbench_options(out: &Path, rows: u64) -> DbBenchOptions {
+    DbBenchOptions { rows, keys: 100, seed: 108, threads: 2, out: out.into(), overwrite: false }
+}
+
+/// A column of whole numbers of a table of the db-benchmark.
+fn numbers(folder: &Path, table: &str, column: &str) -> Vec<i32> {
+    let batches = rows(&folder.join(format!("{table}.parquet")));
+    let column =
+        |batch: &RecordBatch| batch.column_by_name(column).unwrap().as_primitive::<Int32Type>().values().to_vec();
+    batches.iter().flat_map(column).collect()
+}
+
+fn texts(folder: &Path, table: &str, column: &str) -> Vec<String> {
+    let batches = rows(&folder.join(format!("{table}.parquet")));
+    let text = |batch: &RecordBatch| -> Vec<String> {
+        batch.column_by_name(column).unwrap().as_string::<i32>().iter().map(|text| text.unwrap().to_owned()).collect()
+    };
+    batches.iter().flat_map(text).collect()
+}
+
+#[test]
+fn the_table_to_group_has_the_public_columns() {
+    let folder = TempDir::new().unwrap();
+    let written = write_dbbench(&dbbench_options(folder.path(), 100_000)).unwrap();
+    let names: Vec<String> =
+        written.iter().map(|file| file.path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    assert_eq!(names, ["g1", "x", "small", "medium", "big"]);
+    assert_eq!(written.iter().map(|file| file.rows).collect::<Vec<_>>(), [100_000, 100_000, 10, 100, 100_000]);
+    for (column, count) in [("id4", 100), ("id5", 100), ("id6", 1_000), ("v1", 5), ("v2", 15)] {
+        let mut values = numbers(folder.path(), "g1", column);
+        assert_eq!(values.len(), 100_000);
+        // Uniform: the mean is in the middle, and every value occurs.
+        let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / 100_000.0;
+        assert!((mean / f64::from(count + 1) - 0.5).abs() < 0.01, "{column}: {mean}");
+        values.sort_unstable();
+        values.dedup();
+        assert!(values.iter().copied().eq(1..=count), "{column}");
+    }
+    for (column, count, digits) in [("id1", 100, 3), ("id2", 100, 3), ("id3", 1_000, 10)] {
+        let mut values = texts(folder.path(), "g1", column);
+        values.sort();
+        values.dedup();
+        assert!(
+            values.iter().eq(&(1..=count).map(|value| format!("id{value:0digits$}")).collect::<Vec<_>>()),
+            "{column}"
+        );
+    }
+    let batches = rows(&folder.path().join("g1.parquet"));
+    let prices: Vec<f64> = batches
+        .iter()
+        .flat_map(|b| b.column_by_name("v3").unwrap().as_primitive::<Float64Type>().values().to_vec())
+        .collect();
+    assert!(prices.iter().all(|price| (0.0..=100.0).contains(price) && (price * 1e6).round() / 1e6 == *price));
+    assert!((prices.iter().sum::<f64>() / 100_000.0 - 50.0).abs() < 0.5);
+}
+
+#[test]
+fn nine_of_ten_keys_of_the_tables_to_join_are_in_both() {
+    for (rows, key_counts) in
+        [(20_000, [10, 20, 20_000]), (1_000, [10, 10, 1_000]), (7, [7, 7, 7]), (1, [1, 1, 1]), (0, [0, 0, 0])]
+    {
+        let folder = TempDir::new().unwrap();
+        write_dbbench(&dbbench_options(folder.path(), rows)).unwrap();
+        let set = |table: &str, column: &str| {
+            numbers(folder.path(), table, column).into_iter().collect::<std::collections::BTreeSet<i32>>()
+        };
+        for (table, key, count) in
+            [("small", "id1", key_counts[0]), ("medium", "id2", key_counts[1]), ("big", "id3", key_counts[2])]
+        {
+            // Each key once on the right, all of them on the left too.
+            let right = numbers(folder.path(), table, key);
+            assert_eq!(right.len(), count, "{table} of {rows} rows");
+            let (left, right) = (set("x", key), right.into_iter().collect::<std::collections::BTreeSet<_>>());
+            assert_eq!((left.len(), right.len()), (count, count), "{table} of {rows} rows");
+            assert_eq!(left.intersection(&right).count(), count - count / 10, "{table} of {rows} rows");
+            assert!(left.union(&right).copied().eq(1..=(count + count / 10) as i32), "{table} of {rows} rows");
+        }
+        // The other keys are the same ones wherever they stand.
+        assert!(rows < 1_000 || set("big", "id1") == set("small", "id1") && set("big", "id2") == set("medium", "id2"));
+        for (number, text) in [("id1", "id4"), ("id2", "id5"), ("id3", "id6")] {
+            let same = |table: &str| {
+                let expected =
+                    numbers(folder.path(), table, number).iter().map(|key| format!("id{key}")).collect::<Vec<_>>();
+                assert_eq!(texts(folder.path(), table, text), expected, "{table} {text}");
+            };
+            ["x", "big"].into_iter().for_each(same);
+        }
+        // Nobody could profit from an order.
+        if rows >= 1_000 {
+            for table in ["x", "big"] {
+                let keys = numbers(folder.path(), table, "id3");
+                let rise = keys.windows(2).filter(|pair| pair[0] < pair[1]).count() as f64 / rows as f64;
+                assert!((0.4..0.6).contains(&rise), "{table}: {rise}");
+            }
+            let aligned = numbers(folder.path(), "x", "id3")
+                .iter()
+                .zip(numbers(folder.path(), "big", "id3"))
+                .filter(|(a, b)| *a == b)
+                .count();
+            assert!(aligned < 10, "{aligned} rows stand beside their like");
+        }
+    }
+}
+
+#[test]
+fn dbbench_is_the_same_bytes_forever_on_any_number_of_threads() {
+    let folder = TempDir::new().unwrap();
+    let files = |threads: usize, seed: u64| -> Vec<u64> {
+        let out = folder.path().join(format!("{threads} {seed}"));
+        // More than one row group.
+        let options = DbBenchOptions { threads, seed, ..dbbench_options(&out, 1_100_000) };
+        write_dbbench(&options).unwrap().iter().map(|file| fnv(&fs::read(&file.path).unwrap())).collect()
+    };
+    let one = files(1, 108);
+    assert_eq!(one, files(3, 108));
+    let other = files(2, 1);
+    assert!(one.iter().zip(&other).all(|(one, other)| one != other));
+    // The rows, not the bytes: those are of the Parquet writer's version too.
+    let out = folder.path().join("1 108");
+    let numbers = [("g1", "id6"), ("x", "id3"), ("medium", "id1"), ("big", "id2")].map(|(table, column)| {
+        fnv(&numbers(&out, table, column).iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>())
+    });
+    assert_eq!(
+        numbers,
+        [0xc708_ff27_c03d_4590, 0xd4fb_0fa0_b981_ba93, 0xedeb_3831_7431_1c2f, 0xf7a4_5dff_53d1_f06a],
+        "{numbers:#018x?}"
+    );
+    for table in ["g1", "x", "big"] {
+        let group_rows: Vec<i64> =
+            metadata(&out.join(format!("{table}.parquet"))).row_groups().iter().map(|group| group.num_rows()).collect();
+        assert_eq!(group_rows, [1 << 20, 1_100_000 - (1 << 20)]);
+    }
+}
+
+#[test]
+fn dbbench_refuses_bad_options_and_touches_nothing() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("dbbench");
+    let good = dbbench_options(&out, 10);
+    for keys in [0, DBBENCH_ROWS_MAX + 1] {
+        let error = write_dbbench(&DbBenchOptions { keys, ..good.clone() }).unwrap_err();
+        assert!(matches!(error, DatasetError::Keys { .. }), "{keys}: {error}");
+    }
+    let error = write_dbbench(&DbBenchOptions { rows: DBBENCH_ROWS_MAX + 1, ..good.clone() }).unwrap_err();
+    assert!(matches!(error, DatasetError::Rows { .. }), "{error}");
+    for threads in [0, THREADS_MAX + 1] {
+        let error = write_dbbench(&DbBenchOptions { threads, ..good.clone() }).unwrap_err();
+        assert!(matches!(error, DatasetError::Threads { .. }), "{threads}: {error}");
+    }
+    assert!(names(folder.path()).is_empty());
+    // One of the files is there: none is written.
+    fs::create_dir(&out).unwrap();
+    fs::write(out.join("medium.parquet"), "kept").unwrap();
+    assert!(matches!(write_dbbench(&good), Err(DatasetError::Exists { path }) if path == out.join("medium.parquet")));
+    assert_eq!(names(&out), ["medium.parquet"]);
+    write_dbbench(&DbBenchOptions { overwrite: true, ..good }).unwrap();
+    assert_eq!(names(&out), ["big.parquet", "g1.parquet", "medium.parquet", "small.parquet", "x.parquet"]);
 }

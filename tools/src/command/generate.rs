@@ -10,7 +10,8 @@ use std::{
 };
 
 use windrow_datasets::{
-    GroupsOptions, KeyType, TextOptions, TpchOptions, Written, write_groups, write_text, write_tpch,
+    DbBenchOptions, GroupsOptions, KeyType, TextOptions, TpchOptions, Written, write_dbbench, write_groups, write_text,
+    write_tpch,
 };
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     size,
 };
 
-/// Write TPC-H tables, text or rows to be grouped, the same bytes for the same options
+/// Write tables of TPC-H or the db-benchmark, text or rows to be grouped, the same bytes for the same options
 #[derive(clap::Args)]
 pub struct Generate {
     #[command(subcommand)]
@@ -83,6 +84,28 @@ enum What {
         #[arg(long)]
         overwrite: bool,
     },
+    /// The db-benchmark's table to group, g1, and its tables to join: x, small, medium and big
+    #[command(after_help = "Example:\n  windrow gen dbbench --rows 10M --out dbbench")]
+    Dbbench {
+        /// Rows of g1, x and big, as 10M; small has a millionth, medium a thousandth, and ten at least
+        #[arg(long, value_name = "N", value_parser = size::parse_count)]
+        rows: u64,
+        /// Values of each key of g1 with large groups; of the others there are rows / K
+        #[arg(long, value_name = "K", default_value_t = 100, value_parser = size::parse_count)]
+        keys: u64,
+        /// Chooses the rows
+        #[arg(long, value_name = "N", default_value_t = 108)]
+        seed: u64,
+        /// Folder for NAME.parquet
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Threads that generate [default: all of the machine]
+        #[arg(long, value_name = "N")]
+        threads: Option<usize>,
+        /// Replace files that are there
+        #[arg(long)]
+        overwrite: bool,
+    },
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -117,6 +140,18 @@ impl Generate {
                     overwrite: *overwrite,
                 };
                 vec![write_groups(&options).map_err(Failure::of_dataset)?]
+            }
+            What::Dbbench { rows, keys, seed, out, threads, overwrite } => {
+                let _on_exit = remove_unfinished(signals, out);
+                let options = DbBenchOptions {
+                    rows: *rows,
+                    keys: *keys,
+                    seed: *seed,
+                    threads: settings::threads(*threads),
+                    out: out.clone(),
+                    overwrite: *overwrite,
+                };
+                write_dbbench(&options).map_err(Failure::of_dataset)?
             }
         };
         let mut out = io::stdout().lock();
