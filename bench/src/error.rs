@@ -18,6 +18,12 @@ pub enum BenchError {
         /// The last one.
         max: usize,
     },
+    /// There is no question of this name.
+    #[error("asking the db-benchmark's question {question:?}: the questions are g1 to g10 and j1 to j5")]
+    NoSuchQuestion {
+        /// The name asked for.
+        question: String,
+    },
     /// A program of another name was asked for.
     #[error("running {arguments:?} as a program under a worker: only the word count is one")]
     NoSuchProgram {
@@ -67,9 +73,10 @@ pub enum BenchError {
 impl Cause for BenchError {
     fn kind(&self) -> Kind {
         match self {
-            BenchError::NoSuchQuery { .. } | BenchError::NoSuchProgram { .. } | BenchError::NoSuchColumn { .. } => {
-                Kind::Request
-            }
+            BenchError::NoSuchQuery { .. }
+            | BenchError::NoSuchQuestion { .. }
+            | BenchError::NoSuchProgram { .. }
+            | BenchError::NoSuchColumn { .. } => Kind::Request,
             BenchError::NotCounted { .. } | BenchError::RowsLost { .. } => Kind::Internal,
             BenchError::File { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::Request,
             BenchError::Usage { .. } | BenchError::File { .. } => Kind::Io,

@@ -5,17 +5,20 @@
 
 #![forbid(unsafe_code)]
 
+mod dbbench; // DbBench: fifteen questions over five tables; QUESTIONS, DBBENCH_TABLES
 mod error; // BenchError
 mod measure; // Clock: seconds, processor seconds, peak memory
+mod query; // measure, run_each: a query, measured; several, each as often as asked
 mod report; // Measurement, table, best_seconds
-mod run; // TpchRun, WordCountRun: each workload as often as asked
+mod run; // TpchRun, DbBenchRun, WordCountRun: each workload as often as asked
 mod shuffle; // ShuffleRun: a table to groups, told apart by its parts
 mod tpch; // Tpch: 22 queries over eight tables; QUERIES, TABLES
 mod word_count; // word_count: the job itself
 
+pub use dbbench::{DBBENCH_TABLES, DbBench, QUESTIONS};
 pub use error::BenchError;
 pub use report::{Measurement, Nodes, best_seconds, table};
-pub use run::{ClusterWordCountRun, TpchRun, WordCountRun};
+pub use run::{ClusterWordCountRun, DbBenchRun, TpchRun, WordCountRun};
 pub use shuffle::{ShuffleMeasurement, ShuffleRun, logical_bytes};
 pub use tpch::{QUERIES, TABLES, Tpch};
 pub use word_count::{Counted, PROGRAM, program, word_count};

@@ -15,9 +15,9 @@ use crate::measure::Cost;
 /// One run of one workload.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measurement {
-    /// "tpch" or "wordcount".
+    /// "tpch", "dbbench" or "wordcount".
     pub workload: &'static str,
-    /// "q1" to "q22"; none where the workload is one job.
+    /// "q1" to "q22", "g1" to "j5"; none where the workload is one job.
     pub query: Option<String>,
     /// "windrow".
     pub engine: &'static str,
@@ -27,11 +27,11 @@ pub struct Measurement {
     pub threads: usize,
     /// Workers of a cluster that computed; 1 in process.
     pub workers: usize,
-    /// TPC-H: from the SQL text to all rows in memory. Word count: from the job's start to the output in its place.
+    /// Queries: from the SQL text to all rows in memory. Word count: from the job's start to the output in its place.
     pub seconds: f64,
     /// Processor seconds of this process meanwhile, user and system; not those of a cluster's workers.
     pub cpu_seconds: f64,
-    /// Bytes of the input: read from files (TPC-H), the file's length (word count).
+    /// Bytes of the input: read from files (queries), the file's length (word count).
     pub bytes_in: u64,
     /// Rows of the result.
     pub rows: u64,

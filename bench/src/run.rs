@@ -16,7 +16,9 @@ use windrow::{
 
 use crate::{
     BenchError,
+    dbbench::{DbBench, QUESTIONS},
     measure::Clock,
+    query::run_each,
     report::{Measurement, Nodes, Ran},
     tpch::{QUERIES, Tpch},
     word_count::{PROGRAM, counted, word_count},
@@ -36,27 +38,33 @@ impl TpchRun<'_> {
     /// Runs them; `told` gets the query's number and what came of it, each time. A query that failed once is not run again.
     pub fn run<E: From<Error>>(
         &self,
-        mut told: impl FnMut(usize, Result<(Measurement, Answer)>) -> Result<(), E>,
+        told: impl FnMut(usize, Result<(Measurement, Answer)>) -> Result<(), E>,
     ) -> Result<Vec<Measurement>, E> {
         let all: Vec<usize> = (1..=QUERIES.len()).collect();
         let queries = if self.queries.is_empty() { &all } else { self.queries };
-        let mut measurements = Vec::new();
-        for query in queries {
-            for run in 1..=self.runs {
-                let ran = self.tpch.measure(*query, run);
-                match &ran {
-                    Ok((measurement, _)) => measurements.push(measurement.clone()),
-                    Err(error) if error.is_cancelled() => return Ok(ran.map(|_| measurements)?),
-                    Err(_) => {}
-                }
-                let is_failed = ran.is_err();
-                told(*query, ran)?;
-                if is_failed {
-                    break;
-                }
-            }
-        }
-        Ok(measurements)
+        run_each(queries, self.runs, |query, run| self.tpch.measure(query, run), told)
+    }
+}
+
+/// Questions of the db-benchmark, each `runs` times in turn.
+pub struct DbBenchRun<'a> {
+    /// The open tables.
+    pub dbbench: &'a DbBench,
+    /// The questions, by name; all when empty.
+    pub questions: &'a [&'static str],
+    /// How often each.
+    pub runs: u32,
+}
+
+impl DbBenchRun<'_> {
+    /// Asks them; `told` gets the question's name and what came of it, each time. A question that failed once is not asked again.
+    pub fn run<E: From<Error>>(
+        &self,
+        told: impl FnMut(&'static str, Result<(Measurement, Answer)>) -> Result<(), E>,
+    ) -> Result<Vec<Measurement>, E> {
+        let all = QUESTIONS.map(|(name, _)| name);
+        let questions = if self.questions.is_empty() { &all } else { self.questions };
+        run_each(questions, self.runs, |name, run| self.dbbench.measure(name, run), told)
     }
 }
 

@@ -9,8 +9,8 @@ use windrow::{Answer, Result, Session, Settings};
 
 use crate::{
     BenchError,
-    measure::Clock,
-    report::{Measurement, Nodes, Ran},
+    query::{self, Query},
+    report::{Measurement, Nodes},
 };
 
 /// The tables.
@@ -77,21 +77,7 @@ impl Tpch {
 
     /// Runs query `query`, from 1, as run `run`, and measures it. The digest is made after the clock has stopped.
     pub fn measure(&self, query: usize, run: u32) -> Result<(Measurement, Answer)> {
-        let text = Tpch::text(query)?;
-        let clock = Clock::start()?;
-        let answer = self.session.query(text)?;
-        let cost = clock.stop()?;
-        let ran = Ran {
-            workload: "tpch",
-            query: Some(format!("q{query}")),
-            run,
-            nodes: self.nodes,
-            bytes_in: answer.report.bytes_in,
-            rows: answer.rows() as u64,
-            spilled_bytes: answer.report.spilled_bytes,
-            shuffled_bytes: answer.report.shuffled_bytes,
-            digest: answer.digest()?.to_string(),
-        };
-        Ok((Measurement::new(ran, cost), answer))
+        let query = Query { workload: "tpch", name: format!("q{query}"), text: Tpch::text(query)? };
+        query::measure(&self.session, self.nodes, query, run)
     }
 }

@@ -538,7 +538,9 @@ fn help_fits_a_screen_and_has_examples() {
         &["sql", "--help"],
         &["gen", "tpch", "--help"],
         &["gen", "groups", "--help"],
+        &["gen", "dbbench", "--help"],
         &["bench", "tpch", "--help"],
+        &["bench", "dbbench", "--help"],
         &["demo", "--help"],
     ] {
         let help = place.prints(words);

@@ -3,6 +3,7 @@
 //! In: which workload, over which input. Out: a line a run, and with `--results` each query's answer as CSV. Never: data made for the run
 //! left behind.
 
+mod dbbench; // bench dbbench
 mod net; // bench net
 mod shuffle; // bench shuffle
 
@@ -31,7 +32,7 @@ use crate::{
     size, terminal,
 };
 
-/// Measure TPC-H, a word count, the network or the shuffle
+/// Measure TPC-H, the db-benchmark, a word count, the network or the shuffle
 #[derive(clap::Args)]
 pub struct Bench {
     #[command(subcommand)]
@@ -41,6 +42,7 @@ pub struct Bench {
 #[derive(clap::Subcommand)]
 enum Workload {
     Tpch(TpchBench),
+    Dbbench(dbbench::DbBenchCommand),
     Wordcount(WordCountBench),
     Net(net::NetBench),
     Shuffle(shuffle::ShuffleBench),
@@ -115,6 +117,7 @@ impl Bench {
     pub fn run(&self, signals: &Signals) -> Result<(), Failure> {
         match &self.workload {
             Workload::Tpch(bench) => bench.run(signals),
+            Workload::Dbbench(bench) => bench.run(signals),
             Workload::Wordcount(bench) => bench.run(signals),
             Workload::Net(bench) => bench.run(signals),
             Workload::Shuffle(bench) => bench.run(signals),
@@ -144,33 +147,10 @@ impl TpchBench {
         let own = tpch.session().clone();
         let _on_exit = signals.on_exit(move || own.abandon_spilled());
         let _shown = progress.begin();
-        let mut lines = Lines::begin(self.how.json)?;
-        let mut first_failure = None;
+        let mut answers = Answers::begin(&self.how, self.results.as_deref())?;
         let run = TpchRun { tpch: &tpch, queries: &self.queries, runs: self.how.runs };
-        let measurements = run.run(|query, ran| -> Result<(), Failure> {
-            let path = self.results.as_ref().map(|results| results.join(format!("q{query}.csv")));
-            match ran {
-                Ok((measurement, answer)) => {
-                    if let (Some(path), 1) = (path, measurement.run) {
-                        replace(&path, &answer)?;
-                    }
-                    lines.add(&measurement)
-                }
-                Err(error) => {
-                    // An answer of another day would pass for this one's.
-                    if let Some(path) = path {
-                        let _ = fs::remove_file(path);
-                    }
-                    let _ = writeln!(io::stderr(), "query {query} failed");
-                    let failure = Failure::from(error);
-                    failure.tell();
-                    first_failure.get_or_insert(Failure::Told(failure.code()));
-                    Ok(())
-                }
-            }
-        })?;
-        lines.end(&measurements, self.how.runs)?;
-        first_failure.map_or(Ok(()), Err)
+        let measurements = run.run(|query, ran| answers.add(&format!("query {query}"), &format!("q{query}"), ran))?;
+        answers.end(&measurements)
     }
 }
 
@@ -227,6 +207,50 @@ impl How {
             session.set_task_bytes(bytes);
         }
         Ok((session, contact.nodes()?))
+    }
+}
+
+/// The lines of queries, and their answers as files where they are wanted.
+struct Answers<'a> {
+    lines: Lines,
+    runs: u32,
+    /// The folder for `NAME.csv` of each; it is there.
+    results: Option<&'a Path>,
+    first_failure: Option<Failure>,
+}
+
+impl<'a> Answers<'a> {
+    fn begin(how: &How, results: Option<&'a Path>) -> Result<Answers<'a>, Failure> {
+        Ok(Answers { lines: Lines::begin(how.json)?, runs: how.runs, results, first_failure: None })
+    }
+
+    /// What came of a run of the query that is called `name`: a line, and of the first run `FILE.csv`. A failure is told, and kept.
+    fn add(&mut self, name: &str, file: &str, ran: windrow::Result<(Measurement, Answer)>) -> Result<(), Failure> {
+        let path = self.results.map(|results| results.join(format!("{file}.csv")));
+        match ran {
+            Ok((measurement, answer)) => {
+                if let (Some(path), 1) = (path, measurement.run) {
+                    replace(&path, &answer)?;
+                }
+                self.lines.add(&measurement)
+            }
+            Err(error) => {
+                // An answer of another day would pass for this one's.
+                if let Some(path) = path {
+                    let _ = fs::remove_file(path);
+                }
+                let _ = writeln!(io::stderr(), "{name} failed");
+                let failure = Failure::from(error);
+                failure.tell();
+                self.first_failure.get_or_insert(Failure::Told(failure.code()));
+                Ok(())
+            }
+        }
+    }
+
+    fn end(self, measurements: &[Measurement]) -> Result<(), Failure> {
+        self.lines.end(measurements, self.runs)?;
+        self.first_failure.map_or(Ok(()), Err)
     }
 }
 
