@@ -3,8 +3,8 @@
 //! In: batches and their keys in row form. Out: where the first row stands, and the second… Never: moves a row.
 //!
 //! ```text
-//!   1  bytes that all keys begin with are left out      (the byte that says "not NULL"; "Customer#0000…")
-//!   2  the next 8 bytes as a u64 beside the place       most comparisons are one of integers
+//!   1  bytes that all keys share are left out           (the bytes that say "not NULL", high bytes of small numbers; "Customer#0000…")
+//!   2  the first 8 others as a u64 beside the place     most comparisons are one of integers
 //!   3  sort; equal integers compare the rest of the keys
 //!   4  runs of equal keys, if there are any: only their rows are written in canonical form, and sorted within the run
 //! ```
@@ -12,7 +12,7 @@
 use std::{cmp::Ordering, ops::Range};
 
 use rayon::{
-    iter::{IntoParallelIterator, ParallelIterator},
+    iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator},
     slice::ParallelSliceMut,
 };
 
@@ -39,7 +39,7 @@ pub(super) struct Pile {
 /// Where a row stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    /// The key's first bytes after those that all keys share, big-endian, then zeros.
+    /// The key's first bytes but for those that all keys share, big-endian, then zeros.
     prefix: u64,
     pub(super) batch: u32,
     pub(super) row: u32,
@@ -81,16 +81,28 @@ impl Pile {
 
     /// All rows, in order. `reservation` is asked for what the ties take meanwhile; what the places take was asked for with the rows.
     pub(super) fn order(&self, options: &OrderOptions<'_>, reservation: &mut Reservation) -> Result<Vec<Place>> {
-        let Common { shared, is_exact } = self.common();
-        let mut places = Vec::with_capacity(self.rows());
+        let deciding = Deciding::of(&self.keys, options.is_parallel);
+        let mut places = vec![Place { prefix: 0, batch: 0, row: 0 }; self.rows()];
+        let mut rest = &mut places[..];
+        let mut of_batches = Vec::with_capacity(self.keys.len());
         for (batch, keys) in self.keys.iter().enumerate() {
-            let place =
-                |row| Place { prefix: prefix(&keys.row(row).data()[shared..]), batch: batch as u32, row: row as u32 };
-            places.extend((0..keys.num_rows()).map(place));
+            let (own, others) = rest.split_at_mut(keys.num_rows());
+            of_batches.push((batch as u32, keys, own));
+            rest = others;
         }
-        let rest = |place: &Place| &self.key(place)[shared..];
+        let fill = |(batch, keys, places): (u32, &Rows, &mut [Place])| {
+            for (row, place) in places.iter_mut().enumerate() {
+                *place = Place { prefix: deciding.prefix(keys.row(row).data()), batch, row: row as u32 };
+            }
+        };
+        if options.is_parallel {
+            of_batches.into_par_iter().for_each(fill);
+        } else {
+            of_batches.into_iter().for_each(fill);
+        }
+        let is_exact = deciding.is_exact;
         let compare = |a: &Place, b: &Place| match a.prefix.cmp(&b.prefix) {
-            Ordering::Equal if !is_exact => rest(a).cmp(rest(b)),
+            Ordering::Equal if !is_exact => self.key(a)[deciding.from..].cmp(&self.key(b)[deciding.from..]),
             order => order,
         };
         match (options.is_parallel, is_exact) {
@@ -152,29 +164,84 @@ impl Pile {
         }
         Ok(())
     }
+}
 
-    /// What all keys have in common.
-    fn common(&self) -> Common {
-        let mut keys = self.keys.iter().flat_map(|rows| rows.iter());
-        let Some(first) = keys.next() else { return Common { shared: 0, is_exact: true } };
-        let first = first.data();
-        let (mut shared, mut is_one_length) = (first.len(), true);
-        for key in keys {
-            let key = key.data();
-            is_one_length &= key.len() == first.len();
-            if key.get(..shared) != Some(&first[..shared]) {
-                shared = key.iter().zip(first).take_while(|(a, b)| a == b).count();
-            }
-        }
-        Common { shared, is_exact: is_one_length && first.len() - shared <= 8 }
+/// Which bytes of keys decide their order: those that not all keys share. A byte that all keys have in the same place never does.
+struct Deciding {
+    /// The places of the first 8 of them, ascending; those that a key does not have count as 0.
+    places: [usize; PREFIX],
+    /// All keys are equal up to here.
+    from: usize,
+    /// There are no others.
+    is_exact: bool,
+}
+
+/// Bytes of a prefix.
+const PREFIX: usize = size_of::<u64>();
+/// Bytes of a key that are looked at for being shared; those behind them count as not.
+const LOOKED_AT: usize = 64;
+
+impl Deciding {
+    fn of(keys: &[Rows], is_parallel: bool) -> Deciding {
+        let first = keys.iter().find(|rows| rows.num_rows() > 0);
+        let Some(first) = first.map(|rows| rows.row(0)) else {
+            return Deciding { places: [0; PREFIX], from: 0, is_exact: true };
+        };
+        let of_batch = |rows: &Rows| {
+            let mut seen = Seen::of(first.data());
+            rows.iter().for_each(|key| seen.see(first.data(), key.data()));
+            seen
+        };
+        let none = || Seen::of(first.data());
+        let seen = if is_parallel {
+            keys.par_iter().map(of_batch).reduce(none, Seen::and)
+        } else {
+            keys.iter().map(of_batch).fold(none(), Seen::and)
+        };
+        let is_shared = |place: &usize| *place < seen.shortest.min(LOOKED_AT) && seen.differs[*place] == 0;
+        let mut deciding = (0..).filter(|place| !is_shared(place));
+        let mut places = [0; PREFIX];
+        places.iter_mut().zip(&mut deciding).for_each(|(slot, place)| *slot = place);
+        // Keys of one length of which no byte behind the prefix decides.
+        let is_exact = seen.shortest == seen.longest && deciding.next().is_some_and(|next| next >= seen.longest);
+        Deciding { places, from: places[0].min(seen.shortest), is_exact }
+    }
+
+    /// The deciding bytes, big-endian.
+    #[inline]
+    fn prefix(&self, key: &[u8]) -> u64 {
+        let byte = |place: usize| key.get(place).copied().unwrap_or(0);
+        u64::from_be_bytes(self.places.map(byte))
     }
 }
 
-struct Common {
-    /// Bytes that all keys begin with.
-    shared: usize,
-    /// The prefix is all there is after those.
-    is_exact: bool,
+/// What was seen of keys.
+struct Seen {
+    /// The bits in which a key differed from the first one, by place.
+    differs: [u8; LOOKED_AT],
+    shortest: usize,
+    longest: usize,
+}
+
+impl Seen {
+    fn of(first: &[u8]) -> Seen {
+        Seen { differs: [0; LOOKED_AT], shortest: first.len(), longest: first.len() }
+    }
+
+    #[inline]
+    fn see(&mut self, first: &[u8], key: &[u8]) {
+        self.shortest = self.shortest.min(key.len());
+        self.longest = self.longest.max(key.len());
+        let pairs = first.iter().zip(key);
+        self.differs.iter_mut().zip(pairs).for_each(|(differs, (first, key))| *differs |= first ^ key);
+    }
+
+    fn and(mut self, other: Seen) -> Seen {
+        self.differs.iter_mut().zip(other.differs).for_each(|(own, other)| *own |= other);
+        self.shortest = self.shortest.min(other.shortest);
+        self.longest = self.longest.max(other.longest);
+        self
+    }
 }
 
 /// The first 8 bytes, big-endian; zeros where there are fewer.
