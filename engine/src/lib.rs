@@ -28,7 +28,7 @@ pub mod plan; // Logical -> PhysicalPlan: what, then how
 
 // ── where it comes from, where it goes ─────────────────────────────────────────────────────────────────────────────────
 #[doc(hidden)]
-pub mod format; // shapes: Parquet, CSV, text
+pub mod format; // shapes: Parquet, CSV, JSON, text
 #[doc(hidden)]
 pub mod scan; // Table, splits, reading ahead, pruning
 #[doc(hidden)]

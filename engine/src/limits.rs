@@ -23,9 +23,9 @@ pub const READ_BUFFERS_BYTES: usize = 32 << 20;
 /// Largest piece of one positioned read.
 pub const READ_BYTES_MAX: usize = 16 << 20;
 
-/// Rows of a split of a text or CSV file, in bytes of the file: enough that opening it does not count.
+/// Rows of a split of a file of text, JSON lines or CSV, in bytes of the file: enough that opening it does not count.
 pub const TEXT_SPLIT_BYTES: u64 = 4 << 20;
-/// Longest line of a text file; a file with a longer one is not text.
+/// Longest line of a text file, longest record of JSON; a file with a longer one is not what its name says.
 pub const LINE_BYTES_MAX: usize = 64 << 20;
 /// Largest footer of a Parquet file that is read at all: the length comes from outside.
 pub const PARQUET_FOOTER_BYTES_MAX: u64 = 256 << 20;
@@ -35,10 +35,12 @@ pub const ROWS_PER_SKIP: usize = 64;
 /// Rows of the longest row group that is tested whole before anything of it is given: what is kept of its tested columns until then is held
 /// beside the budget, 16 MiB for a column of views.
 pub const ROWS_TESTED_AHEAD: u64 = 1 << 20;
-/// Bytes of a CSV file that are read to find its columns' types.
-pub const CSV_SAMPLE_BYTES: u64 = 4 << 20;
-/// Rows of a CSV file that are looked at to find its columns' types.
-pub const CSV_SAMPLE_ROWS: usize = 20_000;
+/// Bytes of a CSV or JSON file that are read to find its columns' types.
+pub const SAMPLE_BYTES: u64 = 4 << 20;
+/// Rows of a CSV or JSON file that are looked at to find its columns' types.
+pub const SAMPLE_ROWS: usize = 20_000;
+/// Most keys that the objects of a JSON file may have, all different ones together: each is a column.
+pub const JSON_KEYS_MAX: usize = 10_000;
 /// Most files of one table.
 pub const FILES_PER_TABLE_MAX: usize = 100_000;
 

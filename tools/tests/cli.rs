@@ -156,6 +156,14 @@ const BAD: &[Bad] = &[
     bad(&["sql", "-c", "select * from 'HERE/notes.md'"], 1, &["error: ", "notes.md", "hint: "]),
     bad(&["sql", "-c", "select * from 'HERE/empty.parquet'"], 6, &["error: ", "empty.parquet"]),
     bad(&["sql", "-c", "select * from 'HERE/empty.csv'"], 6, &["error: ", "empty.csv"]),
+    bad(&["sql", "-c", "select * from 'HERE/empty.jsonl'"], 6, &["error: ", "empty.jsonl", "no object with a key"]),
+    bad(&["sql", "-c", "select * from 'HERE/array.json'"], 6, &["error: ", "array.json", "one array", "hint: ", "jq"]),
+    bad(&["sql", "-c", "select * from 'HERE/broken.jsonl'"], 6, &["error: ", "broken.jsonl", "line 2", "a colon"]),
+    bad(
+        &["sql", "-c", "select sum(n) from 'HERE/late.jsonl'"],
+        6,
+        &["late.jsonl", "line 20002", "`0.5` in column n", "Int64"],
+    ),
     bad(&["sql", "-c", "select * from 'HERE/truncated.parquet'"], 6, &["error: ", "truncated.parquet"]),
     bad(&["sql", "-c", "select * from 'HERE/footer.parquet'"], 6, &["error: ", "footer.parquet"]),
     bad(&["sql", "-c", "select * from 'HERE/footer_length.parquet'"], 6, &["error: ", "footer_length.parquet"]),
@@ -301,6 +309,11 @@ fn bad_input_is_told_with_its_exit_code() {
     for (name, bytes) in [
         ("empty.parquet", Vec::new()),
         ("empty.csv", Vec::new()),
+        ("empty.jsonl", Vec::new()),
+        ("array.json", b"[\n{\"n\": 1}\n]\n".to_vec()),
+        ("broken.jsonl", b"{\"n\": 1}\n{\"n\" 2}\n".to_vec()),
+        // One row more than those that tell the columns.
+        ("late.jsonl", [b"{\"n\":1}\n".repeat(20_001), b"{\"n\":0.5}".to_vec()].concat()),
         ("truncated.parquet", nation[..length / 2].to_vec()),
         ("footer.parquet", flipped(&nation, footer_start(&nation), 0xFF)),
         ("footer_length.parquet", flipped(&nation, length - 5, 0x80)),
@@ -413,6 +426,8 @@ fn tables_are_files_folders_patterns_and_names() {
         ("parts/a.csv", "n,word\n1,one\n2,\n"),
         ("parts/b.csv", "n,word\n3,\"th\"\"ree\"\n"),
         ("words.txt", "to be\nor not\n"),
+        ("lines/a.jsonl", "{\"n\": 1, \"word\": \"one\"}\n\n{\"word\": null, \"x\": 0.5, \"n\": 2}\n"),
+        ("lines/b.ndjson", "{\"ok\":true,\"n\":3,\"word\":\"th\\\"ree \\u00e9\",\"list\":[1,{\"a\":2}]}"),
     ] {
         place.write(name, text);
     }
@@ -423,6 +438,12 @@ fn tables_are_files_folders_patterns_and_names() {
         (&["sql", "-c", "select count(*) as n, sum(n) as s from 'HERE/parts'"], "n,s\n3,6\n"),
         (&["sql", "-c", "select max(word) as w from 'HERE/parts/*.csv'"], "w\n\"th\"\"ree\"\n"),
         (&["sql", "-c", "select count(*) as lines from 'HERE/words.txt'"], "lines\n2\n"),
+        (&["sql", "-c", "select x, n from 'HERE/lines/a.jsonl' where n > 1"], "x,n\n0.5,2\n"),
+        (&["sql", "-c", "select count(*) as n, sum(n) as s, count(word) as w from 'HERE/lines'"], "n,s,w\n3,6,2\n"),
+        (
+            &["sql", "-c", "select * from 'HERE/lines/*' where ok or n = 1 order by n"],
+            "n,word,x,ok,list\n1,one,,,\n3,\"th\"\"ree é\",,true,\"[1,{\"\"a\"\":2}]\"\n",
+        ),
         (
             &[
                 "sql",

@@ -20,7 +20,7 @@ mod reduce; // reduce_by_key, count_by_value, distinct
 mod remote; // statements that run on a cluster: the client's side, and the driver's in a worker
 mod session; // Session: threads, memory, tables
 mod sort; // sort_by, limit; asc, desc
-mod source; // read_text, read_parquet, read_csv, from_vec, sql
+mod source; // read_text, read_parquet, read_csv, read_json, from_vec, sql
 mod statement; // Dataset::sql: a statement over a flow
 
 pub use answer::Answer;

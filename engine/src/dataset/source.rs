@@ -32,6 +32,11 @@ impl Session {
         Ok(Dataset::new(self.clone(), scan(Table::open(path)?)))
     }
 
+    /// The rows of files of JSON, an object a line: of the file, the folder or the pattern.
+    pub fn read_json(&self, path: &str) -> Result<Dataset<Batch>> {
+        Ok(Dataset::new(self.clone(), scan(Table::open(path)?)))
+    }
+
     /// The rows of a statement over this session's tables and files, to go on with.
     pub fn sql(&self, statement: &str) -> Result<Dataset<Batch>> {
         match self.plan_sql(statement)? {

@@ -41,8 +41,7 @@ pub fn infer_schema(path: &Path, sample: &Bytes, is_whole: bool) -> Result<Schem
         memchr::memrchr(b'\n', sample).map_or(sample.len(), |newline| newline + 1)
     };
     let format = Format::default().with_header(true);
-    let (schema, _) =
-        format.infer_schema(sample.slice(..end).reader(), Some(limits::CSV_SAMPLE_ROWS)).map_err(failed)?;
+    let (schema, _) = format.infer_schema(sample.slice(..end).reader(), Some(limits::SAMPLE_ROWS)).map_err(failed)?;
     if schema.fields().is_empty() {
         return Err(
             failed(ArrowError::CsvError("the first line, which must name the columns, is empty".to_owned())).into()

@@ -11,8 +11,12 @@ use crate::{
     error::Result,
 };
 
+mod cells; // Cell, ColumnBuilder: values that were found in a text, column by column as arrays
 pub mod csv; // CSV: columns' types from a sample, then arrow's decoder
+pub mod json; // JSON, an object a line
+mod numbers; // integers and decimals from their digits
 pub mod parquet; // Parquet: footer, row groups, writer
+mod split_text; // SplitText: a split's bytes as they come, the record that goes on beyond them, the line of an error
 pub mod text; // text: one string column, a row a line
 
 /// Decodes one split: asks for ranges of its file, is fed them in that order, and gives batches.

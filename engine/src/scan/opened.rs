@@ -49,6 +49,8 @@ pub enum TableRows {
     Parquet(Vec<FileDescription>),
     /// CSV files.
     Csv(Vec<FileDescription>),
+    /// Files of JSON lines.
+    Json(Vec<FileDescription>),
     /// Files of lines.
     Text(Vec<FileDescription>),
     /// Here.
@@ -80,6 +82,7 @@ impl Table {
                 TableRows::Parquet(files.iter().map(|(file, _)| describe(file)).collect::<Result<_>>()?)
             }
             Shape::Csv(files) => TableRows::Csv(all(files)?),
+            Shape::Json(files) => TableRows::Json(all(files)?),
             Shape::Text(files) => TableRows::Text(all(files)?),
             Shape::Memory(batches) => TableRows::Memory(batches.clone()),
         };
@@ -119,6 +122,7 @@ impl OpenedTables {
         let shape = match rows {
             TableRows::Parquet(files) => Shape::Parquet(self.parquet(files, schema)?),
             TableRows::Csv(files) => Shape::Csv(self.look_at_all(files)?),
+            TableRows::Json(files) => Shape::Json(self.look_at_all(files)?),
             TableRows::Text(files) => {
                 let files = self.look_at_all(files)?;
                 self.check_columns(&files[0].path, schema, &text::schema())?;
@@ -271,11 +275,13 @@ mod tests {
         write_parquet(&path("b.parquet"), Arc::new(Int64Array::from(vec![3])));
         fs::write(path("c.csv"), "x,y\n1,a\n").unwrap();
         fs::write(path("d.txt"), "one\n").unwrap();
+        fs::write(path("e.jsonl"), "{\"x\":1}\n").unwrap();
         let pattern = path("*.parquet");
         let opened = opened();
         for table in [
             Table::open(pattern.to_str().unwrap()).unwrap(),
             Table::open(path("c.csv").to_str().unwrap()).unwrap(),
+            Table::open(path("e.jsonl").to_str().unwrap()).unwrap(),
             Table::open_text(path("d.txt").to_str().unwrap()).unwrap(),
         ] {
             let again = opened.open(&table.describe().unwrap()).unwrap();

@@ -46,7 +46,7 @@ pub(super) fn splits(shape: &Shape) -> Vec<Split> {
         Shape::Csv(files) => {
             splits.extend(files.iter().enumerate().map(|(file, it)| Split::Bytes { file, range: 0..it.bytes }));
         }
-        Shape::Text(files) => {
+        Shape::Json(files) | Shape::Text(files) => {
             for (file, it) in files.iter().enumerate() {
                 let starts = (0..it.bytes).step_by(limits::TEXT_SPLIT_BYTES as usize);
                 let end = |start: u64| it.bytes.min(start + limits::TEXT_SPLIT_BYTES);

@@ -30,7 +30,7 @@ pub struct ColumnStatistics {
     pub max: Option<f64>,
 }
 
-/// Guessed bytes of a line of text.
+/// Guessed bytes of a line.
 const LINE_BYTES: f64 = 64.0;
 
 pub(super) fn of(schema: &Schema, shape: &Shape) -> TableStatistics {
@@ -64,7 +64,7 @@ pub(super) fn of(schema: &Schema, shape: &Shape) -> TableStatistics {
             }
             TableStatistics { rows, is_exact: true, columns }
         }
-        Shape::Csv(files) | Shape::Text(files) => {
+        Shape::Csv(files) | Shape::Json(files) | Shape::Text(files) => {
             let bytes: u64 = files.iter().map(|file| file.bytes).sum();
             TableStatistics { rows: (bytes as f64 / LINE_BYTES).ceil(), is_exact: false, columns: unknown() }
         }

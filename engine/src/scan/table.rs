@@ -15,6 +15,7 @@ use crate::{
     format::{
         Decode, Selected,
         csv::{self, CsvDecoder},
+        json::{self, JsonDecoder},
         parquet::{Footer, RowGroupDecoder},
         text::{self, TextDecoder},
     },
@@ -34,13 +35,14 @@ pub struct Table {
 pub(super) enum Shape {
     Parquet(Vec<(LocalFile, Footer)>),
     Csv(Vec<LocalFile>),
+    Json(Vec<LocalFile>),
     Text(Vec<LocalFile>),
     Memory(Vec<Batch>),
 }
 
 impl Table {
     /// The table at `path`: a file, all files of a folder, or those that match a pattern with `*`. The ending tells the shape
-    /// (`.parquet`, `.csv`, `.txt`); without one that is known the first bytes must be Parquet's.
+    /// (`.parquet`, `.csv`, `.jsonl`, `.txt`); without one that is known the first bytes must be Parquet's.
     pub fn open(path: &str) -> Result<Arc<Table>> {
         let files = expand(path)?;
         let files = files.iter().map(|file| LocalFile::stat(file)).collect::<Result<Vec<_>>>()?;
@@ -50,6 +52,7 @@ impl Table {
         let first = &files[0];
         let (schema, shape) = match ending(first).as_str() {
             "csv" => Table::open_csv(files)?,
+            "json" | "jsonl" | "ndjson" => Table::open_json(files)?,
             "txt" | "text" => (text::schema(), Shape::Text(files)),
             "parquet" | "pq" => Table::open_parquet(files)?,
             _ if starts_as_parquet(first)? => Table::open_parquet(files)?,
@@ -115,7 +118,7 @@ impl Table {
     pub fn bytes(&self) -> u64 {
         match &self.shape {
             Shape::Parquet(files) => files.iter().map(|(file, _)| file.bytes).sum(),
-            Shape::Csv(files) | Shape::Text(files) => files.iter().map(|file| file.bytes).sum(),
+            Shape::Csv(files) | Shape::Json(files) | Shape::Text(files) => files.iter().map(|file| file.bytes).sum(),
             Shape::Memory(_) => 0,
         }
     }
@@ -124,7 +127,7 @@ impl Table {
     pub(super) fn file(&self, split: &Split) -> Option<&LocalFile> {
         match &self.shape {
             Shape::Parquet(files) => files.get(split.file()).map(|(file, _)| file),
-            Shape::Csv(files) | Shape::Text(files) => files.get(split.file()),
+            Shape::Csv(files) | Shape::Json(files) | Shape::Text(files) => files.get(split.file()),
             Shape::Memory(_) => None,
         }
     }
@@ -154,6 +157,12 @@ impl Table {
                 let decoder = CsvDecoder::new(file.path.clone(), file.bytes, &self.schema, columns, rows);
                 Some(Box::new(Tested::new(decoder, selected)))
             }
+            (Shape::Json(files), Split::Bytes { file, range }) => {
+                let file = &files[*file];
+                let (path, range, columns) = (file.path.clone(), range.clone(), &selected.columns);
+                let decoder = JsonDecoder::new(path, file.bytes, range, &self.schema, columns, rows)?;
+                Some(Box::new(Tested::new(decoder, selected)))
+            }
             (Shape::Text(files), Split::Bytes { file, range }) => {
                 let file = &files[*file];
                 let decoder = TextDecoder::new(file.path.clone(), file.bytes, range.clone(), rows);
@@ -181,7 +190,7 @@ impl Table {
             if file.bytes == 0 {
                 return Err(TableError::Empty { path: file.path.clone() }.into());
             }
-            let sample = file.open()?.read(0..file.bytes.min(limits::CSV_SAMPLE_BYTES))?;
+            let sample = file.open()?.read(0..file.bytes.min(limits::SAMPLE_BYTES))?;
             let found = csv::infer_schema(&file.path, &sample, sample.len() as u64 == file.bytes)?;
             match &schema {
                 None => schema = Some(found),
@@ -190,6 +199,16 @@ impl Table {
         }
         let schema = schema.ok_or_else(|| crate::error::bug("scan", "a table without files"))?;
         Ok((schema, Shape::Csv(files)))
+    }
+
+    /// Files of JSON may have other keys than the first: the columns are those of all.
+    fn open_json(files: Vec<LocalFile>) -> Result<(SchemaRef, Shape)> {
+        let mut sample = json::Sample::default();
+        for file in &files {
+            let bytes = file.open()?.read(0..file.bytes.min(limits::SAMPLE_BYTES))?;
+            sample.add(&file.path, &bytes, bytes.len() as u64 == file.bytes)?;
+        }
+        Ok((sample.schema(&files[0].path)?, Shape::Json(files)))
     }
 }
 
@@ -245,7 +264,7 @@ impl Cause for TableError {
     }
     fn hint(&self) -> Option<String> {
         match self {
-            TableError::UnknownShape { .. } => Some("name files .parquet, .csv or .txt".to_owned()),
+            TableError::UnknownShape { .. } => Some("name files .parquet, .csv, .jsonl or .txt".to_owned()),
             TableError::Differ { .. } => {
                 Some("name the files that belong together, or give each its own table".to_owned())
             }

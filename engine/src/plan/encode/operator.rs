@@ -41,6 +41,7 @@ const PARQUET: u8 = 0;
 const CSV: u8 = 1;
 const TEXT: u8 = 2;
 const MEMORY: u8 = 3;
+const JSON: u8 = 4;
 
 impl Writer {
     pub(super) fn aggregate(&mut self, spec: &AggregateSpec) -> Result<()> {
@@ -173,6 +174,7 @@ impl Writer {
         let (tag, files) = match rows {
             TableRows::Parquet(files) => (PARQUET, files),
             TableRows::Csv(files) => (CSV, files),
+            TableRows::Json(files) => (JSON, files),
             TableRows::Text(files) => (TEXT, files),
             TableRows::Memory(batches) => {
                 self.u8(MEMORY);
@@ -311,6 +313,7 @@ impl Reader<'_> {
         let rows = match shape {
             PARQUET => TableRows::Parquet(self.files()?),
             CSV => TableRows::Csv(self.files()?),
+            JSON => TableRows::Json(self.files()?),
             TEXT => TableRows::Text(self.files()?),
             MEMORY => TableRows::Memory(self.batches(&schema)?),
             found => return Err(EncodeError::UnknownTag { what: "shape of a table", found }.into()),

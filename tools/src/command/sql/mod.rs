@@ -31,7 +31,7 @@ use crate::{
 
 pub use render::{Format, render, render_plan};
 
-/// Run SQL over Parquet, CSV and text files
+/// Run SQL over Parquet, CSV, JSON and text files
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Sql {

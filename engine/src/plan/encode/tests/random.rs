@@ -58,7 +58,7 @@ names!(bound_name, BOUNDS, Bound: Unbounded Current Offset Value);
 names!(edge_name, EDGES, EdgeKind: Groups Broadcast Gather);
 names!(distribution_name, DISTRIBUTIONS, Distribution: Single Splits Groups);
 names!(column_name, COLUMNS, JoinColumn: Probe Build Mark);
-names!(rows_name, ROWS, TableRows: Parquet Csv Text Memory);
+names!(rows_name, ROWS, TableRows: Parquet Csv Json Text Memory);
 names!(
     type_name, TYPES, DataType: Null Boolean Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float16 Float32 Float64 Timestamp
     Date32 Date64 Time32 Time64 Duration Interval Binary FixedSizeBinary LargeBinary BinaryView Utf8 LargeUtf8 Utf8View List ListView
@@ -110,9 +110,10 @@ impl Files {
     pub(super) fn new(random: &mut Random) -> Files {
         let folder = tempfile::tempdir().unwrap();
         let place = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        let (csv, text, parquet) = (place("a.csv"), place("b.txt"), place("c.parquet"));
+        let (csv, text, parquet, json) = (place("a.csv"), place("b.txt"), place("c.parquet"), place("d.jsonl"));
         fs::write(&csv, "x,y\n1,one\n2,two\n").unwrap();
         fs::write(&text, "two\nlines\n").unwrap();
+        fs::write(&json, "{\"x\":1}\n{\"y\":\"two\"}\n").unwrap();
         let numbers = random_array(random, &DataType::Int64, true, 20);
         let batch = Batch::try_from_iter_with_nullable([("n", numbers, true)]).unwrap();
         let mut encoder = ParquetEncoder::new(&batch.schema()).unwrap();
@@ -120,7 +121,7 @@ impl Files {
         fs::write(&parquet, encoder.finish().unwrap()).unwrap();
         let rows = random_batch(random);
         let memory = Table::of_batches("memory", rows.schema(), vec![rows.clone(), rows]);
-        let mut tables: Vec<_> = [&csv, &parquet].iter().map(|path| Table::open(path).unwrap()).collect();
+        let mut tables: Vec<_> = [&csv, &parquet, &json].iter().map(|path| Table::open(path).unwrap()).collect();
         tables.extend([Table::open_text(&text).unwrap(), memory]);
         Files { folder, tables }
     }
