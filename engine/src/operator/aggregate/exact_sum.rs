@@ -34,6 +34,13 @@ fn near(value: f64) -> Option<i128> {
     Some(if (bits as i64) < 0 { -magnitude } else { magnitude })
 }
 
+/// The whole number that `value` is, if its square is one of 62 bits: of such numbers the windows' are made without a mantissa.
+#[inline(always)]
+pub(super) fn whole(value: f64) -> Option<i64> {
+    let whole = value as i32;
+    (f64::from(whole) == value).then_some(i64::from(whole))
+}
+
 /// A finite value as `±mantissa · 2^exponent`, the mantissa odd or 0.
 fn parts(value: f64) -> (bool, u64, i32) {
     let bits = value.to_bits();
@@ -268,6 +275,12 @@ impl ExactSums {
         }
     }
 
+    /// Adds one value, as `add`; what [`whole`] gave.
+    #[inline(always)]
+    pub(super) fn add_whole(&mut self, group: usize, value: i64) {
+        self.add_near(group, i128::from(value) << WINDOW_SCALE);
+    }
+
     #[inline(always)]
     fn add_near(&mut self, group: usize, addend: i128) {
         let window = &mut self.windows[group];
@@ -406,6 +419,17 @@ impl ExactProducts {
             let (left, right) = (parts(left), parts(right));
             let product = u128::from(left.1) * u128::from(right.1);
             self.far.of(group).digits.add(left.0 != right.0, product, left.2 + right.2);
+        }
+    }
+
+    /// Adds the product of two values that [`whole`] gave.
+    #[inline(always)]
+    pub(super) fn add_whole(&mut self, group: usize, left: i64, right: i64) {
+        // All of it stands in the upper half.
+        let addend = i128::from(left * right) << (2 * WINDOW_SCALE - 128);
+        match self.windows[group].1.checked_add(addend) {
+            Some(sum) => self.windows[group].1 = sum,
+            None => self.leave_window(group, (0, addend)),
         }
     }
 
@@ -602,6 +626,34 @@ mod tests {
             products.add(0, *a, *b);
         }
         covariance((&left, &right), &products, 0, pairs.len() as u64, divisor)
+    }
+
+    #[test]
+    fn whole_numbers_are_added_as_any_others() {
+        let numbers = [0, 1, -1, 7, -300, i32::MAX, i32::MIN, 1 << 20];
+        for (left, right) in numbers.iter().flat_map(|left| numbers.map(|right| (f64::from(*left), f64::from(right)))) {
+            let (mut sums, mut products) = (ExactSums::default(), ExactProducts::default());
+            sums.resize(2);
+            products.resize(2);
+            // With something small beside it, that takes from the upper half.
+            for _ in 0..10 {
+                sums.add(0, left);
+                sums.add_whole(1, whole(left).unwrap());
+                products.add(0, left, right);
+                products.add(0, -0.25, 0.25);
+                products.add_whole(1, whole(left).unwrap(), whole(right).unwrap());
+                products.add(1, -0.25, 0.25);
+            }
+            assert_eq!((sums.windows[0], products.windows[0]), (sums.windows[1], products.windows[1]));
+        }
+        assert_eq!([f64::NAN, f64::INFINITY, 0.5, 2_147_483_648.0, 1e300].map(whole), [None; 5]);
+        assert_eq!(whole(-0.0), Some(0));
+        // What leaves the window goes to the digits.
+        let mut products = ExactProducts::default();
+        products.resize(1);
+        products.windows[0] = (0, i128::MAX);
+        products.add_whole(0, 1 << 30, 1 << 30);
+        assert_eq!(products.far.count, 1);
     }
 
     #[test]

@@ -102,6 +102,10 @@ impl Binder<'_> {
         if function == AggregateFunction::Count && is_distinct && arguments.len() > 1 {
             return Ok(None);
         }
+        if matches!(function, AggregateFunction::Sum | AggregateFunction::Avg) {
+            let bare = |argument| without_exact_cast(argument, input.as_arrow());
+            arguments = arguments.into_iter().map(bare).collect::<Result<_>>()?;
+        }
         let filter = filter.map(|filter| self.expression(filter, &[input])).transpose()?;
         let order = Vec::new();
         Ok(Some(AggregateCall { function, arguments, filter, is_distinct, order, returns: returns.clone() }))
@@ -128,6 +132,18 @@ impl Binder<'_> {
 #[allow(deprecated, reason = "the analyzer still leaves it in windows")]
 fn is_wildcard(expr: &Expr) -> bool {
     matches!(expr, Expr::Wildcard { .. })
+}
+
+/// Of whole numbers that were cast to a type which holds all of them, the numbers: their sum is the same one, and is made without the cast.
+fn without_exact_cast(argument: Expression, schema: &Schema) -> Result<Expression> {
+    use DataType as D;
+    let Expression::Cast { input, to, is_try } = argument else { return Ok(argument) };
+    let is_exact = matches!(
+        (input.data_type(schema)?, &to),
+        (D::Int8 | D::Int16 | D::Int32, D::Int64 | D::Float64)
+            | (D::UInt8 | D::UInt16 | D::UInt32, D::UInt64 | D::Float64)
+    );
+    Ok(if is_exact { *input } else { Expression::Cast { input, to, is_try } })
 }
 
 fn ignores_repetition(function: AggregateFunction) -> bool {

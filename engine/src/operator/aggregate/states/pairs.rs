@@ -24,7 +24,7 @@ use crate::{
     error::{Result, bug},
     expression::AggregateFunction,
     operator::aggregate::{
-        exact_sum::{ExactProducts, ExactSums, covariance, variance},
+        exact_sum::{ExactProducts, ExactSums, covariance, variance, whole},
         keys::natives_of,
         spec::Call,
     },
@@ -131,6 +131,14 @@ impl State for Pairs {
         let (ys, xs) = (natives_of::<f64>(&columns[0]), natives_of::<f64>(&columns[1]));
         rows.each_row(|group, row| {
             let (y, x) = (ys[row], xs[row]);
+            if let (Some(y), Some(x)) = (whole(y), whole(x)) {
+                self.y.sums.add_whole(group, y);
+                self.y.squares.add_whole(group, y, y);
+                self.x.sums.add_whole(group, x);
+                self.x.squares.add_whole(group, x, x);
+                self.products.add_whole(group, y, x);
+                return;
+            }
             self.y.sums.add(group, y);
             self.y.squares.add_square(group, y);
             self.x.sums.add(group, x);
