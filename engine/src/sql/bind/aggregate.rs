@@ -103,7 +103,7 @@ impl Binder<'_> {
             return Ok(None);
         }
         if matches!(function, AggregateFunction::Sum | AggregateFunction::Avg) {
-            let bare = |argument| without_exact_cast(argument, input.as_arrow());
+            let bare = |argument| without_exact_cast(function, argument, input.as_arrow());
             arguments = arguments.into_iter().map(bare).collect::<Result<_>>()?;
         }
         let filter = filter.map(|filter| self.expression(filter, &[input])).transpose()?;
@@ -135,14 +135,17 @@ fn is_wildcard(expr: &Expr) -> bool {
 }
 
 /// Of whole numbers that were cast to a type which holds all of them, the numbers: their sum is the same one, and is made without the cast.
-fn without_exact_cast(argument: Expression, schema: &Schema) -> Result<Expression> {
+/// A sum of whole numbers is none of doubles; an average of them is.
+fn without_exact_cast(function: AggregateFunction, argument: Expression, schema: &Schema) -> Result<Expression> {
     use DataType as D;
     let Expression::Cast { input, to, is_try } = argument else { return Ok(argument) };
-    let is_exact = matches!(
-        (input.data_type(schema)?, &to),
-        (D::Int8 | D::Int16 | D::Int32, D::Int64 | D::Float64)
-            | (D::UInt8 | D::UInt16 | D::UInt32, D::UInt64 | D::Float64)
-    );
+    let is_exact = match (input.data_type(schema)?, &to) {
+        (D::Int8 | D::Int16 | D::Int32, D::Int64) | (D::UInt8 | D::UInt16 | D::UInt32, D::UInt64) => true,
+        (D::Int8 | D::Int16 | D::Int32 | D::UInt8 | D::UInt16 | D::UInt32, D::Float64) => {
+            function == AggregateFunction::Avg
+        }
+        _ => false,
+    };
     Ok(if is_exact { *input } else { Expression::Cast { input, to, is_try } })
 }
 
