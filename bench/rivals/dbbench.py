@@ -5,14 +5,15 @@ usage: dbbench.py DIR [ENGINE ...] [--question g1 ...] [--threads 2] [--runs 3] 
 
 ENGINE: windrow, duckdb, polars; all of them unless named. DIR has NAME.parquet for g1, x, small, medium and big.
 
-In: the files. Out: a table of the best seconds of each engine for each question, or with --json a line for each engine and
-question: versions, seconds and processor seconds of each run, peak memory, the row. Never: an answer shipped to the client. Each question is the
-public one with a reduction of its answer to one row around it (`bench/dbbench/queries`), and every column goes into that row.
-The rows must be the same for all engines, floats to nine digits; where they are not, it is said and the exit code is 1.
+In: the files. Out: a table of the best seconds of each engine for each question, or with --json a line for each
+engine and question: versions, seconds and processor seconds of each run, peak memory, the row. Never: an answer
+shipped to the client. Each question is the public one with a reduction of its answer to one row around it
+(`bench/dbbench/queries`), and every column goes into that row. The rows must be the same for all engines, floats to
+nine digits; where they are not, it is said and the exit code is 1.
 
-Each engine asks each question in a process of its own, which asks it as often as --runs says; each run reads the files anew,
-which are in the page cache after the first. DuckDB runs the very texts that Windrow does. Polars runs what its documentation
-would have one write: lazy scans, its own expressions, its streaming engine.
+Each engine asks each question in a process of its own, which asks it as often as --runs says; each run reads the files
+anew, which are in the page cache after the first. DuckDB runs the very texts that Windrow does. Polars runs what its
+documentation would have one write: lazy scans, its own expressions, its streaming engine.
 """
 import argparse
 import csv
@@ -99,7 +100,8 @@ def ask(engine, question, options):
 
 
 def windrow_asks(question, options):
-    version = subprocess.run([options.windrow, "--version"], capture_output=True, text=True, check=True).stdout.split()[-1]
+    said = subprocess.run([options.windrow, "--version"], capture_output=True, text=True, check=True).stdout
+    version = said.split()[-1]
     with tempfile.TemporaryDirectory() as results:
         command = [options.windrow, "bench", "dbbench", "--input", options.folder, "--question", question, "--json"]
         command += ["--threads", str(options.threads), "--runs", str(options.runs), "--results", results]
@@ -198,7 +200,8 @@ def polars_question(pl, question, table, whole, sums, greatest, product):
         return answer, [*of_x, *of_medium, *sums("v1", "v2")]
     if question == "j4":
         answer = x.join(table("medium"), on="id5")
-        of_medium = [col("id1_right").count().alias("count"), *whole("id1_right"), *greatest("id4_right"), *whole("id2_right")]
+        count = col("id1_right").count().alias("count")
+        of_medium = [count, *whole("id1_right"), *greatest("id4_right"), *whole("id2_right")]
         return answer, [*of_x, *of_medium, *sums("v1", "v2")]
     answer = x.join(table("big"), on="id3")
     of_big = [*whole("id1_right", "id2_right"), *greatest("id4_right", "id5_right", "id6_right")]
@@ -212,7 +215,8 @@ def timed(options, run):
         row = run()
         seconds.append(round(time.perf_counter() - started, 4))
         processor.append(round(time.process_time() - worked, 4))
-    return dict(seconds=seconds, processor_seconds=processor, row=[value if isinstance(value, str) else value_of(str(value)) for value in row])
+    row = [value if isinstance(value, str) else value_of(str(value)) for value in row]
+    return dict(seconds=seconds, processor_seconds=processor, row=row)
 
 
 def value_of(text):
