@@ -25,9 +25,6 @@ pub const READ_BYTES_MAX: usize = 16 << 20;
 
 /// Rows of a split of a file of text, JSON lines or CSV, in bytes of the file: enough that opening it does not count.
 pub const TEXT_SPLIT_BYTES: u64 = 4 << 20;
-/// Bytes of a CSV file that a thread takes at once. Every thread holds one while it decodes: with little memory they must fit beside what
-/// operators hold.
-pub const CSV_PIECE_BYTES: u64 = 1 << 20;
 /// Longest line of a text file, longest record of JSON; a file with a longer one is not what its name says.
 pub const LINE_BYTES_MAX: usize = 64 << 20;
 /// Largest footer of a Parquet file that is read at all: the length comes from outside.

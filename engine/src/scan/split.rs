@@ -42,17 +42,17 @@ impl Split {
     /// What the threads of one node make of it, in order.
     pub(super) fn cut(&self, shape: &Shape) -> Vec<Split> {
         match (shape, self) {
-            (Shape::Csv(_), Split::Bytes { file, range }) => cut(*file, range, limits::CSV_PIECE_BYTES).collect(),
+            (Shape::Csv(_), Split::Bytes { file, range }) => cut(*file, range).collect(),
             _ => vec![self.clone()],
         }
     }
 }
 
 /// The ranges of a file of lines.
-fn cut(file: usize, whole: &Range<u64>, bytes: u64) -> impl Iterator<Item = Split> + use<> {
+fn cut(file: usize, whole: &Range<u64>) -> impl Iterator<Item = Split> + use<> {
     let Range { start, end } = *whole;
-    let starts = (start..end).step_by(bytes as usize);
-    starts.map(move |start| Split::Bytes { file, range: start..end.min(start + bytes) })
+    let starts = (start..end).step_by(limits::TEXT_SPLIT_BYTES as usize);
+    starts.map(move |start| Split::Bytes { file, range: start..end.min(start + limits::TEXT_SPLIT_BYTES) })
 }
 
 pub(super) fn splits(shape: &Shape) -> Vec<Split> {
@@ -68,7 +68,7 @@ pub(super) fn splits(shape: &Shape) -> Vec<Split> {
         }
         Shape::Json(files) | Shape::Text(files) => {
             for (file, it) in files.iter().enumerate() {
-                splits.extend(cut(file, &(0..it.bytes), limits::TEXT_SPLIT_BYTES));
+                splits.extend(cut(file, &(0..it.bytes)));
             }
         }
         Shape::Memory(_) => {}
