@@ -22,7 +22,7 @@ use crate::{
     batch::{Batch, Morsel, Position},
     error::{Cause, Kind, Result, bug},
     expression::{Expression, Parameters},
-    format::{Border, Decode, RowTest, Selected},
+    format::{Decode, RowTest, Selected},
     limits,
     memory::Reservation,
     observe::Counters,
@@ -92,8 +92,6 @@ struct State {
     ahead: VecDeque<Current>,
     /// The file of the latest split; splits come in order of files.
     latest: Option<(usize, Arc<ScannedFile>)>,
-    /// What the latest split that was claimed ends with.
-    border: Border,
 }
 
 /// A split on its way: its decoder and the bytes that were asked for.
@@ -107,14 +105,6 @@ struct Current {
     pending: Option<Pending>,
     /// What the decoder wants next, where memory for it was refused.
     wanted: Option<Vec<Range<u64>>>,
-}
-
-/// What a thread that asks for a split gets.
-enum Claimed {
-    Split(Current),
-    /// The next one cannot be begun yet.
-    Blocked(Wake),
-    Nothing,
 }
 
 /// A file that the I/O threads open when they first read from it.
@@ -144,14 +134,6 @@ struct Pending {
     _reservation: Reservation,
 }
 
-impl Pending {
-    /// What was read; it is there.
-    fn take(&self) -> Result<Vec<Bytes>> {
-        let read = self.bytes.get().and_then(|read| read.lock().unwrap_or_else(PoisonError::into_inner).take());
-        read.ok_or_else(|| bug("scan", "bytes fed twice, or before they came"))?
-    }
-}
-
 impl ScanSource {
     /// The rows of the spec's table that `tests`, over the columns that are looked at, keep; of the splits in `range` only, if there is one. Rows
     /// in memory are not tested.
@@ -173,10 +155,7 @@ impl ScanSource {
             return Err(SplitsDiffer { table: spec.table.name().to_owned(), range, found: splits.len() }.into());
         }
         splits.truncate(range.end);
-        let cut = |splits: &[Split]| splits.iter().flat_map(|split| split.cut(spec.table.shape())).collect::<Vec<_>>();
-        let next_split = cut(&splits[..range.start]).len();
-        let splits = cut(&splits);
-        let state = State { next_split, ahead: VecDeque::new(), latest: None, border: Border::default() };
+        let state = State { next_split: range.start, ahead: VecDeque::new(), latest: None };
         let selected = Selected {
             columns: spec.columns.clone().into(),
             given: spec.given.clone().into(),
@@ -207,9 +186,9 @@ impl Source for ScanSource {
 
 impl Shared {
     /// The next split, its first bytes asked for; tops up what is read ahead.
-    fn claim(&self) -> Result<Claimed> {
+    fn claim(&self) -> Result<Option<Current>> {
         if self.selected.tests.iter().any(|test| test.keeps_none()) {
-            return Ok(Claimed::Nothing);
+            return Ok(None);
         }
         let mut state = self.lock();
         let ahead = limits::SPLITS_AHEAD * self.context.settings.threads;
@@ -241,30 +220,7 @@ impl Shared {
                 wanted: None,
             });
         }
-        self.begin(&mut state)
-    }
-
-    /// Takes the first split that is read ahead. One that follows others is claimed when its bytes are there and it has told the next one
-    /// where it begins.
-    fn begin(&self, state: &mut State) -> Result<Claimed> {
-        let Some(first) = state.ahead.front() else { return Ok(Claimed::Nothing) };
-        if first.decoder.follows()
-            && let Some(pending) = &first.pending
-            && pending.bytes.get().is_none()
-        {
-            return Ok(Claimed::Blocked(pending.wake.clone()));
-        }
-        let Some(mut claimed) = state.ahead.pop_front() else { return Ok(Claimed::Nothing) };
-        if claimed.decoder.follows() {
-            if let Some(pending) = claimed.pending.take() {
-                claimed.decoder.feed(pending.take()?)?;
-            }
-            let is_first =
-                matches!(&self.splits[claimed.number as usize], Split::Bytes { range, .. } if range.start == 0);
-            let border = if is_first { Border::default() } else { state.border };
-            state.border = claimed.decoder.follow(border);
-        }
-        Ok(Claimed::Split(claimed))
+        Ok(state.ahead.pop_front())
     }
 
     fn file(&self, state: &mut State, split: &Split) -> Result<Arc<ScannedFile>> {
@@ -336,9 +292,8 @@ impl SourceThread for ScanThread {
             let current = match &mut self.current {
                 Some(current) => current,
                 none => match self.shared.claim().inspect_err(|error| self.is_refused = error.kind() == Kind::Limit)? {
-                    Claimed::Split(claimed) => none.insert(claimed),
-                    Claimed::Blocked(wake) => return Ok((None, Outcome::Blocked(wake))),
-                    Claimed::Nothing => return Ok((None, Outcome::Enough)),
+                    Some(claimed) => none.insert(claimed),
+                    None => return Ok((None, Outcome::Enough)),
                 },
             };
             if let Some(batch) = current.decoder.batch()? {
@@ -348,8 +303,10 @@ impl SourceThread for ScanThread {
             match &current.pending {
                 Some(pending) => match pending.bytes.get() {
                     None => return Ok((None, Outcome::Blocked(pending.wake.clone()))),
-                    Some(_) => {
-                        current.decoder.feed(pending.take()?)?;
+                    Some(read) => {
+                        let read = read.lock().unwrap_or_else(PoisonError::into_inner).take();
+                        let read = read.ok_or_else(|| bug("scan", "bytes fed twice"))??;
+                        current.decoder.feed(read)?;
                         current.pending = None;
                         match self.shared.ask_next(current) {
                             // Reading ahead is a help, not a need: it is asked for again when what is here is decoded.
