@@ -3,17 +3,19 @@
 //! In: a unit's rows and their layout. Out: columns of the calls' types. Never: an order of peers that shows where the function does not
 //! promise one.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     frames::{BoundOf, Frames, OrderOf},
     layout::{Layout, values},
+    numbers::numbers,
+    places::{nth, shifted},
     spec::{WindowError, WindowSpec},
 };
 use crate::{
     batch::{
         Batch,
-        array::{Array, ArrayRef, Float64Array, UInt32Array, UInt64Array},
+        array::{Array, ArrayRef, UInt32Array},
         compute::{self, SortOptions},
         datatypes::{DataType, SchemaRef},
     },
@@ -34,12 +36,8 @@ pub(super) struct Calls {
 
 /// One column.
 enum Call {
-    RowNumber,
-    Rank,
-    DenseRank,
-    PercentRank,
-    CumeDist,
-    Ntile(u64),
+    /// One that looks at no value.
+    Number(WindowFunction),
     Shifted {
         value: Evaluator,
         offset: i64,
@@ -81,12 +79,6 @@ impl Calls {
         let mut calls = Vec::with_capacity(spec.calls.len());
         for call in &spec.calls {
             calls.push(match &call.function {
-                WindowFunction::RowNumber => Call::RowNumber,
-                WindowFunction::Rank => Call::Rank,
-                WindowFunction::DenseRank => Call::DenseRank,
-                WindowFunction::PercentRank => Call::PercentRank,
-                WindowFunction::CumeDist => Call::CumeDist,
-                WindowFunction::Ntile(buckets) => Call::Ntile((*buckets).max(1)),
                 WindowFunction::Shifted { value, offset, default, ignores_nulls } => {
                     let value = evaluator(value)?;
                     let default = default.as_ref().map(evaluator).transpose()?;
@@ -111,6 +103,7 @@ impl Calls {
                     frames[place].1.push(aggregate.clone());
                     Call::Aggregate(place, frames[place].1.len() - 1)
                 }
+                number => Call::Number(number.clone()),
             });
         }
         let over = |(frame, calls): (&Frame, Vec<AggregateCall>)| -> Result<OverFrame> {
@@ -144,14 +137,12 @@ impl Calls {
         let order = values(&self.order, batch)?;
         let layout = Layout::new(batch.num_rows(), &values(&self.partition, batch)?, &order)?;
         let order = OrderOf { key: order.first(), options: self.options };
-        let mut over_frames = BTreeMap::new();
-        for (place, over) in self.aggregates.iter().enumerate() {
-            over_frames.insert(place, over.evaluate(batch, &layout, &order)?);
-        }
+        let over_frame = |over: &OverFrame| over.evaluate(batch, &layout, &order);
+        let over_frames = self.aggregates.iter().map(over_frame).collect::<Result<Vec<_>>>()?;
         let mut columns = batch.columns().to_vec();
         for (call, field) in self.calls.iter().zip(&self.output.fields()[batch.num_columns()..]) {
             let column = match call {
-                Call::Aggregate(place, number) => Arc::clone(&over_frames[place][*number]),
+                Call::Aggregate(place, number) => Arc::clone(&over_frames[*place][*number]),
                 call => call.evaluate(batch, &layout, &order)?,
             };
             let is_cast = column.data_type() != field.data_type();
@@ -209,22 +200,9 @@ impl Prepared {
 impl Call {
     fn evaluate(&self, batch: &Batch, layout: &Layout, order: &OrderOf<'_>) -> Result<ArrayRef> {
         Ok(match self {
-            Call::RowNumber => {
-                let numbers = layout.each_partition().flat_map(|(start, end)| 1..=u64::from(end - start));
-                Arc::new(UInt64Array::from_iter_values(numbers))
+            Call::Number(function) => {
+                numbers(function, layout).ok_or_else(|| bug("window", "a function of values without its values"))?
             }
-            Call::Rank => {
-                Arc::new(UInt64Array::from(of_peers(layout, |of| u64::from(of.peers.0 - of.partition.0) + 1)))
-            }
-            Call::DenseRank => Arc::new(UInt64Array::from(of_peers(layout, |of| of.group + 1))),
-            Call::PercentRank => Arc::new(Float64Array::from(of_peers(layout, |of| {
-                let others = of.partition.1 - of.partition.0 - 1;
-                if others == 0 { 0.0 } else { f64::from(of.peers.0 - of.partition.0) / f64::from(others) }
-            }))),
-            Call::CumeDist => Arc::new(Float64Array::from(of_peers(layout, |of| {
-                f64::from(of.peers.1 - of.partition.0) / f64::from(of.partition.1 - of.partition.0)
-            }))),
-            Call::Ntile(buckets) => Arc::new(UInt64Array::from(buckets_of(layout, *buckets))),
             Call::Shifted { value, offset, default, ignores_nulls } => {
                 let value = value.evaluate(batch)?.into_array(batch.num_rows())?;
                 let places = shifted(layout, &value, *offset, *ignores_nulls);
@@ -250,89 +228,4 @@ impl Call {
             Call::Aggregate(..) => return Err(bug("window", "an aggregate without its frame")),
         })
     }
-}
-
-/// A group of peers in its partition.
-struct Of {
-    partition: (u32, u32),
-    peers: (u32, u32),
-    /// The number of the group in the partition, from 0.
-    group: u64,
-}
-
-/// A value that all peers share, for each row.
-fn of_peers<T: Copy>(layout: &Layout, value: impl Fn(&Of) -> T) -> Vec<T> {
-    let mut results = Vec::with_capacity(layout.rows());
-    let mut peers = layout.each_peers().peekable();
-    for partition in layout.each_partition() {
-        let mut group = 0;
-        while let Some(peers) = peers.next_if(|peers| peers.0 < partition.1) {
-            results.resize(peers.1 as usize, value(&Of { partition, peers, group }));
-            group += 1;
-        }
-    }
-    results
-}
-
-/// Buckets of equal length, the first ones longer by one row where the rows do not divide.
-fn buckets_of(layout: &Layout, buckets: u64) -> Vec<u64> {
-    let mut results = Vec::with_capacity(layout.rows());
-    for (start, end) in layout.each_partition() {
-        let rows = u64::from(end - start);
-        let (length, longer) = (rows / buckets, rows % buckets);
-        let bucket = |row: u64| {
-            let in_longer = longer * (length + 1);
-            if row < in_longer { row / (length + 1) } else { longer + (row - in_longer) / length.max(1) }
-        };
-        results.extend((0..rows).map(|row| bucket(row) + 1));
-    }
-    results
-}
-
-/// For each row the row `offset` further on, in its partition.
-fn shifted(layout: &Layout, value: &ArrayRef, offset: i64, ignores_nulls: bool) -> Vec<Option<u32>> {
-    let mut places = Vec::with_capacity(layout.rows());
-    let nulls = if ignores_nulls && offset != 0 { value.logical_nulls() } else { None };
-    let Some(nulls) = nulls else {
-        for (start, end) in layout.each_partition() {
-            let range = i64::from(start)..i64::from(end);
-            let place = |row: u32| {
-                let place = i64::from(row).saturating_add(offset);
-                range.contains(&place).then_some(place as u32)
-            };
-            places.extend((start..end).map(place));
-        }
-        return places;
-    };
-    for (start, end) in layout.each_partition() {
-        let known: Vec<u32> = (start..end).filter(|row| nulls.is_valid(*row as usize)).collect();
-        // Known values before the row, and up to it.
-        let mut before = 0;
-        for row in start..end {
-            let up_to = before + usize::from(nulls.is_valid(row as usize));
-            let number = if offset < 0 { before as i64 + offset } else { up_to as i64 + offset - 1 };
-            places.push(usize::try_from(number).ok().and_then(|number| known.get(number)).copied());
-            before = up_to;
-        }
-    }
-    places
-}
-
-/// For each range its row of this number; from the end where negative.
-fn nth(value: &ArrayRef, starts: &[u32], ends: &[u32], number: i64, ignores_nulls: bool) -> Vec<Option<u32>> {
-    let choose = |start: u32, end: u32| {
-        let place = if number > 0 {
-            i64::from(start).saturating_add(number - 1)
-        } else {
-            i64::from(end).saturating_add(number)
-        };
-        (i64::from(start)..i64::from(end)).contains(&place).then_some(place as u32)
-    };
-    let ranges = starts.iter().zip(ends);
-    let nulls = if ignores_nulls { value.logical_nulls() } else { None };
-    let Some(nulls) = nulls else { return ranges.map(|(start, end)| choose(*start, *end)).collect() };
-    // Ranges of rows become ranges of known values, and back.
-    let known: Vec<u32> = nulls.inner().set_indices().map(|row| row as u32).collect();
-    let place = |row: u32| known.partition_point(|known| *known < row) as u32;
-    ranges.map(|(start, end)| choose(place(*start), place(*end)).map(|place| known[place as usize])).collect()
 }

@@ -7,7 +7,7 @@
 //!   push       rows ──► a sort by partition, then order                               operator/sort; it spills
 //!   pull       the sorted rows ──► cut where a partition ends ──► units               cut.rs, under a lock
 //!              a unit, on any thread: rows copied in order ──► partitions, peers      layout.rs
-//!                                     ──► frames ──► a column a call                  frames.rs, calls.rs
+//!                                     ──► frames ──► a column a call                  frames.rs, calls.rs; numbers.rs, places.rs
 //! ```
 //! A unit is whole partitions, together about a morsel of rows: many small partitions are computed on all threads. A partition longer
 //! than that is a unit of its own; its rows must fit into memory.
@@ -16,6 +16,8 @@ mod calls; // Calls: the functions, prepared; a column each
 mod cut; // Cutter: units of whole partitions from sorted rows
 mod frames; // Frames: which rows each row looks at
 mod layout; // Layout: where partitions and peers begin
+mod numbers; // row_number, rank and their like
+mod places; // lag, lead, first, last, nth: whose value a row gets
 mod shared; // Window: the operator; its sink and its source
 mod spec; // WindowSpec, WindowError
 #[cfg(test)]
