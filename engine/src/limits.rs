@@ -18,6 +18,8 @@ pub const IO_THREADS: usize = 2;
 pub const IO_QUEUE: usize = 4_096;
 /// Splits a scan reads ahead of each thread that works on it: with two, threads waited for bytes in half of a scan's time.
 pub const SPLITS_AHEAD: usize = 4;
+/// Of the budget the share that splits hold which are read ahead and not claimed yet; the first of them may hold more.
+pub const READ_AHEAD_SHARE: u64 = 8;
 /// Most bytes of buffers that are kept to be read into again: the columns of a few row groups on their way.
 pub const READ_BUFFERS_BYTES: usize = 32 << 20;
 /// Largest piece of one positioned read.
@@ -25,6 +27,9 @@ pub const READ_BYTES_MAX: usize = 16 << 20;
 
 /// Rows of a split of a file of text, JSON lines or CSV, in bytes of the file: enough that opening it does not count.
 pub const TEXT_SPLIT_BYTES: u64 = 4 << 20;
+/// Bytes of a CSV file that a thread takes at once. Every thread holds one while it decodes: with little memory they must fit beside what
+/// operators hold.
+pub const CSV_PIECE_BYTES: u64 = 1 << 20;
 /// Longest line of a text file, longest record of JSON; a file with a longer one is not what its name says.
 pub const LINE_BYTES_MAX: usize = 64 << 20;
 /// Largest footer of a Parquet file that is read at all: the length comes from outside.

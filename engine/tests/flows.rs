@@ -269,6 +269,18 @@ fn csv_is_read_with_its_header() {
     assert_eq!(found, [("Grace".to_owned(), 85)]);
 }
 
+#[test]
+fn json_is_read_a_line_a_row() {
+    let folder = TempDir::new().unwrap();
+    let path = path_of(&folder, "people.jsonl");
+    fs::write(&path, "{\"name\": \"Ada\", \"age\": 36}\n{\"age\": 85, \"name\": \"Grace\"}\n").unwrap();
+    let found = check(|session| {
+        let people = session.read_json(&path).unwrap().typed::<(String, i64)>().unwrap();
+        people.filter(|(_, age)| age > 40).collect().unwrap()
+    });
+    assert_eq!(found, [("Grace".to_owned(), 85)]);
+}
+
 // ── typed rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 #[test]

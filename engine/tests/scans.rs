@@ -225,3 +225,35 @@ fn a_very_long_row_group_is_tested_batch_by_batch() {
     let found = row(&session, &format!("select count(*) from '{path}' where {filter}"));
     assert_eq!(found, format!("| {count} |"));
 }
+
+#[test]
+fn files_of_several_splits_are_the_same_on_any_threads() {
+    const ROWS: i64 = 300_000;
+    let folder = tempfile::tempdir().unwrap();
+    // Of every three rows one spreads over three lines; commas and quotes stand where a guess would fail.
+    let word = |n: i64| if n % 3 == 0 { format!("a \"\n,\n{n}, \"") } else { format!("5\" disk of {n}") };
+    let (mut csv, mut json) = ("n,word,half\n".to_owned(), String::new());
+    for n in 0..ROWS {
+        let word = word(n);
+        let quoted = if n % 3 == 0 { format!("\"{}\"", word.replace('"', "\"\"")) } else { word.clone() };
+        csv.push_str(&format!("{n},{quoted},{}\r\n", n as f64 / 2.0));
+        let escaped = word.replace('"', "\\\"").replace('\n', "\\n");
+        json.push_str(&format!("{{\"n\":{n},\"word\":\"{escaped}\",\"half\":{}}}\n", n as f64 / 2.0));
+    }
+    assert!(csv.len() > 8 << 20);
+    let length: usize = (0..ROWS).map(|n| word(n).len()).sum();
+    let sums = format!("| {ROWS} | {} | {}.0 | {length} |", ROWS * (ROWS - 1) / 2, ROWS * (ROWS - 1) / 4);
+    for (name, text) in [("t.csv", csv), ("t.jsonl", json)] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let path = path.display();
+        for (threads, rows) in [(1, 16_384), (2, 1_000), (3, 7_777)] {
+            let session = session(folder.path(), threads, rows, None);
+            let all = format!("select count(*), sum(n), sum(half), sum(length(word)) from '{path}'");
+            assert_eq!(row(&session, &all), sums, "{name}, {threads} threads");
+            let late = format!("select n from '{path}' where n % 2 = 1 limit 1 offset 140000");
+            assert_eq!(row(&session, &late), "| 280001 |", "{name}, {threads} threads");
+            assert_eq!(row(&session, &format!("select count(*) from '{path}' where word like 'a%'")), "| 100000 |");
+        }
+    }
+}

@@ -156,6 +156,11 @@ const BAD: &[Bad] = &[
     bad(&["sql", "-c", "select * from 'HERE/notes.md'"], 1, &["error: ", "notes.md", "hint: "]),
     bad(&["sql", "-c", "select * from 'HERE/empty.parquet'"], 6, &["error: ", "empty.parquet"]),
     bad(&["sql", "-c", "select * from 'HERE/empty.csv'"], 6, &["error: ", "empty.csv"]),
+    bad(
+        &["sql", "-c", "select sum(b) from 'HERE/late.csv'"],
+        6,
+        &["late.csv", "line 1200004", "`x` in column b", "Int64"],
+    ),
     bad(&["sql", "-c", "select * from 'HERE/empty.jsonl'"], 6, &["error: ", "empty.jsonl", "no object with a key"]),
     bad(&["sql", "-c", "select * from 'HERE/array.json'"], 6, &["error: ", "array.json", "one array", "hint: ", "jq"]),
     bad(&["sql", "-c", "select * from 'HERE/broken.jsonl'"], 6, &["error: ", "broken.jsonl", "line 2", "a colon"]),
@@ -309,6 +314,8 @@ fn bad_input_is_told_with_its_exit_code() {
     for (name, bytes) in [
         ("empty.parquet", Vec::new()),
         ("empty.csv", Vec::new()),
+        // Some splits behind the rows that tell the columns; the newlines in quotes are lines, too.
+        ("late.csv", [b"a,b\n".to_vec(), b"\"\n,\",12345678\n".repeat(600_001), b"y,x\n".to_vec()].concat()),
         ("empty.jsonl", Vec::new()),
         ("array.json", b"[\n{\"n\": 1}\n]\n".to_vec()),
         ("broken.jsonl", b"{\"n\": 1}\n{\"n\" 2}\n".to_vec()),

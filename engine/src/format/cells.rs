@@ -7,15 +7,16 @@
 
 use arrow::{
     array::{
-        ArrayData, ArrayRef, BooleanArray, BooleanBufferBuilder, Float64Array, Int64Array, NullBufferBuilder,
-        StringViewArray,
+        ArrayData, ArrayRef, BooleanArray, BooleanBufferBuilder, Date32Array, Float64Array, Int64Array,
+        NullBufferBuilder, StringViewArray, TimestampMicrosecondArray, TimestampMillisecondArray,
+        TimestampNanosecondArray, TimestampSecondArray,
     },
     buffer::{Buffer, NullBuffer, ScalarBuffer},
 };
 use std::sync::Arc;
 
 use crate::{
-    batch::datatypes::DataType,
+    batch::datatypes::{DataType, TimeUnit},
     error::{Result, bug},
     kernel::build_views,
 };
@@ -83,6 +84,42 @@ impl Cell {
     }
 }
 
+/// Cells of some rows, column by column; a column that nobody asked for has none.
+pub(super) struct Grid {
+    cells: Vec<Cell>,
+    /// By number in the file: which column of the grid; those that nobody asked for share the last.
+    columns: Vec<u32>,
+    column_count: usize,
+    rows_max: usize,
+}
+
+impl Grid {
+    /// For `rows_max` rows of the columns `asked`.
+    pub(super) fn new(asked: &[usize], rows_max: usize) -> Grid {
+        let column_count = asked.len();
+        let mut columns = vec![column_count as u32; asked.iter().max().map_or(0, |last| last + 1)];
+        asked.iter().enumerate().for_each(|(column, number)| columns[*number] = column as u32);
+        Grid { cells: vec![Cell::MISSING; (column_count + 1) * rows_max], columns, column_count, rows_max }
+    }
+
+    /// All cells are missing.
+    pub(super) fn clear(&mut self) {
+        self.cells.fill(Cell::MISSING);
+    }
+
+    /// Keeps the value of the file's column `number` in `row`, which is below the most rows.
+    #[inline]
+    pub(super) fn put(&mut self, row: usize, number: u32, cell: Cell) {
+        let column = self.columns.get(number as usize).map_or(self.column_count, |column| *column as usize);
+        self.cells[column * self.rows_max + row] = cell;
+    }
+
+    /// The first `rows` cells of one of the columns that are asked for.
+    pub(super) fn column(&self, column: usize, rows: usize) -> &[Cell] {
+        &self.cells[column * self.rows_max..][..rows]
+    }
+}
+
 /// A value that is none of its column's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Misfit;
@@ -100,6 +137,14 @@ pub(super) trait Dialect {
     fn int64(text: &[u8], cell: Cell) -> Result<Option<i64>, Misfit>;
     fn float64(text: &[u8], cell: Cell) -> Result<Option<f64>, Misfit>;
     fn boolean(text: &[u8], cell: Cell) -> Result<Option<bool>, Misfit>;
+    /// Days since 1970.
+    fn date32(_text: &[u8], _cell: Cell) -> Result<Option<i32>, Misfit> {
+        Err(Misfit)
+    }
+    /// Units since 1970.
+    fn timestamp(_text: &[u8], _cell: Cell, _unit: TimeUnit) -> Result<Option<i64>, Misfit> {
+        Err(Misfit)
+    }
     fn string(text: &[u8], cell: Cell, made: &mut Vec<u8>) -> Result<Option<Said>, Misfit>;
 }
 
@@ -113,6 +158,8 @@ enum Values {
     Int64(Vec<i64>),
     Float64(Vec<f64>),
     Boolean(BooleanBufferBuilder),
+    Date32(Vec<i32>),
+    Timestamp(TimeUnit, Vec<i64>),
     Text(Views),
 }
 
@@ -131,6 +178,8 @@ impl ColumnBuilder {
         let values = match data_type {
             DataType::Int64 => Values::Int64(Vec::with_capacity(rows)),
             DataType::Float64 => Values::Float64(Vec::with_capacity(rows)),
+            DataType::Date32 => Values::Date32(Vec::with_capacity(rows)),
+            DataType::Timestamp(unit, None) => Values::Timestamp(*unit, Vec::with_capacity(rows)),
             DataType::Boolean => Values::Boolean(BooleanBufferBuilder::new(rows)),
             DataType::Utf8View => Values::Text(Views { views: Vec::with_capacity(rows), ..Views::default() }),
             other => return Err(bug("format", format!("a column of {other} in a file of text"))),
@@ -145,6 +194,8 @@ impl ColumnBuilder {
         match &mut self.values {
             Values::Int64(values) => fill(cells, values, nulls, |cell| D::int64(text, cell)),
             Values::Float64(values) => fill(cells, values, nulls, |cell| D::float64(text, cell)),
+            Values::Date32(values) => fill(cells, values, nulls, |cell| D::date32(text, cell)),
+            Values::Timestamp(unit, values) => fill(cells, values, nulls, |cell| D::timestamp(text, cell, *unit)),
             Values::Boolean(values) => {
                 for (row, cell) in cells.iter().enumerate() {
                     let value = D::boolean(text, *cell).map_err(|_| row)?;
@@ -177,6 +228,13 @@ impl ColumnBuilder {
         Some(match values {
             Values::Int64(values) => Arc::new(Int64Array::new(values.into(), nulls)),
             Values::Float64(values) => Arc::new(Float64Array::new(values.into(), nulls)),
+            Values::Date32(values) => Arc::new(Date32Array::new(values.into(), nulls)),
+            Values::Timestamp(unit, values) => match unit {
+                TimeUnit::Second => Arc::new(TimestampSecondArray::new(values.into(), nulls)),
+                TimeUnit::Millisecond => Arc::new(TimestampMillisecondArray::new(values.into(), nulls)),
+                TimeUnit::Microsecond => Arc::new(TimestampMicrosecondArray::new(values.into(), nulls)),
+                TimeUnit::Nanosecond => Arc::new(TimestampNanosecondArray::new(values.into(), nulls)),
+            },
             Values::Boolean(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
             Values::Text(views) => Arc::new(views.finish(text, nulls)?),
         })
@@ -190,11 +248,19 @@ fn fill<T: Default>(
     nulls: &mut NullBufferBuilder,
     mut read: impl FnMut(Cell) -> Result<Option<T>, Misfit>,
 ) -> Result<(), usize> {
+    values.reserve(cells.len());
+    // What the validity knows of.
+    let mut known = 0;
     for (row, cell) in cells.iter().enumerate() {
         let value = read(*cell).map_err(|_| row)?;
-        nulls.append(value.is_some());
+        if value.is_none() {
+            nulls.append_n_non_nulls(row - known);
+            nulls.append_null();
+            known = row + 1;
+        }
         values.push(value.unwrap_or_default());
     }
+    nulls.append_n_non_nulls(cells.len() - known);
     Ok(())
 }
 

@@ -12,10 +12,12 @@ use crate::{
 };
 
 mod cells; // Cell, ColumnBuilder: values that were found in a text, column by column as arrays
-pub mod csv; // CSV: columns' types from a sample, then arrow's decoder
+pub mod csv; // CSV: columns' types from a sample, records and fields between quotes and commas
+mod dates; // dates and times from their digits
 pub mod json; // JSON, an object a line
 mod numbers; // integers and decimals from their digits
 pub mod parquet; // Parquet: footer, row groups, writer
+mod records; // RecordDecoder: a split's records as batches, whatever their shape
 mod split_text; // SplitText: a split's bytes as they come, the record that goes on beyond them, the line of an error
 pub mod text; // text: one string column, a row a line
 
@@ -33,6 +35,34 @@ pub trait Decode: Send {
     fn batch(&mut self) -> Result<Option<Batch>>;
     /// Rows of the split that were looked at until now.
     fn rows_seen(&self) -> u64;
+
+    /// Must be told by [`Decode::follow`] what stands before the split.
+    fn follows(&self) -> bool {
+        false
+    }
+    /// What stands before the split ends with `border`; says what the split itself ends with. Called once, after the first `feed`, before
+    /// anything else, on the splits of a file in their order.
+    fn follow(&mut self, border: Border) -> Border {
+        border
+    }
+}
+
+/// Inside what the bytes before some place in a file of CSV end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Border {
+    /// Nothing, as no record was there yet: the first one starts here.
+    #[default]
+    Start,
+    /// Nothing: a record starts here.
+    Record,
+    /// A record, and a field starts here.
+    Field,
+    /// A field without quotes, or behind them.
+    Inside,
+    /// Quotes.
+    Quoted,
+    /// Quotes, with a quote that closes them unless another follows.
+    Quote,
 }
 
 /// A condition on rows, applied as early as a shape allows.

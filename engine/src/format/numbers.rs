@@ -41,6 +41,10 @@ pub(super) fn decimal(text: &[u8], start: usize, end: usize) -> Option<f64> {
     if !(1..=16).contains(&length) {
         return None;
     }
+    if length <= 8 {
+        let value = short_decimal(last_bytes(text, end, length)?, length)?;
+        return Some(if is_negative { -value } else { value });
+    }
     let window: [u8; 16] = text.get(end.checked_sub(16)?..end)?.try_into().ok()?;
     // The number's bytes are the highest; zeros below them.
     let kept = u128::MAX << (128 - 8 * length);
@@ -65,6 +69,25 @@ pub(super) fn decimal(text: &[u8], start: usize, end: usize) -> Option<f64> {
     }
     let value = value as f64 / POWERS[decimals];
     Some(if is_negative { -value } else { value })
+}
+
+/// The same for `length` characters, at most eight, as the highest of a word.
+#[inline]
+fn short_decimal(mut digits: u64, length: usize) -> Option<f64> {
+    let differs = digits ^ POINTS_16 as u64;
+    let points = differs.wrapping_sub(ONES_16 as u64) & !differs & HIGHS_16 as u64;
+    let mut decimals = 0;
+    if points != 0 {
+        let point = points.trailing_zeros() as usize / 8;
+        decimals = 7 - point;
+        if decimals == 0 || point == 8 - length {
+            return None;
+        }
+        let above = digits & (u64::MAX << (8 * (point + 1)));
+        let below = digits & !(u64::MAX << (8 * point));
+        digits = above | below << 8 | u64::from(b'0');
+    }
+    Some(eight_digits(digits)? as f64 / POWERS[decimals])
 }
 
 /// The `length` bytes (1 to 8) before `end` as the highest of a word, the character zero below them.

@@ -148,6 +148,11 @@ impl SplitText {
         &self.text
     }
 
+    /// The file begins with the text.
+    pub(super) fn is_first(&self) -> bool {
+        self.offset == 0
+    }
+
     /// The file ends with the text.
     pub(super) fn is_last(&self) -> bool {
         self.tail.is_none() && self.offset + self.text.len() as u64 >= self.file_bytes
@@ -242,6 +247,8 @@ pub(super) enum Wrong {
     Unexpected { expected: &'static str, found: String },
     #[error("`{value}` in column {column} is no {data_type}, which its first rows are")]
     Misfit { column: String, value: String, data_type: DataType },
+    #[error("there must be {expected} fields, as in the first line, in `{found}`")]
+    FieldCount { expected: usize, found: String },
     #[error("column {column} is not valid UTF-8")]
     NotUtf8 { column: String },
 }

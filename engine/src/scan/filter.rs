@@ -11,7 +11,7 @@ use crate::{
     batch::{Batch, array::BooleanArray, compute, datatypes::SchemaRef},
     error::Result,
     expression::{Evaluator, Expression, Parameters},
-    format::{Decode, RowTest, Selected},
+    format::{Border, Decode, RowTest, Selected},
     observe,
 };
 
@@ -129,5 +129,13 @@ impl<D: Decode> Decode for Tested<D> {
 
     fn rows_seen(&self) -> u64 {
         self.decoder.rows_seen()
+    }
+
+    fn follows(&self) -> bool {
+        self.decoder.follows()
+    }
+
+    fn follow(&mut self, border: Border) -> Border {
+        self.decoder.follow(border)
     }
 }

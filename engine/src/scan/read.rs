@@ -22,7 +22,7 @@ use crate::{
     batch::{Batch, Morsel, Position},
     error::{Cause, Kind, Result, bug},
     expression::{Expression, Parameters},
-    format::{Decode, RowTest, Selected},
+    format::{Border, Decode, RowTest, Selected},
     limits,
     memory::Reservation,
     observe::Counters,
@@ -92,6 +92,19 @@ struct State {
     ahead: VecDeque<Current>,
     /// The file of the latest split; splits come in order of files.
     latest: Option<(usize, Arc<ScannedFile>)>,
+    /// What the latest split that was claimed ends with.
+    border: Border,
+}
+
+impl State {
+    /// What is held by splits that nobody has claimed yet.
+    fn ahead_bytes(&self) -> u64 {
+        self.ahead
+            .iter()
+            .filter_map(|current| current.pending.as_ref())
+            .map(|pending| pending.reservation.bytes())
+            .sum()
+    }
 }
 
 /// A split on its way: its decoder and the bytes that were asked for.
@@ -105,6 +118,14 @@ struct Current {
     pending: Option<Pending>,
     /// What the decoder wants next, where memory for it was refused.
     wanted: Option<Vec<Range<u64>>>,
+}
+
+/// What a thread that asks for a split gets.
+enum Claimed {
+    Split(Current),
+    /// The next one cannot be begun yet.
+    Blocked(Wake),
+    Nothing,
 }
 
 /// A file that the I/O threads open when they first read from it.
@@ -131,7 +152,15 @@ struct Pending {
     bytes: Arc<Slot>,
     wake: Wake,
     /// Held until the decoder has been fed.
-    _reservation: Reservation,
+    reservation: Reservation,
+}
+
+impl Pending {
+    /// What was read; it is there.
+    fn take(&self) -> Result<Vec<Bytes>> {
+        let read = self.bytes.get().and_then(|read| read.lock().unwrap_or_else(PoisonError::into_inner).take());
+        read.ok_or_else(|| bug("scan", "bytes fed twice, or before they came"))?
+    }
 }
 
 impl ScanSource {
@@ -155,7 +184,10 @@ impl ScanSource {
             return Err(SplitsDiffer { table: spec.table.name().to_owned(), range, found: splits.len() }.into());
         }
         splits.truncate(range.end);
-        let state = State { next_split: range.start, ahead: VecDeque::new(), latest: None };
+        let cut = |splits: &[Split]| splits.iter().flat_map(|split| split.cut(spec.table.shape())).collect::<Vec<_>>();
+        let next_split = cut(&splits[..range.start]).len();
+        let splits = cut(&splits);
+        let state = State { next_split, ahead: VecDeque::new(), latest: None, border: Border::default() };
         let selected = Selected {
             columns: spec.columns.clone().into(),
             given: spec.given.clone().into(),
@@ -186,9 +218,9 @@ impl Source for ScanSource {
 
 impl Shared {
     /// The next split, its first bytes asked for; tops up what is read ahead.
-    fn claim(&self) -> Result<Option<Current>> {
+    fn claim(&self) -> Result<Claimed> {
         if self.selected.tests.iter().any(|test| test.keeps_none()) {
-            return Ok(None);
+            return Ok(Claimed::Nothing);
         }
         let mut state = self.lock();
         let ahead = limits::SPLITS_AHEAD * self.context.settings.threads;
@@ -198,15 +230,22 @@ impl Shared {
             let split = &self.splits[number];
             let file = self.file(&mut state, split)?;
             let Some(mut decoder) = self.spec.table.decoder(split, &self.selected)? else { continue };
-            let pending = match decoder.wants().map(|ranges| self.ask(&file, ranges)).transpose() {
-                // Reading ahead is a help, not a need: with something to do it can wait for memory.
+            // Reading ahead is a help, not a need: with something to do it can wait for memory, and leaves most of it to operators.
+            let wanted = decoder.wants();
+            let bytes = wanted.iter().flatten().map(|range| range.end - range.start).sum::<u64>();
+            let may_wait = !state.ahead.is_empty();
+            if may_wait && state.ahead_bytes() + bytes > self.context.settings.memory_bytes / limits::READ_AHEAD_SHARE {
+                state.next_split = number;
+                break;
+            }
+            let pending = match wanted.map(|ranges| self.ask(&file, ranges)).transpose() {
                 Err(error) if error.kind() == Kind::Limit => {
                     // It is claimed again when there is memory.
                     state.next_split = number;
-                    if state.ahead.is_empty() {
-                        return Err(error);
+                    if may_wait {
+                        break;
                     }
-                    break;
+                    return Err(error);
                 }
                 pending => pending?,
             };
@@ -220,7 +259,30 @@ impl Shared {
                 wanted: None,
             });
         }
-        Ok(state.ahead.pop_front())
+        self.begin(&mut state)
+    }
+
+    /// Takes the first split that is read ahead. One that follows others is claimed when its bytes are there and it has told the next one
+    /// where it begins.
+    fn begin(&self, state: &mut State) -> Result<Claimed> {
+        let Some(first) = state.ahead.front() else { return Ok(Claimed::Nothing) };
+        if first.decoder.follows()
+            && let Some(pending) = &first.pending
+            && pending.bytes.get().is_none()
+        {
+            return Ok(Claimed::Blocked(pending.wake.clone()));
+        }
+        let Some(mut claimed) = state.ahead.pop_front() else { return Ok(Claimed::Nothing) };
+        if claimed.decoder.follows() {
+            if let Some(pending) = claimed.pending.take() {
+                claimed.decoder.feed(pending.take()?)?;
+            }
+            let is_first =
+                matches!(&self.splits[claimed.number as usize], Split::Bytes { range, .. } if range.start == 0);
+            let border = if is_first { Border::default() } else { state.border };
+            state.border = claimed.decoder.follow(border);
+        }
+        Ok(Claimed::Split(claimed))
     }
 
     fn file(&self, state: &mut State, split: &Split) -> Result<Arc<ScannedFile>> {
@@ -270,7 +332,7 @@ impl Shared {
             let _ = filled.set(Mutex::new(Some(read)));
             rung.fire();
         });
-        Ok(Pending { bytes: slot, wake, _reservation: reservation })
+        Ok(Pending { bytes: slot, wake, reservation })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -292,8 +354,9 @@ impl SourceThread for ScanThread {
             let current = match &mut self.current {
                 Some(current) => current,
                 none => match self.shared.claim().inspect_err(|error| self.is_refused = error.kind() == Kind::Limit)? {
-                    Some(claimed) => none.insert(claimed),
-                    None => return Ok((None, Outcome::Enough)),
+                    Claimed::Split(claimed) => none.insert(claimed),
+                    Claimed::Blocked(wake) => return Ok((None, Outcome::Blocked(wake))),
+                    Claimed::Nothing => return Ok((None, Outcome::Enough)),
                 },
             };
             if let Some(batch) = current.decoder.batch()? {
@@ -303,10 +366,8 @@ impl SourceThread for ScanThread {
             match &current.pending {
                 Some(pending) => match pending.bytes.get() {
                     None => return Ok((None, Outcome::Blocked(pending.wake.clone()))),
-                    Some(read) => {
-                        let read = read.lock().unwrap_or_else(PoisonError::into_inner).take();
-                        let read = read.ok_or_else(|| bug("scan", "bytes fed twice"))??;
-                        current.decoder.feed(read)?;
+                    Some(_) => {
+                        current.decoder.feed(pending.take()?)?;
                         current.pending = None;
                         match self.shared.ask_next(current) {
                             // Reading ahead is a help, not a need: it is asked for again when what is here is decoded.

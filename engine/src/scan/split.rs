@@ -1,6 +1,9 @@
 //! Splits: what is read and decoded by one thread at a time.
 //!
 //! In: the files of a table. Out: their splits, in order of (file, offset). Never: depends on threads or settings.
+//!
+//! A file of CSV is one split for a task, since where a record starts in it is known only from its beginning on; the node that reads it cuts
+//! it for its threads ([`Split::cut`]). A deficit, accepted for now: several nodes do not share the work on one such file.
 
 use std::ops::Range;
 
@@ -35,6 +38,23 @@ impl Split {
     }
 }
 
+impl Split {
+    /// What the threads of one node make of it, in order.
+    pub(super) fn cut(&self, shape: &Shape) -> Vec<Split> {
+        match (shape, self) {
+            (Shape::Csv(_), Split::Bytes { file, range }) => cut(*file, range, limits::CSV_PIECE_BYTES).collect(),
+            _ => vec![self.clone()],
+        }
+    }
+}
+
+/// The ranges of a file of lines.
+fn cut(file: usize, whole: &Range<u64>, bytes: u64) -> impl Iterator<Item = Split> + use<> {
+    let Range { start, end } = *whole;
+    let starts = (start..end).step_by(bytes as usize);
+    starts.map(move |start| Split::Bytes { file, range: start..end.min(start + bytes) })
+}
+
 pub(super) fn splits(shape: &Shape) -> Vec<Split> {
     let mut splits = Vec::new();
     match shape {
@@ -48,9 +68,7 @@ pub(super) fn splits(shape: &Shape) -> Vec<Split> {
         }
         Shape::Json(files) | Shape::Text(files) => {
             for (file, it) in files.iter().enumerate() {
-                let starts = (0..it.bytes).step_by(limits::TEXT_SPLIT_BYTES as usize);
-                let end = |start: u64| it.bytes.min(start + limits::TEXT_SPLIT_BYTES);
-                splits.extend(starts.map(|start| Split::Bytes { file, range: start..end(start) }));
+                splits.extend(cut(file, &(0..it.bytes), limits::TEXT_SPLIT_BYTES));
             }
         }
         Shape::Memory(_) => {}

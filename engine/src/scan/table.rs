@@ -13,9 +13,7 @@ use crate::{
     batch::{Batch, datatypes::SchemaRef},
     error::{Cause, Kind, Result},
     format::{
-        Decode, Selected,
-        csv::{self, CsvDecoder},
-        json::{self, JsonDecoder},
+        Decode, Selected, csv, json,
         parquet::{Footer, RowGroupDecoder},
         text::{self, TextDecoder},
     },
@@ -151,16 +149,16 @@ impl Table {
                 let (file, footer) = &files[*file];
                 Some(Box::new(RowGroupDecoder::new(file.path.clone(), footer, *row_group, selected)?))
             }
-            (Shape::Csv(files), Split::Bytes { file, .. }) => {
+            (Shape::Csv(files), Split::Bytes { file, range }) => {
                 let file = &files[*file];
-                let columns = &selected.columns;
-                let decoder = CsvDecoder::new(file.path.clone(), file.bytes, &self.schema, columns, rows);
+                let (path, range, columns) = (file.path.clone(), range.clone(), &selected.columns);
+                let decoder = csv::decoder(path, file.bytes, range, &self.schema, columns, rows)?;
                 Some(Box::new(Tested::new(decoder, selected)))
             }
             (Shape::Json(files), Split::Bytes { file, range }) => {
                 let file = &files[*file];
                 let (path, range, columns) = (file.path.clone(), range.clone(), &selected.columns);
-                let decoder = JsonDecoder::new(path, file.bytes, range, &self.schema, columns, rows)?;
+                let decoder = json::decoder(path, file.bytes, range, &self.schema, columns, rows)?;
                 Some(Box::new(Tested::new(decoder, selected)))
             }
             (Shape::Text(files), Split::Bytes { file, range }) => {

@@ -9,7 +9,7 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use super::{values, walk::Broken, walk::string_end};
-use crate::{format::cells::Cell, limits};
+use crate::limits;
 
 /// Keys by number, in the order in which they were first seen.
 #[derive(Default)]
@@ -133,41 +133,5 @@ impl Key {
             return u128::from_le_bytes(window) & counts == word;
         }
         line.get(at..).is_some_and(|rest| rest.starts_with(&self.quoted))
-    }
-}
-
-/// Cells of some rows, column by column; a column that nobody asked for has none.
-pub(super) struct Grid {
-    cells: Vec<Cell>,
-    /// By number of a key: which column of the grid; those that nobody asked for share the last.
-    columns: Vec<u32>,
-    column_count: usize,
-    rows_max: usize,
-}
-
-impl Grid {
-    /// For `rows_max` rows of the columns that the keys `asked` name.
-    pub(super) fn new(asked: &[usize], rows_max: usize) -> Grid {
-        let column_count = asked.len();
-        let mut columns = vec![column_count as u32; asked.iter().max().map_or(0, |last| last + 1)];
-        asked.iter().enumerate().for_each(|(column, key)| columns[*key] = column as u32);
-        Grid { cells: vec![Cell::MISSING; (column_count + 1) * rows_max], columns, column_count, rows_max }
-    }
-
-    /// All cells are missing.
-    pub(super) fn clear(&mut self) {
-        self.cells.fill(Cell::MISSING);
-    }
-
-    /// Keeps the value of `key` in `row`, which is below the most rows.
-    #[inline]
-    pub(super) fn put(&mut self, row: usize, key: u32, cell: Cell) {
-        let column = self.columns.get(key as usize).map_or(self.column_count, |column| *column as usize);
-        self.cells[column * self.rows_max + row] = cell;
-    }
-
-    /// The first `rows` cells of a column.
-    pub(super) fn column(&self, column: usize, rows: usize) -> &[Cell] {
-        &self.cells[column * self.rows_max..][..rows]
     }
 }

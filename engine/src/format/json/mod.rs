@@ -13,7 +13,7 @@
 //! the JSON that stands in the file. Of a key that stands twice in an object the last value counts. Keys that the sample did not have are
 //! walked over. What is walked over is looked at no closer than to find its end.
 
-mod decode; // JsonDecoder: a split's lines as batches
+mod decode; // decoder: a split's lines as batches
 mod keys; // Keys: which column a key names, mostly without a search
 mod schema; // Sample: the columns of the first lines
 mod values; // Json: numbers, truths, strings and their escapes
@@ -23,7 +23,7 @@ mod walk; // object: where the values of one line stand
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
 
-pub use decode::JsonDecoder;
+pub use decode::decoder;
 pub use schema::Sample;
 
 /// How errors call it.

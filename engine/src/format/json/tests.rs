@@ -36,7 +36,7 @@ fn rows(
     let mut found = Vec::new();
     for start in (0..length).step_by(split_bytes as usize) {
         let range = start..length.min(start + split_bytes);
-        let mut decoder = JsonDecoder::new("t.jsonl".into(), length, range, schema, columns, batch)?;
+        let mut decoder = decoder("t.jsonl".into(), length, range, schema, columns, batch)?;
         let mut seen = 0;
         while let Some(wanted) = decoder.wants() {
             decoder.feed(wanted.iter().map(|r| bytes.slice(r.start as usize..r.end as usize)).collect())?;
