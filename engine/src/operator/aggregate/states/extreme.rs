@@ -11,10 +11,10 @@ use std::{ops::Range, sync::Arc};
 use super::{Native, Rows, State, nulls_of, same};
 use crate::{
     batch::{
-        array::{Array, ArrayRef, AsArray, BooleanArray},
+        array::{Array, ArrayRef, AsArray, BooleanArray, GenericByteViewArray},
         buffer::Buffer,
         canonical_bits_32, canonical_bits_64,
-        datatypes::{ArrowNativeType, DataType, i256},
+        datatypes::{ArrowNativeType, ByteViewType, DataType, i256},
     },
     error::Result,
     operator::aggregate::{
@@ -22,6 +22,9 @@ use crate::{
         spec::Call,
     },
 };
+
+/// Longest value that stands in its view.
+const INLINE_BYTES_MAX: u32 = 12;
 
 pub(super) fn new<const GREATEST: bool>(data_type: &DataType) -> Option<Box<dyn State>> {
     fn state<T: Ordered, const GREATEST: bool>() -> Option<Box<dyn State>> {
@@ -31,7 +34,7 @@ pub(super) fn new<const GREATEST: bool>(data_type: &DataType) -> Option<Box<dyn 
         return Some(Box::new(BooleanExtreme::<GREATEST> { values: Vec::new() }));
     }
     if is_bytes(data_type) {
-        return Some(Box::new(BytesExtreme::<GREATEST> { values: Vec::new(), byte_count: 0 }));
+        return Some(Box::new(BytesExtreme::<GREATEST>::default()));
     }
     match Native::of(data_type)? {
         Native::I8 => state::<i8, GREATEST>(),
@@ -205,14 +208,16 @@ impl<const GREATEST: bool> State for BooleanExtreme<GREATEST> {
     }
 }
 
+#[derive(Default)]
 struct BytesExtreme<const GREATEST: bool> {
     values: Vec<Option<Vec<u8>>>,
+    /// Of each value the first 8 bytes as a number, those beyond its end 0; of none the number that no value is behind.
+    heads: Vec<u64>,
     /// Of all values together.
     byte_count: u64,
 }
 
 impl<const GREATEST: bool> BytesExtreme<GREATEST> {
-    #[inline(always)]
     fn take(&mut self, group: usize, value: &[u8]) {
         let held = &mut self.values[group];
         let is_better = match held {
@@ -231,28 +236,87 @@ impl<const GREATEST: bool> BytesExtreme<GREATEST> {
             held.clear();
             held.extend_from_slice(value);
             self.byte_count += (held.capacity() - before) as u64;
+            self.heads[group] = head_of(value);
         }
     }
 
+    /// Values whose heads are between these numbers are behind the one that is held.
+    #[inline(always)]
+    fn is_behind(&self, group: usize, least: u64, greatest: u64) -> bool {
+        let held = self.heads[group];
+        if GREATEST { greatest < held } else { least > held }
+    }
+
+    #[inline(always)]
     fn take_rows<'a>(&mut self, rows: &Rows<'_>, value: impl Fn(usize) -> &'a [u8]) {
-        rows.each_row(|group, row| self.take(group, value(row)));
+        rows.each_row(|group, row| {
+            let value = value(row);
+            let head = head_of(value);
+            if !self.is_behind(group, head, head) {
+                self.take(group, value);
+            }
+        });
+    }
+
+    /// Most views tell by themselves that their value is behind.
+    fn take_views<V: ByteViewType>(&mut self, rows: &Rows<'_>, array: &GenericByteViewArray<V>) {
+        let views = array.views();
+        rows.each_row(|group, row| {
+            let view = views[row];
+            let (least, greatest) = if view as u32 <= INLINE_BYTES_MAX {
+                let head = ((view >> 32) as u64).swap_bytes();
+                (head, head)
+            } else {
+                let head = u64::from(((view >> 32) as u32).swap_bytes()) << 32;
+                (head, head | u64::from(u32::MAX))
+            };
+            if !self.is_behind(group, least, greatest) {
+                self.take(group, array.value(row).as_ref());
+            }
+        });
+    }
+}
+
+/// The first 8 bytes, those beyond the end 0, as a number that is ordered as they are.
+#[inline(always)]
+fn head_of(value: &[u8]) -> u64 {
+    match value.first_chunk::<8>() {
+        Some(head) => u64::from_be_bytes(*head),
+        None => {
+            let mut head = [0; 8];
+            head[..value.len()].copy_from_slice(value);
+            u64::from_be_bytes(head)
+        }
     }
 }
 
 impl<const GREATEST: bool> State for BytesExtreme<GREATEST> {
     fn resize(&mut self, groups: usize) {
         self.values.resize(groups, None);
+        self.heads.resize(groups, if GREATEST { 0 } else { u64::MAX });
     }
 
     fn update(&mut self, rows: &Rows<'_>, columns: &[ArrayRef]) {
         let values = &columns[0];
         match values.data_type() {
-            DataType::Utf8 => self.take_rows(rows, |row| values.as_string::<i32>().value(row).as_bytes()),
-            DataType::LargeUtf8 => self.take_rows(rows, |row| values.as_string::<i64>().value(row).as_bytes()),
-            DataType::Utf8View => self.take_rows(rows, |row| values.as_string_view().value(row).as_bytes()),
-            DataType::LargeBinary => self.take_rows(rows, |row| values.as_binary::<i64>().value(row)),
-            DataType::BinaryView => self.take_rows(rows, |row| values.as_binary_view().value(row)),
-            _ => self.take_rows(rows, |row| values.as_binary::<i32>().value(row)),
+            DataType::Utf8 => {
+                let values = values.as_string::<i32>();
+                self.take_rows(rows, |row| values.value(row).as_bytes());
+            }
+            DataType::LargeUtf8 => {
+                let values = values.as_string::<i64>();
+                self.take_rows(rows, |row| values.value(row).as_bytes());
+            }
+            DataType::Utf8View => self.take_views(rows, values.as_string_view()),
+            DataType::LargeBinary => {
+                let values = values.as_binary::<i64>();
+                self.take_rows(rows, |row| values.value(row));
+            }
+            DataType::BinaryView => self.take_views(rows, values.as_binary_view()),
+            _ => {
+                let values = values.as_binary::<i32>();
+                self.take_rows(rows, |row| values.value(row));
+            }
         }
     }
 
@@ -282,10 +346,56 @@ impl<const GREATEST: bool> State for BytesExtreme<GREATEST> {
     }
 
     fn bytes_per_group(&self) -> u64 {
-        size_of::<Option<Vec<u8>>>() as u64
+        size_of::<(Option<Vec<u8>>, u64)>() as u64
     }
 
     fn far_bytes(&self) -> u64 {
         self.byte_count
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::batch::array::{BinaryArray, BinaryViewArray};
+
+    fn found<const GREATEST: bool>(column: ArrayRef, groups: &[u32]) -> Vec<Option<Vec<u8>>> {
+        let mut state = BytesExtreme::<GREATEST>::default();
+        state.resize(3);
+        let valid = column.nulls().map(|nulls| nulls.inner().clone());
+        // In two batches: what is held stands against what comes.
+        let half = groups.len() / 2;
+        for range in [0..half, half..groups.len()] {
+            let valid = valid.as_ref().map(|valid| valid.slice(range.start, range.len()));
+            let rows = Rows { groups: &groups[range.clone()], valid: valid.as_ref(), group_count: 3 };
+            state.update(&rows, &[column.slice(range.start, range.len())]);
+        }
+        state.values
+    }
+
+    /// Values that share much, around the lengths at which views and heads end.
+    fn value() -> impl Strategy<Value = Option<Vec<u8>>> {
+        let tail = prop::collection::vec(prop::sample::select(vec![0_u8, 1, b'a', 0x7f, 0x80, 0xff]), 0..3);
+        let long = (0..20_usize, tail).prop_map(|(shared, tail)| Some([vec![b'a'; shared], tail].concat()));
+        prop_oneof![9 => long, 1 => Just(None)]
+    }
+
+    proptest! {
+        #[test]
+        fn extremes_of_bytes_are_those_of_all_values(rows in prop::collection::vec((0..3_u32, value()), 0..40)) {
+            let (groups, values): (Vec<u32>, Vec<Option<Vec<u8>>>) = rows.iter().cloned().unzip();
+            let of_group = |group: u32| rows.iter().filter(move |row| row.0 == group).filter_map(|row| row.1.clone());
+            let least: Vec<_> = (0..3).map(|group| of_group(group).min()).collect();
+            let greatest: Vec<_> = (0..3).map(|group| of_group(group).max()).collect();
+            let views: ArrayRef = Arc::new(BinaryViewArray::from_iter(values.iter()));
+            let bytes: ArrayRef = Arc::new(BinaryArray::from_iter(values.iter()));
+            for column in [views, bytes] {
+                prop_assert_eq!(&found::<false>(Arc::clone(&column), &groups), &least);
+                prop_assert_eq!(&found::<true>(column, &groups), &greatest);
+            }
+        }
     }
 }
