@@ -8,7 +8,10 @@
 
 use std::{fs::File, path::Path, sync::Arc};
 
-use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
+use parquet::{
+    arrow::ArrowWriter,
+    file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder},
+};
 use windrow::{
     Session, Settings,
     batch::{
@@ -43,13 +46,17 @@ fn tables(folder: &Path) -> Session {
         ("colour", Arc::new(StringArray::from_iter_values((0..300).map(colour))), false),
     ]);
     for (name, batch) in [("facts", facts.unwrap()), ("dims", dims.unwrap())] {
-        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(512)).build();
-        let file = File::create(folder.join(format!("{name}.parquet"))).unwrap();
-        let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
-        writer.write(&batch).unwrap();
-        writer.close().unwrap();
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(512));
+        write(&folder.join(format!("{name}.parquet")), &batch, properties);
     }
     session(folder, 2, 16_384, None)
+}
+
+fn write(path: &Path, batch: &Batch, properties: WriterPropertiesBuilder) {
+    let file = File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
 }
 
 fn session(folder: &Path, threads: usize, rows_per_morsel: usize, revocable_bytes: Option<u64>) -> Session {
@@ -205,10 +212,12 @@ fn a_very_long_row_group_is_tested_batch_by_batch() {
     ]);
     let batch = batch.unwrap();
     let path = folder.path().join("long.parquet");
-    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(ROWS as usize)).build();
-    let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), Some(properties)).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
+    // Without an index of its pages it cannot be cut.
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(ROWS as usize))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true);
+    write(&path, &batch, properties);
 
     let session = session(folder.path(), 2, 16_384, None);
     let is_left = |row: i64| row % 7 == 3 && row / 1_000 % 90 == 5 && row > 100_000;
@@ -224,6 +233,68 @@ fn a_very_long_row_group_is_tested_batch_by_batch() {
     assert_eq!(found, format!("| {all} | word 0 |"));
     let found = row(&session, &format!("select count(*) from '{path}' where {filter}"));
     assert_eq!(found, format!("| {count} |"));
+}
+
+/// 40 000 rows in order of `n`, in a single row group: pages of a few hundred rows, other ones of the text than of the numbers.
+fn paged(path: &Path, is_indexed: bool) {
+    const ROWS: i64 = 40_000;
+    let word = |row: i64| format!("a rather long word {} {}", row / 100, "x".repeat((row % 37) as usize));
+    let sparse = |row: i64| (row % 11 > 3).then_some(row / 4_000 * 10);
+    let batch = Batch::try_from_iter_with_nullable([
+        ("n", Arc::new(Int64Array::from_iter_values(0..ROWS)) as ArrayRef, false),
+        ("sparse", Arc::new(Int64Array::from_iter((0..ROWS).map(sparse))) as ArrayRef, true),
+        ("mixed", Arc::new(Int64Array::from_iter_values((0..ROWS).map(|row| row * 7_919 % 10_007))) as ArrayRef, false),
+        ("word", Arc::new(StringArray::from_iter_values((0..ROWS).map(word))) as ArrayRef, false),
+    ]);
+    let properties = WriterProperties::builder()
+        .set_write_batch_size(50)
+        .set_data_page_row_count_limit(300)
+        .set_data_page_size_limit(5_000)
+        .set_dictionary_enabled(false)
+        .set_column_dictionary_enabled("sparse".into(), true);
+    let unindexed =
+        WriterProperties::builder().set_statistics_enabled(EnabledStatistics::None).set_offset_index_disabled(true);
+    write(path, &batch.unwrap(), if is_indexed { properties } else { unindexed });
+}
+
+#[test]
+fn a_row_group_is_read_in_pieces_and_only_pages_that_may_matter() {
+    let folder = tempfile::tempdir().unwrap();
+    let (indexed, plain) = (folder.path().join("indexed.parquet"), folder.path().join("plain.parquet"));
+    paged(&indexed, true);
+    paged(&plain, false);
+    let dims = Batch::try_from_iter([("id", Arc::new(Int64Array::from_iter_values(20_000..20_500)) as ArrayRef)]);
+    write(&folder.path().join("dims.parquet"), &dims.unwrap(), WriterProperties::builder());
+    let dims = format!("'{}'", folder.path().join("dims.parquet").display());
+    // With each query the part of all bytes that it may read, in hundredths.
+    let queries = [
+        ("select count(*), sum(n), sum(sparse), sum(mixed), min(word), max(word) from {t}".to_owned(), 115),
+        ("select count(*), sum(n), min(word), max(word) from {t} where n between 12345 and 13456".to_owned(), 8),
+        ("select count(*), sum(mixed), min(word) from {t} where sparse = 50 and mixed % 3 = 1".to_owned(), 20),
+        ("select count(*), min(word) from {t} where sparse is null and n > 39000".to_owned(), 8),
+        ("select count(*), sum(n), max(word) from {t} where mixed < 100".to_owned(), 115),
+        ("select count(*) from {t} where n = 40000".to_owned(), 0),
+        (format!("select count(*), sum(mixed), max(word) from {{t}} join {dims} d on n = id"), 8),
+        (format!("select count(*), sum(mixed) from {{t}} where n in (select id from {dims} where id % 7 = 0)"), 8),
+        ("select n, sparse, mixed, word from {t} order by mixed, n limit 20".to_owned(), 115),
+        ("select n, word from {t} limit 5 offset 23456".to_owned(), 115),
+    ];
+    for (query, _) in &queries {
+        assert!(query.contains("{t}"));
+    }
+    let whole = session(folder.path(), 1, 1 << 20, None);
+    for (threads, rows_per_morsel) in [(1, 64), (2, 64), (2, 1_000), (3, 16_384)] {
+        let session = session(folder.path(), threads, rows_per_morsel, None);
+        for (query, share) in &queries {
+            let over = |path: &Path| query.replace("{t}", &format!("'{}' t", path.display()));
+            let expected = text(&whole, &over(&plain));
+            assert_eq!(text(&session, &over(&plain)), expected, "{query}, {threads} threads, not indexed");
+            assert_eq!(text(&session, &over(&indexed)), expected, "{query}, {threads} threads");
+            let read = session.query(&over(&indexed)).unwrap().report.bytes_in;
+            let all = std::fs::metadata(&indexed).unwrap().len();
+            assert!(read <= all * share / 100 + 8_000, "{query} read {read} of {all} bytes");
+        }
+    }
 }
 
 #[test]

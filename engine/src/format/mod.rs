@@ -7,7 +7,10 @@ use std::{ops::Range, sync::Arc};
 use bytes::Bytes;
 
 use crate::{
-    batch::{Batch, array::BooleanArray},
+    batch::{
+        Batch,
+        array::{ArrayRef, BooleanArray},
+    },
     error::Result,
 };
 
@@ -75,6 +78,12 @@ pub trait RowTest: Send + Sync {
     fn keeps_none(&self) -> bool {
         false
     }
+    /// Where it looks at a single column: in which ranges from a smallest to a largest value, one a row, a value may be kept, as far as it can say.
+    fn may_keep(&self, _minima: &ArrayRef, _maxima: &ArrayRef) -> Result<Option<BooleanArray>> {
+        Ok(None)
+    }
+    /// So many rows are left out, since it says that it keeps none of them.
+    fn leaves_out(&self, _rows: u64) {}
     /// Nobody asks any more: what it holds can go.
     fn close(&self) {}
 }

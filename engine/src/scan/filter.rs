@@ -8,7 +8,12 @@ use std::{collections::BTreeSet, ops::Range, sync::Arc};
 use bytes::Bytes;
 
 use crate::{
-    batch::{Batch, array::BooleanArray, compute, datatypes::SchemaRef},
+    batch::{
+        Batch,
+        array::{ArrayRef, BooleanArray},
+        compute,
+        datatypes::SchemaRef,
+    },
     error::Result,
     expression::{Evaluator, Expression, Parameters},
     format::{Border, Decode, RowTest, Selected},
@@ -75,6 +80,14 @@ impl RowTest for WatchedTest {
 
     fn keeps_none(&self) -> bool {
         self.test.keeps_none()
+    }
+
+    fn may_keep(&self, minima: &ArrayRef, maxima: &ArrayRef) -> Result<Option<BooleanArray>> {
+        self.test.may_keep(minima, maxima)
+    }
+
+    fn leaves_out(&self, rows: u64) {
+        self.watched.add(rows as usize, 0);
     }
 
     fn close(&self) {

@@ -184,7 +184,10 @@ impl ScanSource {
             return Err(SplitsDiffer { table: spec.table.name().to_owned(), range, found: splits.len() }.into());
         }
         splits.truncate(range.end);
-        let cut = |splits: &[Split]| splits.iter().flat_map(|split| split.cut(spec.table.shape())).collect::<Vec<_>>();
+        let rows_per_piece = context.settings.rows_per_morsel as u64 * limits::MORSELS_PER_PIECE;
+        let pieces = |split: &Split| split.cut(spec.table.shape(), &spec.columns, rows_per_piece);
+        let narrow = |split| prune::narrow(&spec.table, &spec.columns, &spec.filters, split);
+        let cut = |splits: &[Split]| splits.iter().flat_map(pieces).filter_map(narrow).collect::<Vec<_>>();
         let next_split = cut(&splits[..range.start]).len();
         let splits = cut(&splits);
         let state = State { next_split, ahead: VecDeque::new(), latest: None, border: Border::default() };
@@ -227,9 +230,9 @@ impl Shared {
         while state.ahead.len() < ahead && state.next_split < self.splits.len() {
             let number = state.next_split;
             state.next_split += 1;
-            let split = &self.splits[number];
-            let file = self.file(&mut state, split)?;
-            let Some(mut decoder) = self.spec.table.decoder(split, &self.selected)? else { continue };
+            let Some(split) = self.narrowed(&self.splits[number])? else { continue };
+            let file = self.file(&mut state, &split)?;
+            let Some(mut decoder) = self.spec.table.decoder(&split, &self.selected)? else { continue };
             // Reading ahead is a help, not a need: with something to do it can wait for memory, and leaves most of it to operators.
             let wanted = decoder.wants();
             let bytes = wanted.iter().flatten().map(|range| range.end - range.start).sum::<u64>();
@@ -260,6 +263,21 @@ impl Shared {
             });
         }
         self.begin(&mut state)
+    }
+
+    /// What is left of a split by the keys of joins, as far as statistics of its pages can tell.
+    fn narrowed(&self, split: &Split) -> Result<Option<Split>> {
+        let mut split = split.clone();
+        for test in self.selected.tests.iter() {
+            let rows = split.rows();
+            let narrowed = prune::narrow_by(&self.spec.table, &self.selected.columns, &**test, split)?;
+            test.leaves_out(rows - narrowed.as_ref().map_or(0, Split::rows));
+            match narrowed {
+                Some(narrowed) => split = narrowed,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(split))
     }
 
     /// Takes the first split that is read ahead. One that follows others is claimed when its bytes are there and it has told the next one

@@ -4,6 +4,8 @@
 //!
 //! A file of CSV is one split for a task, since where a record starts in it is known only from its beginning on; the node that reads it cuts
 //! it for its threads ([`Split::cut`]). A deficit, accepted for now: several nodes do not share the work on one such file.
+//!
+//! A row group is one split for a task, too, and is cut at its pages, where the file tells where they are ([`prune::pieces`](super::prune)).
 
 use std::ops::Range;
 
@@ -13,12 +15,14 @@ use crate::limits;
 /// A part of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// A row group of a Parquet file.
+    /// Rows of a row group of a Parquet file.
     RowGroup {
         /// Which of the table's files.
         file: usize,
         /// Which of its row groups.
         row_group: usize,
+        /// Which of its rows.
+        rows: Range<u64>,
     },
     /// The records that start in a range of a file.
     Bytes {
@@ -39,10 +43,23 @@ impl Split {
 }
 
 impl Split {
-    /// What the threads of one node make of it, in order.
-    pub(super) fn cut(&self, shape: &Shape) -> Vec<Split> {
+    /// How many rows of a row group it has; of other files that is not known, and 0.
+    pub(super) fn rows(&self) -> u64 {
+        match self {
+            Split::RowGroup { rows, .. } => rows.end - rows.start,
+            Split::Bytes { .. } => 0,
+        }
+    }
+
+    /// What the threads of one node make of it for a scan of `columns`, in order; `rows_per_piece`: about so many rows of a row group.
+    pub(super) fn cut(&self, shape: &Shape, columns: &[usize], rows_per_piece: u64) -> Vec<Split> {
         match (shape, self) {
             (Shape::Csv(_), Split::Bytes { file, range }) => cut(*file, range, limits::CSV_PIECE_BYTES).collect(),
+            (Shape::Parquet(files), Split::RowGroup { file, row_group, .. }) => {
+                let pieces = files[*file].1.pieces(*row_group, columns, rows_per_piece);
+                let piece = |rows| Split::RowGroup { file: *file, row_group: *row_group, rows };
+                pieces.into_iter().map(piece).collect()
+            }
             _ => vec![self.clone()],
         }
     }
@@ -60,7 +77,8 @@ pub(super) fn splits(shape: &Shape) -> Vec<Split> {
     match shape {
         Shape::Parquet(files) => {
             for (file, (_, footer)) in files.iter().enumerate() {
-                splits.extend((0..footer.row_group_count()).map(|row_group| Split::RowGroup { file, row_group }));
+                let whole = |row_group| Split::RowGroup { file, row_group, rows: 0..footer.rows(row_group) };
+                splits.extend((0..footer.row_group_count()).map(whole));
             }
         }
         Shape::Csv(files) => {

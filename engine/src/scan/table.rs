@@ -133,7 +133,7 @@ impl Table {
     /// Bytes of these columns in a split.
     pub(super) fn split_bytes(&self, split: &Split, columns: &[usize]) -> u64 {
         match (&self.shape, split) {
-            (Shape::Parquet(files), Split::RowGroup { file, row_group }) => {
+            (Shape::Parquet(files), Split::RowGroup { file, row_group, .. }) => {
                 files.get(*file).map_or(0, |(_, footer)| footer.bytes(*row_group, columns))
             }
             (_, Split::Bytes { range, .. }) => range.end - range.start,
@@ -145,9 +145,9 @@ impl Table {
     pub(super) fn decoder(&self, split: &Split, selected: &Selected) -> Result<Option<Box<dyn Decode>>> {
         let rows = selected.rows_per_batch;
         Ok(match (&self.shape, split) {
-            (Shape::Parquet(files), Split::RowGroup { file, row_group }) => {
+            (Shape::Parquet(files), Split::RowGroup { file, row_group, rows }) => {
                 let (file, footer) = &files[*file];
-                Some(Box::new(RowGroupDecoder::new(file.path.clone(), footer, *row_group, selected)?))
+                Some(Box::new(RowGroupDecoder::new(file.path.clone(), footer, *row_group, rows, selected)?))
             }
             (Shape::Csv(files), Split::Bytes { file, range }) => {
                 let file = &files[*file];

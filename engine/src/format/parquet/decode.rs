@@ -1,4 +1,4 @@
-//! One row group's columns, by parquet's push decoder.
+//! One row group's columns, or some rows of it, by parquet's push decoder.
 //!
 //! In: the bytes of the column chunks it asks for. Out: batches. Never: lets a panic of the decoder on broken bytes out; a broken
 //! file is an error that names the file.
@@ -46,11 +46,11 @@ use crate::{
     limits,
 };
 
-/// Decodes some columns of one row group.
+/// Decodes some columns of rows of one row group.
 pub struct RowGroupDecoder {
     place: Place,
     footer: Footer,
-    expected_rows: u64,
+    rows: Range<u64>,
     rows_seen: u64,
     rows_per_batch: usize,
     schema: SchemaRef,
@@ -106,8 +106,14 @@ struct Giving {
 }
 
 impl RowGroupDecoder {
-    /// What is `selected` of `row_group`.
-    pub fn new(path: PathBuf, footer: &Footer, row_group: usize, selected: &Selected) -> Result<RowGroupDecoder> {
+    /// What is `selected` of these rows of `row_group`.
+    pub fn new(
+        path: PathBuf,
+        footer: &Footer,
+        row_group: usize,
+        rows: &Range<u64>,
+        selected: &Selected,
+    ) -> Result<RowGroupDecoder> {
         let group = footer.metadata.metadata().row_group(row_group);
         let offset = group.columns().first().map_or(0, |column| column.byte_range().0);
         let place = Place { path, row_group, offset };
@@ -125,16 +131,19 @@ impl RowGroupDecoder {
         let given = columns.iter().map(from).collect();
         let fields = columns.iter().map(|column| footer.schema().field(*column).clone());
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let mut asked = footer.ranges(row_group, &tested);
-        let of_others = footer.ranges(row_group, &others);
+        let mut asked = footer.ranges(row_group, &tested, rows);
+        let of_others = footer.ranges(row_group, &others, rows);
         let others_asked = if tested.is_empty() { 0 } else { of_others.len() };
         asked.extend(of_others);
-        let open = |columns: &[usize]| place.open(footer, columns, selected.rows_per_batch, None);
+        let is_whole = *rows == (0..footer.rows(row_group));
+        let selection =
+            || (!is_whole).then(|| RowSelection::from(vec![skip(rows.start), select(rows.end - rows.start)]));
+        let open = |columns: &[usize]| place.open(footer, columns, selected.rows_per_batch, selection());
         let stage = if !tested.is_empty() {
             let decoder = open(&tested)?;
             let testing = Testing::new(&selected.tests, &tested, kept, |place| selected.columns[place]);
             let testing = Box::new(InTesting { decoder, testing, chunks: VecDeque::new(), others: None });
-            if footer.rows(row_group) > limits::ROWS_TESTED_AHEAD {
+            if rows.end - rows.start > limits::ROWS_TESTED_AHEAD {
                 let decoder = if others.is_empty() { None } else { Some(open(&others)?) };
                 Stage::Abreast(testing, Giving { decoder, chunks: Chunks::Each(VecDeque::new()) })
             } else {
@@ -148,7 +157,7 @@ impl RowGroupDecoder {
         Ok(RowGroupDecoder {
             place,
             footer: footer.clone(),
-            expected_rows: footer.rows(row_group),
+            rows: rows.clone(),
             rows_seen: 0,
             rows_per_batch: selected.rows_per_batch,
             schema,
@@ -163,10 +172,11 @@ impl RowGroupDecoder {
 
     /// Goes on; `None` at the end, or when bytes are needed, which are then in `asked`.
     fn step(&mut self) -> Result<Option<Batch>> {
+        let expected_rows = self.expected_rows();
         loop {
             match &mut self.stage {
                 Stage::Counting => {
-                    let rows = (self.expected_rows - self.rows_seen).min(self.rows_per_batch as u64);
+                    let rows = (expected_rows - self.rows_seen).min(self.rows_per_batch as u64);
                     self.rows_seen += rows;
                     let rows = rows as usize;
                     let given = Given { kept: Vec::new(), others: Vec::new(), rows };
@@ -182,7 +192,7 @@ impl RowGroupDecoder {
                         stage.chunks.push_back(stage.testing.test(&batch)?);
                     }
                     DecodeResult::Finished => {
-                        self.place.check_rows(self.rows_seen, self.expected_rows)?;
+                        self.place.check_rows(self.rows_seen, expected_rows)?;
                         let (chunks, others) = (std::mem::take(&mut stage.chunks), stage.others.take());
                         self.stage = Stage::Giving(self.giving(chunks, others.unwrap_or_default())?);
                     }
@@ -199,7 +209,7 @@ impl RowGroupDecoder {
                         }
                         DecodeResult::Finished => {
                             self.stage = Stage::Ended;
-                            self.place.check_rows(self.rows_seen, self.expected_rows)?;
+                            self.place.check_rows(self.rows_seen, expected_rows)?;
                             return Ok(None);
                         }
                     };
@@ -244,7 +254,7 @@ impl RowGroupDecoder {
                         DecodeResult::Finished => {
                             let missing = giving.chunks.missing() as u64;
                             self.stage = Stage::Ended;
-                            self.place.check_rows(self.rows_seen, self.expected_rows + missing)?;
+                            self.place.check_rows(self.rows_seen, expected_rows + missing)?;
                             return Ok(None);
                         }
                     },
@@ -260,23 +270,34 @@ impl RowGroupDecoder {
         if left == 0 || self.others.is_empty() {
             return Ok(Giving { decoder: None, chunks: Chunks::Each(chunks) });
         }
-        let rows = self.expected_rows as usize;
-        let (selection, chunks) = if runs(&chunks) * limits::ROWS_PER_SKIP < rows {
+        let rows = self.expected_rows() as usize;
+        let (selectors, chunks): (Vec<RowSelector>, Chunks) = if runs(&chunks) * limits::ROWS_PER_SKIP < rows {
             let mut mask = BooleanBufferBuilder::new(rows);
             chunks.iter().for_each(|chunk| mask.append_buffer(&chunk.mask));
             let mask = mask.finish();
             let ranges = mask.set_slices().map(|(start, end)| start..end);
-            (RowSelection::from_consecutive_ranges(ranges, rows), Chunks::together(chunks, left)?)
+            (RowSelection::from_consecutive_ranges(ranges, rows).into(), Chunks::together(chunks, left)?)
         } else {
             let selector = |chunk: &Chunk| RowSelector { row_count: chunk.rows, skip: chunk.kept_rows == 0 };
-            let selection = RowSelection::from(chunks.iter().map(selector).collect::<Vec<_>>());
+            let selectors = chunks.iter().map(selector).collect();
             let chunks = chunks.into_iter().filter(|chunk| chunk.kept_rows > 0);
-            (selection, Chunks::Each(chunks.collect()))
+            (selectors, Chunks::Each(chunks.collect()))
         };
-        let selection = Some(selection).filter(|selection| selection.row_count() < rows);
+        // It begins at the row group's first row.
+        let before = Some(skip(self.rows.start)).filter(|before| before.row_count > 0);
+        let selection = RowSelection::from(before.into_iter().chain(selectors).collect::<Vec<_>>());
+        let selection = Some(selection).filter(|selection| selection.row_count() < self.row_group_rows() as usize);
         let mut decoder = self.place.open(&self.footer, &self.others, self.rows_per_batch, selection)?;
         decoder.push_ranges(ranges, bytes).map_err(|source| self.place.failure(source))?;
         Ok(Giving { decoder: Some(decoder), chunks })
+    }
+
+    fn expected_rows(&self) -> u64 {
+        self.rows.end - self.rows.start
+    }
+
+    fn row_group_rows(&self) -> u64 {
+        self.footer.rows(self.place.row_group)
     }
 
     fn batch_of(&self, given: &Given) -> Result<Batch> {
@@ -380,4 +401,12 @@ impl Place {
         let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
         ParquetFailure::Panicked { path: self.path.clone(), row_group: self.row_group, offset: self.offset, message }
     }
+}
+
+fn skip(rows: u64) -> RowSelector {
+    RowSelector::skip(rows as usize)
+}
+
+fn select(rows: u64) -> RowSelector {
+    RowSelector::select(rows as usize)
 }

@@ -3,19 +3,19 @@
 //! In: an open file. Out: its metadata and the arrow schema by which Windrow reads it. Never: reserves memory by a length that was
 //! not checked against the file's.
 
-use std::{ops::Range, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use bytes::{Buf, Bytes};
 use parquet::{
     arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, statistics::StatisticsConverter},
     errors::ParquetError,
     file::{
-        metadata::{ColumnChunkMetaData, ParquetMetaDataReader},
+        metadata::ParquetMetaDataReader,
         reader::{ChunkReader, Length},
     },
 };
 
-use super::ParquetFailure;
+use super::{ParquetFailure, pages};
 use crate::{
     batch::{
         array::ArrayRef,
@@ -68,6 +68,7 @@ impl Footer {
                 return Err(failed(beyond).into());
             }
         }
+        let metadata = pages::with_index(metadata, &whole);
         let natural = ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new()).map_err(failed)?;
         let schema = with_views(natural.schema());
         let options = ArrowReaderOptions::new().with_schema(schema);
@@ -90,18 +91,6 @@ impl Footer {
         self.metadata.metadata().row_group(row_group).num_rows().max(0) as u64
     }
 
-    /// Where these columns, in order of their numbers, stand in one row group.
-    pub(super) fn ranges(&self, row_group: usize, columns: &[usize]) -> Vec<Range<u64>> {
-        let descriptor = self.metadata.parquet_schema();
-        let chunks = self.metadata.metadata().row_group(row_group).columns().iter().enumerate();
-        let asked = chunks.filter(|(leaf, _)| columns.binary_search(&descriptor.get_column_root_idx(*leaf)).is_ok());
-        let range = |chunk: &ColumnChunkMetaData| {
-            let (start, length) = chunk.byte_range();
-            start..start + length
-        };
-        asked.map(|(_, chunk)| range(chunk)).collect()
-    }
-
     /// Bytes of these columns in one row group, as they stand in the file.
     pub fn bytes(&self, row_group: usize, columns: &[usize]) -> u64 {
         let descriptor = self.metadata.parquet_schema();
@@ -122,7 +111,7 @@ impl Footer {
         self.statistics(column)?.row_group_maxes(groups).ok()
     }
 
-    fn statistics(&self, column: usize) -> Option<StatisticsConverter<'_>> {
+    pub(super) fn statistics(&self, column: usize) -> Option<StatisticsConverter<'_>> {
         let name = self.schema().field(column).name();
         StatisticsConverter::try_new(name, self.schema(), self.metadata.parquet_schema()).ok()
     }

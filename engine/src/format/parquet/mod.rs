@@ -6,6 +6,7 @@
 mod decode; // RowGroupDecoder: one row group's columns
 mod encode; // ParquetEncoder: batches to the bytes of a file
 mod footer; // Footer: metadata, read with limits and checked
+mod pages; // where pages begin: row groups in pieces, rows that their statistics rule out
 mod tested; // Testing: what tests leave of a row group's rows
 
 pub use decode::RowGroupDecoder;

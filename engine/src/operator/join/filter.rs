@@ -19,9 +19,9 @@ use super::{
 use crate::{
     batch::{
         Batch,
-        array::{AsArray, BooleanArray},
+        array::{Array, ArrayRef, AsArray, BooleanArray},
         buffer::{BooleanBuffer, NullBuffer},
-        datatypes::{Decimal128Type, SchemaRef},
+        datatypes::{DataType, Decimal128Type, SchemaRef},
     },
     error::Result,
     expression::Expression,
@@ -33,6 +33,8 @@ use crate::{
 pub(super) struct KeyFilter {
     join: Arc<HashJoin>,
     columns: Vec<usize>,
+    /// Of those columns.
+    schema: SchemaRef,
     encoder: KeyEncoder,
     form: Mutex<Option<Arc<Form>>>,
     rows: AtomicU64,
@@ -75,10 +77,12 @@ impl KeyFilter {
         columns.sort_unstable();
         columns.dedup();
         let keys = places.iter().map(|place| Expression::Column(columns.partition_point(|column| column < place)));
-        let encoder = join.encoder_over(&keys.collect::<Vec<_>>(), &Arc::new(schema.project(&columns)?))?;
+        let schema = Arc::new(schema.project(&columns)?);
+        let encoder = join.encoder_over(&keys.collect::<Vec<_>>(), &schema)?;
         Ok(KeyFilter {
             join: Arc::clone(join),
             columns,
+            schema,
             encoder,
             form: Mutex::default(),
             rows: AtomicU64::new(0),
@@ -208,6 +212,29 @@ impl RowTest for KeyFilter {
         self.form().is_ok_and(|form| matches!(*form, Form::None))
     }
 
+    fn may_keep(&self, minima: &ArrayRef, maxima: &ArrayRef) -> Result<Option<BooleanArray>> {
+        let is_number = minima.data_type().is_integer() || matches!(minima.data_type(), DataType::Date32);
+        let form = self.form()?;
+        let Form::Bits(bits) = &*form else { return Ok(None) };
+        if !is_number || self.columns.len() > 1 || minima.data_type() != self.schema.field(0).data_type() {
+            return Ok(None);
+        }
+        let words = |values: &ArrayRef| -> Result<Vec<u64>> {
+            let mut keys = Keys::default();
+            self.encoder
+                .encode_words(&Batch::try_new(Arc::clone(&self.schema), vec![Arc::clone(values)])?, &mut keys)?;
+            Ok(keys.words().to_vec())
+        };
+        let (lowest, highest) = (words(minima)?, words(maxima)?);
+        let may_keep = |range: usize| {
+            let (lowest, highest) = (lowest[range], highest[range]);
+            // Words of negative numbers lie behind those of others: a range with both is not one of words.
+            let is_known = minima.is_valid(range) && maxima.is_valid(range) && lowest <= highest;
+            !is_known || bits.has_within(lowest, highest)
+        };
+        Ok(Some(BooleanArray::new(BooleanBuffer::collect_bool(lowest.len(), may_keep), None)))
+    }
+
     fn close(&self) {
         *self.lock() = Some(Arc::new(Form::Unknown));
     }
@@ -218,6 +245,21 @@ impl Bits {
     fn is_selective(&self) -> bool {
         let set: u64 = self.bits.iter().map(|word| u64::from(word.count_ones())).sum();
         set < self.bits.len() as u64 * 32
+    }
+
+    /// There is a value from `lowest` to `highest`.
+    fn has_within(&self, lowest: u64, highest: u64) -> bool {
+        let end = self.first + self.bits.len() as u64 * 64;
+        if highest < self.first || lowest >= end {
+            return false;
+        }
+        let (low, high) = (lowest.max(self.first) - self.first, highest.min(end - 1) - self.first);
+        let word = |place: u64| {
+            let from = if place == low / 64 { u64::MAX << (low % 64) } else { u64::MAX };
+            let to = if place == high / 64 { u64::MAX >> (63 - high % 64) } else { u64::MAX };
+            self.bits[place as usize] & from & to
+        };
+        (low / 64..=high / 64).any(|place| word(place) != 0)
     }
 
     fn hold(&self, words: &[u64]) -> BooleanBuffer {

@@ -21,6 +21,8 @@ use crate::{
 
 /// Share of the probe rows' keys that the build side may have, as expected, for the filter to be worth asking.
 const SHARE_MAX: f64 = 0.6;
+/// The same where nothing says that the build side has left keys out.
+const SHARE_OF_ALL_MAX: f64 = 0.1;
 
 /// Is a filter by the keys of `build` likely to leave rows of `probe` out?
 pub(super) fn is_selective(
@@ -29,17 +31,16 @@ pub(super) fn is_selective(
     probe: &Logical,
     probe_keys: &[Expression],
 ) -> bool {
-    if !leaves_rows_out(build) {
-        return false;
-    }
+    // Every key of a table has its partner in the table it refers to, unless that has far too few.
+    let share_max = if leaves_rows_out(build) { SHARE_MAX } else { SHARE_OF_ALL_MAX };
     let (build, probe) = (estimate(build), estimate(probe));
     let shares = build_keys.iter().zip(probe_keys);
     let shares =
         shares.map(|(build_key, probe_key)| build.column(build_key).distinct / probe.column(probe_key).distinct);
-    shares.fold(f64::INFINITY, f64::min) < SHARE_MAX
+    shares.fold(f64::INFINITY, f64::min) < share_max
 }
 
-/// Does anything below leave rows out? Every key of a table has its partner in the table it refers to.
+/// Does anything below leave rows out?
 fn leaves_rows_out(node: &Logical) -> bool {
     match &node.node {
         Node::Scan(scan) => !scan.filters.is_empty(),
