@@ -111,6 +111,11 @@ pub type Next<'a> = &'a mut dyn FnMut(Morsel) -> Result<Outcome>;
 pub trait Transform: Send + Sync {
     /// The part that one thread drives.
     fn thread(&self) -> Result<Box<dyn TransformThread>>;
+    /// Nothing comes of any morsel, and what it may keep of them is kept for nobody: the source need not be asked. What the pipeline waits for is
+    /// complete.
+    fn takes_none(&self) -> Result<bool> {
+        Ok(false)
+    }
     /// The pipeline has ended, all threads' parts are gone: what only they needed can go, too. Called once.
     fn close(&self) {}
 }

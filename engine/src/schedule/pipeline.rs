@@ -74,7 +74,15 @@ impl Drive {
         let pipeline = &job.pipelines[self.pipeline];
         let source = match &mut self.source {
             Some(source) => source,
-            none => none.insert(pipeline.runnable.source.thread()?),
+            none => {
+                for transform in &pipeline.runnable.transforms {
+                    if transform.takes_none()? {
+                        self.is_enough = true;
+                        return Ok(None);
+                    }
+                }
+                none.insert(pipeline.runnable.source.thread()?)
+            }
         };
         let (morsel, pulled) = loop {
             match (source.pull(), &mut self.chain) {

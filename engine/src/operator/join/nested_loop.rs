@@ -146,6 +146,10 @@ impl Transform for Probe {
     fn thread(&self) -> Result<Box<dyn TransformThread>> {
         Ok(Box::new(ProbeThread(Prober::new(&self.0)?)))
     }
+
+    fn takes_none(&self) -> Result<bool> {
+        Ok(self.0.shape.rows.needs_partners() && self.0.side()?.rows == 0)
+    }
 }
 
 struct ProbeThread(Prober);

@@ -28,6 +28,13 @@ impl Transform for Probe {
         ProbeSide::new(&self.0).map(|side| Box::new(side) as Box<dyn TransformThread>)
     }
 
+    fn takes_none(&self) -> Result<bool> {
+        Ok(match self.0.ready()? {
+            Ready::Table(built) => is_decided(&self.0, &built),
+            Ready::Spilled(_) => false,
+        })
+    }
+
     fn close(&self) {
         self.0.probe_closed();
     }
@@ -161,16 +168,7 @@ impl Prober {
 
     /// No probe row changes what the join gives.
     pub(super) fn is_decided(&self) -> bool {
-        let rows = self.join.shape.rows;
-        let has_no_partners = self.built.directory.rows() == 0;
-        match rows {
-            JoinRows::ProbeAnti => self.join.is_null_aware && self.join.saw_null_build_key.load(Relaxed),
-            // A null-aware join asks whether there are probe rows and NULLs among them, if there are build rows at all.
-            JoinRows::BuildAnti if self.join.is_null_aware => {
-                self.built.side.rows == 0 || self.join.saw_null_probe_key.load(Relaxed)
-            }
-            _ => rows.needs_partners() && has_no_partners,
-        }
+        is_decided(&self.join, &self.built)
     }
 
     fn push(&mut self, morsel: Morsel, next: Next<'_>) -> Result<Outcome> {
@@ -267,4 +265,15 @@ pub(super) struct Turn {
     pub(super) outcome: Outcome,
     /// The batch is done.
     pub(super) is_last: bool,
+}
+
+/// No probe row changes what the join gives.
+fn is_decided(join: &HashJoin, built: &Built) -> bool {
+    let rows = join.shape.rows;
+    match rows {
+        JoinRows::ProbeAnti => join.is_null_aware && join.saw_null_build_key.load(Relaxed),
+        // A null-aware join asks whether there are probe rows and NULLs among them, if there are build rows at all.
+        JoinRows::BuildAnti if join.is_null_aware => built.side.rows == 0 || join.saw_null_probe_key.load(Relaxed),
+        _ => rows.needs_partners() && built.directory.rows() == 0,
+    }
 }

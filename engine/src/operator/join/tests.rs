@@ -472,6 +472,7 @@ fn an_empty_build_side_is_enough_at_once() {
         let spec = hash_spec(kind, &[DataType::Int64], false, false);
         let join = HashJoin::new(&spec, &context(10), &Arc::new(Parameters::default())).unwrap();
         feed(&join.build(), Vec::new(), 2, &mut Random(1)).unwrap();
+        assert_eq!(join.probe().takes_none().unwrap(), is_enough, "{kind:?}");
         let mut thread = join.probe().thread().unwrap();
         let outcome = thread.push(numbers(0..5).into(), &mut |_| Ok(Outcome::More)).unwrap();
         assert_eq!(matches!(outcome, Outcome::Enough), is_enough, "{kind:?}");
