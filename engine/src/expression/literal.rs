@@ -90,6 +90,7 @@ impl Literal {
                 value.map(|value| value as f64)
             }
             ScalarValue::TimestampSecond(value, _) => value.map(|value| value as f64),
+            ScalarValue::Decimal64(digits, ..) => digits.map(|digits| digits as f64),
             ScalarValue::Decimal128(digits, ..) => digits.map(|digits| digits as f64),
             _ => self.as_i64().map(|value| value as f64).or_else(|| self.as_f64()),
         }

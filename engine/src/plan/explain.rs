@@ -203,7 +203,7 @@ fn list(expressions: &[Expression], schema: &Schema, between: &str) -> String {
 }
 
 fn scan_step(scan: &ScanSpec, key_filters: &[KeyFilter], states: &[StateSpec]) -> String {
-    let schema = scan.table.schema();
+    let schema = scan.table.decoded_schema();
     let name = |column: usize| schema.field(column).name().as_str();
     let names: Vec<&str> = scan.given_columns().into_iter().map(name).collect();
     let splits = scan.splits().map_or(0, |splits| splits.len());

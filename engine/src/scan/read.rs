@@ -56,7 +56,7 @@ impl ScanSpec {
         if self.filters.is_empty() {
             return Ok(None);
         }
-        let schema = Arc::new(self.table.schema().project(&self.columns)?);
+        let schema = Arc::new(self.table.decoded_schema().project(&self.columns)?);
         Ok(Some(Arc::new(Conditions::new(&self.filters, &schema, parameters)?)))
     }
 
@@ -427,7 +427,7 @@ impl SourceThread for ScanThread {
 
 impl Shared {
     fn empty(&self) -> Result<Batch> {
-        Ok(Batch::new_empty(Arc::new(self.spec.table.schema().project(&self.spec.given_columns())?)))
+        Ok(Batch::new_empty(Arc::new(self.spec.table.decoded_schema().project(&self.spec.given_columns())?)))
     }
 }
 

@@ -83,6 +83,10 @@ fn numbers(values: &ArrayRef) -> Option<Vec<f64>> {
             let digits = values.as_any().downcast_ref::<crate::batch::array::Decimal128Array>()?;
             std::sync::Arc::new(digits.clone().with_precision_and_scale(*precision, 0).ok()?) as ArrayRef
         }
+        T::Decimal64(precision, _) => {
+            let digits = values.as_any().downcast_ref::<crate::batch::array::Decimal64Array>()?;
+            std::sync::Arc::new(digits.clone().with_precision_and_scale(*precision, 0).ok()?) as ArrayRef
+        }
         T::Date32 => compute::cast(values, &T::Int32).ok()?,
         T::Date64 | T::Timestamp(..) | T::Time64(_) => compute::cast(values, &T::Int64).ok()?,
         data_type if data_type.is_numeric() => values.clone(),

@@ -90,6 +90,14 @@ impl Table {
         &self.schema
     }
 
+    /// Its columns as they are decoded with the least work: decimals of Parquet of at most 18 digits in 64 bits.
+    pub fn decoded_schema(&self) -> &SchemaRef {
+        match &self.shape {
+            Shape::Parquet(files) => files.first().map_or(&self.schema, |(_, footer)| footer.decoded_schema()),
+            _ => &self.schema,
+        }
+    }
+
     /// What is known of its rows without reading them.
     pub fn statistics(&self) -> &TableStatistics {
         self.statistics.get_or_init(|| statistics::of(&self.schema, &self.shape))

@@ -309,7 +309,7 @@ impl Builder<'_> {
 
     fn scan(&self, scan: &ScanSpec, key_filters: &[KeyFilter], states: &[State]) -> Result<Sourced> {
         let splits = self.work.splits.clone().filter(|_| self.stage.distribution == Distribution::Splits);
-        let schema = Arc::new(scan.table.schema().project(&scan.columns)?);
+        let schema = Arc::new(scan.table.decoded_schema().project(&scan.columns)?);
         let mut tests: Vec<Arc<dyn RowTest>> = scan.conditions(&self.parameters)?.into_iter().collect();
         for KeyFilter { join, places } in key_filters {
             match states.get(join.0) {

@@ -30,7 +30,21 @@ pub(super) fn step(
     right: &Expression,
     context: &Context<'_>,
 ) -> Result<Box<dyn Step>> {
-    Ok(Box::new(Binary { op, left: prepare(left, context)?, right: prepare(right, context)? }))
+    let is_arithmetic = matches!(op, BinaryOp::Plus | BinaryOp::Minus | BinaryOp::Multiply);
+    let operand =
+        |expression| prepare(if is_arithmetic { narrowest(expression, context) } else { expression }, context);
+    Ok(Box::new(Binary { op, left: operand(left)?, right: operand(right)? }))
+}
+
+/// What is cast, where that is a decimal of 64 bits in 128 bits: arithmetic takes it as it is.
+fn narrowest<'a>(expression: &'a Expression, context: &Context<'_>) -> &'a Expression {
+    match expression {
+        Expression::Cast { input, to, .. } => match input.data_type(context.input) {
+            Ok(from @ DataType::Decimal64(..)) if decimals::in_128_bits(&from).as_ref() == Some(to) => input,
+            _ => expression,
+        },
+        _ => expression,
+    }
 }
 
 /// `- input`, prepared.
@@ -65,6 +79,8 @@ pub(in crate::expression) fn combine(op: BinaryOp, left: &dyn Datum, right: &dyn
     if let Some(decimals) = decimals::combine(op, left, right)? {
         return Ok(decimals);
     }
+    let (left, right) = (decimals::Wide::new(left)?, decimals::Wide::new(right)?);
+    let (left, right): (&dyn Datum, &dyn Datum) = (&left, &right);
     let computed = match op {
         BinaryOp::Plus => numeric::add(left, right),
         BinaryOp::Minus if is_date(left) && is_date(right) => return days_between(left, right),

@@ -1,16 +1,16 @@
 //! `+ - *` of decimals whose values have at most 18 digits, which nearly all have whatever their type allows.
 //!
-//! In: two decimals of 128 bits. Out: what arrow's kernels give, or nothing where a value needs more than 64 bits and those must look for
+//! In: two decimals of 128 bits, or as files have them of 64. Out: what arrow's kernels give, or nothing where a value needs more than 64 bits and those must look for
 //! overflow. Never: wraps: a product of two 64-bit numbers, and a sum of two of them times powers of ten up to 10^18, fit into 128 bits.
 
 use std::sync::Arc;
 
 use crate::{
     batch::{
-        array::{Array, ArrayRef, AsArray, Datum, Decimal128Array, new_empty_array},
+        array::{Array, ArrayRef, AsArray, Datum, Decimal64Array, Decimal128Array, new_empty_array},
         buffer::NullBuffer,
-        compute::kernels::numeric,
-        datatypes::{DataType, Decimal128Type},
+        compute::{cast, kernels::numeric},
+        datatypes::{DataType, Decimal64Type, Decimal128Type},
     },
     error::Result,
     expression::BinaryOp,
@@ -19,12 +19,13 @@ use crate::{
 /// Digits of a multiplier, at most.
 const DIGITS_MAX: u32 = 18;
 
-/// `left op right`, if both are decimals of 128 bits that hold small values only.
+/// `left op right` as decimals of 128 bits, if both are decimals that hold small values only.
 pub(super) fn combine(op: BinaryOp, left: &dyn Datum, right: &dyn Datum) -> Result<Option<ArrayRef>> {
     let ((left, left_is_scalar), (right, right_is_scalar)) = (left.get(), right.get());
-    let (DataType::Decimal128(_, left_scale), DataType::Decimal128(_, right_scale)) =
-        (left.data_type(), right.data_type())
-    else {
+    let (Some(left_type), Some(right_type)) = (in_128_bits(left.data_type()), in_128_bits(right.data_type())) else {
+        return Ok(None);
+    };
+    let (DataType::Decimal128(_, left_scale), DataType::Decimal128(_, right_scale)) = (&left_type, &right_type) else {
         return Ok(None);
     };
     if left_is_scalar && right_is_scalar || left.len().max(right.len()) < 2 {
@@ -33,7 +34,7 @@ pub(super) fn combine(op: BinaryOp, left: &dyn Datum, right: &dyn Datum) -> Resu
     let (Some(left_side), Some(right_side)) = (Side::of(left, left_is_scalar), Side::of(right, right_is_scalar)) else {
         return Ok(None);
     };
-    let (empty_left, empty_right) = (new_empty_array(left.data_type()), new_empty_array(right.data_type()));
+    let (empty_left, empty_right) = (new_empty_array(&left_type), new_empty_array(&right_type));
     let (values, of_empty) = match op {
         BinaryOp::Multiply => (zipped(&left_side, &right_side, |a, b| a * b), numeric::mul(&empty_left, &empty_right)),
         BinaryOp::Plus | BinaryOp::Minus => {
@@ -60,15 +61,58 @@ pub(super) fn combine(op: BinaryOp, left: &dyn Datum, right: &dyn Datum) -> Resu
     Ok(Some(Arc::new(array)))
 }
 
+/// The type of 128 bits that has all values of a decimal's.
+pub(super) fn in_128_bits(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Decimal64(precision, scale) | DataType::Decimal128(precision, scale) => {
+            Some(DataType::Decimal128(*precision, *scale))
+        }
+        _ => None,
+    }
+}
+
+/// A value as arrow's kernels take it beside others: a decimal of 64 bits in 128, any other as it is.
+pub(super) enum Wide<'a> {
+    Same(&'a dyn Datum),
+    Cast(ArrayRef, bool),
+}
+
+impl Wide<'_> {
+    pub(super) fn new(value: &dyn Datum) -> Result<Wide<'_>> {
+        let (array, is_scalar) = value.get();
+        Ok(match (array.data_type(), in_128_bits(array.data_type())) {
+            (DataType::Decimal64(..), Some(wide)) => Wide::Cast(cast(array, &wide)?, is_scalar),
+            _ => Wide::Same(value),
+        })
+    }
+}
+
+impl Datum for Wide<'_> {
+    fn get(&self) -> (&dyn Array, bool) {
+        match self {
+            Wide::Same(value) => value.get(),
+            Wide::Cast(array, is_scalar) => (array.as_ref(), *is_scalar),
+        }
+    }
+}
+
 /// One operand, all of whose values fit into 64 bits; those of NULLs too.
 enum Side<'a> {
     Same(i64),
     Each(&'a Decimal128Array),
+    Narrow(&'a Decimal64Array),
 }
 
 impl Side<'_> {
     fn of(array: &dyn Array, is_scalar: bool) -> Option<Side<'_>> {
-        let array = array.as_primitive::<Decimal128Type>();
+        if let Some(narrow) = array.as_primitive_opt::<Decimal64Type>() {
+            return if is_scalar {
+                narrow.is_valid(0).then(|| Side::Same(narrow.value(0)))
+            } else {
+                Some(Side::Narrow(narrow))
+            };
+        }
+        let array = array.as_primitive_opt::<Decimal128Type>()?;
         if is_scalar {
             let value = array.is_valid(0).then(|| array.value(0))?;
             return i64::try_from(value).ok().map(Side::Same);
@@ -83,6 +127,7 @@ impl Side<'_> {
         match self {
             Side::Same(_) => None,
             Side::Each(array) => array.nulls(),
+            Side::Narrow(array) => array.nulls(),
         }
     }
 }
@@ -90,13 +135,25 @@ impl Side<'_> {
 #[inline(always)]
 fn zipped(left: &Side<'_>, right: &Side<'_>, op: impl Fn(i128, i128) -> i128) -> Vec<i128> {
     let small = |value: &i128| i128::from(*value as i64);
+    let wide = |value: &i64| i128::from(*value);
     match (left, right) {
-        (Side::Same(a), Side::Each(b)) => b.values().iter().map(|b| op(i128::from(*a), small(b))).collect(),
-        (Side::Each(a), Side::Same(b)) => a.values().iter().map(|a| op(small(a), i128::from(*b))).collect(),
+        (Side::Same(_), Side::Same(_)) => Vec::new(),
+        (Side::Same(a), Side::Each(b)) => b.values().iter().map(|b| op(wide(a), small(b))).collect(),
+        (Side::Same(a), Side::Narrow(b)) => b.values().iter().map(|b| op(wide(a), wide(b))).collect(),
+        (Side::Each(a), Side::Same(b)) => a.values().iter().map(|a| op(small(a), wide(b))).collect(),
+        (Side::Narrow(a), Side::Same(b)) => a.values().iter().map(|a| op(wide(a), wide(b))).collect(),
         (Side::Each(a), Side::Each(b)) => {
             a.values().iter().zip(b.values()).map(|(a, b)| op(small(a), small(b))).collect()
         }
-        (Side::Same(_), Side::Same(_)) => Vec::new(),
+        (Side::Each(a), Side::Narrow(b)) => {
+            a.values().iter().zip(b.values()).map(|(a, b)| op(small(a), wide(b))).collect()
+        }
+        (Side::Narrow(a), Side::Each(b)) => {
+            a.values().iter().zip(b.values()).map(|(a, b)| op(wide(a), small(b))).collect()
+        }
+        (Side::Narrow(a), Side::Narrow(b)) => {
+            a.values().iter().zip(b.values()).map(|(a, b)| op(wide(a), wide(b))).collect()
+        }
     }
 }
 
@@ -129,7 +186,37 @@ mod tests {
         prop_oneof![40 => small, 2 => Just(None), 1 => border, 1 => low]
     }
 
+    /// The same values in 64 bits, if they fit.
+    fn narrow(array: &Decimal128Array) -> Option<ArrayRef> {
+        let DataType::Decimal128(_, scale) = array.data_type() else { return None };
+        let fits = array.iter().flatten().all(|value| i64::try_from(value).is_ok());
+        let narrow: Decimal64Array = array.iter().map(|value| value.map(|value| value as i64)).collect();
+        fits.then(|| Arc::new(narrow.with_data_type(DataType::Decimal64(18, *scale))) as ArrayRef)
+    }
+
     proptest! {
+        #[test]
+        fn of_64_bits_as_of_128(
+            pairs in prop::collection::vec((value(), value()), 2..20),
+            scales in (0..10_i8, 0..10_i8),
+            op in prop::sample::select(vec![BinaryOp::Plus, BinaryOp::Minus, BinaryOp::Multiply]),
+        ) {
+            let (left, right): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+            let (left, right) = (decimals(left, scales.0), decimals(right, scales.1));
+            let (Some(narrow_left), Some(narrow_right)) = (narrow(&left), narrow(&right)) else { return Ok(()) };
+            let typed = |a: &dyn Datum, b: &dyn Datum| combine(op, a, b).unwrap();
+            let expected = typed(&left, &right).unwrap();
+            // The types are of other precisions; the numbers are the same.
+            let numbers = |array: &ArrayRef| array.as_primitive::<Decimal128Type>().iter().collect::<Vec<_>>();
+            for (a, b) in [(&narrow_left as &dyn Datum, &narrow_right as &dyn Datum), (&left, &narrow_right), (&narrow_left, &right)] {
+                prop_assert_eq!(typed(a, b).map(|found| numbers(&found)), Some(numbers(&expected)));
+            }
+            let scalar = Scalar::new(narrow_left.slice(0, 1));
+            let wide_scalar = Scalar::new(left.slice(0, 1));
+            let (found, expected) = (typed(&scalar, &narrow_right), typed(&wide_scalar, &right));
+            prop_assert_eq!(found.map(|found| numbers(&found)), expected.map(|expected| numbers(&expected)));
+        }
+
         #[test]
         fn as_arrow_has_it(
             pairs in prop::collection::vec((value(), value()), 2..20),

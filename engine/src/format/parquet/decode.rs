@@ -129,7 +129,7 @@ impl RowGroupDecoder {
             Err(_) => From::Other(others.partition_point(|other| other < column)),
         };
         let given = columns.iter().map(from).collect();
-        let fields = columns.iter().map(|column| footer.schema().field(*column).clone());
+        let fields = columns.iter().map(|column| footer.decoded_schema().field(*column).clone());
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let mut asked = footer.ranges(row_group, &tested, rows);
         let of_others = footer.ranges(row_group, &others, rows);

@@ -19,7 +19,7 @@ use super::{ParquetFailure, pages};
 use crate::{
     batch::{
         array::ArrayRef,
-        datatypes::{DataType, Field, Schema, SchemaRef},
+        datatypes::{DECIMAL64_MAX_PRECISION, DataType, Field, Schema, SchemaRef},
     },
     error::Result,
     limits,
@@ -30,6 +30,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Footer {
     pub(super) metadata: ArrowReaderMetadata,
+    schema: SchemaRef,
 }
 
 const TAIL_BYTES: u64 = 8;
@@ -71,13 +72,18 @@ impl Footer {
         let metadata = pages::with_index(metadata, &whole);
         let natural = ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new()).map_err(failed)?;
         let schema = with_views(natural.schema());
-        let options = ArrowReaderOptions::new().with_schema(schema);
+        let options = ArrowReaderOptions::new().with_schema(with_small_decimals(&schema));
         let metadata = ArrowReaderMetadata::try_new(metadata, options).map_err(failed)?;
-        Ok(Footer { metadata })
+        Ok(Footer { metadata, schema })
     }
 
     /// The columns.
     pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The columns as they are decoded.
+    pub fn decoded_schema(&self) -> &SchemaRef {
         self.metadata.schema()
     }
 
@@ -112,8 +118,8 @@ impl Footer {
     }
 
     pub(super) fn statistics(&self, column: usize) -> Option<StatisticsConverter<'_>> {
-        let name = self.schema().field(column).name();
-        StatisticsConverter::try_new(name, self.schema(), self.metadata.parquet_schema()).ok()
+        let schema = self.decoded_schema();
+        StatisticsConverter::try_new(schema.field(column).name(), schema, self.metadata.parquet_schema()).ok()
     }
 }
 
@@ -122,6 +128,17 @@ fn with_views(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| match field.data_type() {
         DataType::Utf8 | DataType::LargeUtf8 => Field::clone(field).with_data_type(DataType::Utf8View),
         DataType::Binary | DataType::LargeBinary => Field::clone(field).with_data_type(DataType::BinaryView),
+        _ => Field::clone(field),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// `schema` with decimals of at most 18 digits as 64 bits, which is how files have them.
+fn with_small_decimals(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Decimal128(precision, scale) if *precision <= DECIMAL64_MAX_PRECISION => {
+            Field::clone(field).with_data_type(DataType::Decimal64(*precision, *scale))
+        }
         _ => Field::clone(field),
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))

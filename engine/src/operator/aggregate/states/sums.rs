@@ -434,7 +434,7 @@ pub(in super::super) fn can_be(data_type: &DataType, returns: &DataType) -> bool
     match (data_type, returns) {
         (d, D::Int64 | D::UInt64) => d.is_integer(),
         (D::Decimal32(_, a), D::Decimal32(_, b))
-        | (D::Decimal64(_, a), D::Decimal64(_, b))
+        | (D::Decimal64(_, a), D::Decimal64(_, b) | D::Decimal128(_, b))
         | (D::Decimal128(_, a), D::Decimal128(_, b))
         | (D::Decimal256(_, a), D::Decimal256(_, b)) => a == b,
         (D::Duration(a), D::Duration(b)) => a == b,
@@ -450,7 +450,7 @@ pub(in super::super) fn average_digits(data_type: &DataType, returns: &DataType)
         (d, D::Float64) => (d.is_integer() || matches!(d, D::Float32 | D::Float64)).then_some(0),
         (D::Duration(a), D::Duration(b)) => (a == b).then_some(0),
         (D::Decimal32(_, a), D::Decimal32(_, b))
-        | (D::Decimal64(_, a), D::Decimal64(_, b))
+        | (D::Decimal64(_, a), D::Decimal64(_, b) | D::Decimal128(_, b))
         | (D::Decimal128(_, a), D::Decimal128(_, b))
         | (D::Decimal256(_, a), D::Decimal256(_, b)) => u32::try_from(i32::from(*b) - i32::from(*a)).ok(),
         _ => None,
