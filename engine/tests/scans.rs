@@ -298,6 +298,57 @@ fn a_row_group_is_read_in_pieces_and_only_pages_that_may_matter() {
 }
 
 #[test]
+fn a_scan_asks_for_the_bound_of_a_top_k() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("paged.parquet");
+    paged(&path, true);
+    let dims =
+        Batch::try_from_iter([("id", Arc::new(Int64Array::from_iter_values((0..40_000).step_by(3))) as ArrayRef)]);
+    write(&folder.path().join("dims.parquet"), &dims.unwrap(), WriterProperties::builder());
+    let (table, dims) = (path.display(), folder.path().join("dims.parquet"));
+    let from = [
+        format!("'{table}' t"),
+        format!("'{table}' t join '{}' d on n = id", dims.display()),
+        format!("(select * from '{table}' where mixed % 5 <> 2) t"),
+    ];
+    // Keys with `[` and `]` around columns, how many rows, and the part of all bytes that may be read of the table alone, in hundredths.
+    let orders = [
+        ("[n]", 5, 45),
+        ("[n] desc", 5, 120),
+        ("[mixed], [n] desc", 20, 120),
+        ("[mixed] desc, [n] + [mixed]", 9, 120),
+        ("[sparse] nulls last, [n]", 30, 45),
+        ("[sparse] desc nulls first, [mixed]", 40, 120),
+        ("[sparse] desc nulls last, [n]", 7, 120),
+        ("[sparse] nulls first, [mixed] desc, [n]", 8_000, 120),
+        ("[word], [n]", 12, 45),
+        ("[word] desc", 3, 120),
+        ("[n] / 10, [mixed]", 11, 120),
+    ];
+    for (threads, rows_per_morsel) in [(1, 64), (2, 1_000), (3, 16_384)] {
+        let session = session(folder.path(), threads, rows_per_morsel, None);
+        for (order, limit, share) in &orders {
+            for (number, from) in from.iter().enumerate() {
+                let by =
+                    |order: &str| format!("select n, sparse, mixed, word from {from} order by {order} limit {limit}");
+                let asked = by(&order.replace(['[', ']'], ""));
+                let is_by_column = !order.starts_with("[n] /");
+                let plan = text(&session, &format!("explain {asked}"));
+                assert_eq!(plan.contains("within the bound of top-k"), is_by_column, "{asked}: {plan}");
+                let computed = by(&order.replace("[word]", "(word || '')").replace('[', "(").replace(']', " + 0)"));
+                let plan = text(&session, &format!("explain {computed}"));
+                assert!(!plan.contains("within the bound of"), "{computed}: {plan}");
+                assert_eq!(text(&session, &asked), text(&session, &computed), "{asked}, {threads} threads");
+                let read = session.query(&asked).unwrap().report.bytes_in;
+                let all = std::fs::metadata(&path).unwrap().len();
+                let is_alone = number == 0 && rows_per_morsel == 64 && threads == 1;
+                assert!(!is_alone || read <= all * share / 100, "{asked} read {read} of {all} bytes");
+            }
+        }
+    }
+}
+
+#[test]
 fn files_of_several_splits_are_the_same_on_any_threads() {
     const ROWS: i64 = 300_000;
     let folder = tempfile::tempdir().unwrap();

@@ -78,7 +78,11 @@ pub trait RowTest: Send + Sync {
     fn keeps_none(&self) -> bool {
         false
     }
-    /// Where it looks at a single column: in which ranges from a smallest to a largest value, one a row, a value may be kept, as far as it can say.
+    /// The column whose ranges tell something, if there is one.
+    fn ranged_column(&self) -> Option<usize> {
+        None
+    }
+    /// In which ranges of that column, from a smallest to a largest value, one a row, a row may be kept, as far as it can say.
     fn may_keep(&self, _minima: &ArrayRef, _maxima: &ArrayRef) -> Result<Option<BooleanArray>> {
         Ok(None)
     }

@@ -212,9 +212,11 @@ fn scan_step(scan: &ScanSpec, key_filters: &[KeyFilter], states: &[StateSpec]) -
     if let (Ok(schema), false) = (schema.project(&scan.columns), scan.filters.is_empty()) {
         let _ = write!(text, ", where {}", list(&scan.filters, &schema, " and "));
     }
-    for KeyFilter { join, places } in key_filters {
+    for KeyFilter { state, places } in key_filters {
         let keys: Vec<&str> = places.iter().map(|place| name(scan.columns[*place])).collect();
-        let _ = write!(text, ", {} among the keys of {}", keys.join(", "), state_name(&states[join.0], join.0));
+        let what =
+            if matches!(states[state.0], StateSpec::TopK(_)) { "within the bound of" } else { "among the keys of" };
+        let _ = write!(text, ", {} {what} {}", keys.join(", "), state_name(&states[state.0], state.0));
     }
     text
 }

@@ -107,7 +107,7 @@ pub struct Pipeline {
 /// Where a pipeline's morsels come from.
 #[derive(Clone, Debug)]
 pub enum SourceSpec {
-    /// A table; of its rows those that may have a partner in each of these joins.
+    /// A table; of its rows those that may matter to each of these states.
     Scan(ScanSpec, Vec<KeyFilter>),
     /// Rows that stand in the plan.
     Values(SchemaRef, Vec<Batch>),
@@ -117,12 +117,13 @@ pub enum SourceSpec {
     Exchange(SchemaRef, Vec<EdgeId>),
 }
 
-/// The keys of a join's build side as a test of rows that are going to probe it; the pipeline waits for the build side.
+/// What a state knows of keys as a test of rows that are on their way to it: the keys of a hash join's build side, for which the pipeline waits;
+/// the bound of the top-k in which the pipeline ends.
 #[derive(Clone, Debug)]
 pub struct KeyFilter {
-    /// The hash join.
-    pub join: StateId,
-    /// Where each of its probe keys stands among the columns that the scan looks at.
+    /// The hash join, or the top-k.
+    pub state: StateId,
+    /// Where each of its probe keys, or of its first keys, stands among the columns that the scan looks at.
     pub places: Vec<usize>,
 }
 

@@ -82,6 +82,10 @@ impl RowTest for WatchedTest {
         self.test.keeps_none()
     }
 
+    fn ranged_column(&self) -> Option<usize> {
+        self.test.ranged_column()
+    }
+
     fn may_keep(&self, minima: &ArrayRef, maxima: &ArrayRef) -> Result<Option<BooleanArray>> {
         self.test.may_keep(minima, maxima)
     }

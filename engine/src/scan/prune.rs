@@ -50,7 +50,7 @@ pub(super) fn narrow(table: &Table, columns: &[usize], filters: &[Expression], s
 
 /// The same by a test that becomes known while the job runs.
 pub(super) fn narrow_by(table: &Table, columns: &[usize], test: &dyn RowTest, split: Split) -> Result<Option<Split>> {
-    let &[place] = test.columns() else { return Ok(Some(split)) };
+    let Some(place) = test.ranged_column() else { return Ok(Some(split)) };
     let mut failed = None;
     let reduced = reduce(table, columns[place], split, |minima, maxima| {
         test.may_keep(minima, maxima).unwrap_or_else(|error| {

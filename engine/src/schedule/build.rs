@@ -311,10 +311,11 @@ impl Builder<'_> {
         let splits = self.work.splits.clone().filter(|_| self.stage.distribution == Distribution::Splits);
         let schema = Arc::new(scan.table.decoded_schema().project(&scan.columns)?);
         let mut tests: Vec<Arc<dyn RowTest>> = scan.conditions(&self.parameters)?.into_iter().collect();
-        for KeyFilter { join, places } in key_filters {
-            match states.get(join.0) {
+        for KeyFilter { state, places } in key_filters {
+            match states.get(state.0) {
                 Some(State::HashJoin(join)) => tests.push(join.key_filter(places, &schema)?),
-                _ => return Err(bug("schedule", format!("state {} has no keys to filter by", join.0))),
+                Some(State::TopK(top)) => tests.push(top.bound_test(places, &schema)?),
+                _ => return Err(bug("schedule", format!("state {} has no keys to filter by", state.0))),
             }
         }
         let watched: Vec<Arc<Tested>> = tests.iter().map(|_| Arc::default()).collect();

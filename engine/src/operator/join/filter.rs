@@ -21,7 +21,7 @@ use crate::{
         Batch,
         array::{Array, ArrayRef, AsArray, BooleanArray},
         buffer::{BooleanBuffer, NullBuffer},
-        datatypes::{DataType, Decimal128Type, SchemaRef},
+        datatypes::{DataType, Decimal128Type, Field, Schema, SchemaRef},
     },
     error::Result,
     expression::Expression,
@@ -77,7 +77,9 @@ impl KeyFilter {
         columns.sort_unstable();
         columns.dedup();
         let keys = places.iter().map(|place| Expression::Column(columns.partition_point(|column| column < place)));
-        let schema = Arc::new(schema.project(&columns)?);
+        // Where smallest and largest values are not known they are NULL.
+        let fields = columns.iter().map(|column| Field::clone(schema.field(*column)).with_nullable(true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let encoder = join.encoder_over(&keys.collect::<Vec<_>>(), &schema)?;
         Ok(KeyFilter {
             join: Arc::clone(join),
@@ -212,11 +214,16 @@ impl RowTest for KeyFilter {
         self.form().is_ok_and(|form| matches!(*form, Form::None))
     }
 
+    fn ranged_column(&self) -> Option<usize> {
+        let [column] = self.columns[..] else { return None };
+        Some(column)
+    }
+
     fn may_keep(&self, minima: &ArrayRef, maxima: &ArrayRef) -> Result<Option<BooleanArray>> {
         let is_number = minima.data_type().is_integer() || matches!(minima.data_type(), DataType::Date32);
         let form = self.form()?;
         let Form::Bits(bits) = &*form else { return Ok(None) };
-        if !is_number || self.columns.len() > 1 || minima.data_type() != self.schema.field(0).data_type() {
+        if !is_number || minima.data_type() != self.schema.field(0).data_type() {
             return Ok(None);
         }
         let words = |values: &ArrayRef| -> Result<Vec<u64>> {

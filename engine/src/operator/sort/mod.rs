@@ -15,6 +15,7 @@
 //!   where memory ends:   pile ──► sorted pieces ──► runs of frames ──► merged (a loser tree over keys and content) as they are pulled
 //! ```
 
+mod bound; // BoundTest: a top-k's bound as a test of rows that are going to come
 mod keys; // SortSpec, SortKeys: the keys of a batch in row form
 mod loser_tree; // LoserTree: which of many inputs has the least row
 mod merge; // Merge: of runs and sorted piles

@@ -11,15 +11,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
+    bound::BoundTest,
     keys::SortSpec,
     order::{Pile, rows_at},
     output::SortedSource,
     shared::{Part, Shared, Ties},
 };
 use crate::{
-    batch::{Batch, Morsel, array::UInt32Array, take_rows},
+    batch::{Batch, Morsel, array::UInt32Array, datatypes::SchemaRef, take_rows},
     error::{Kind, Result, bug},
     expression::Parameters,
+    format::RowTest,
     memory::Revoked,
     operator::{JobContext, Outcome, Sink, SinkThread, Source, Task},
 };
@@ -31,8 +33,8 @@ pub struct TopK {
     bound: Mutex<Option<Arc<[u8]>>>,
 }
 
-/// Rows a thread keeps at least before it sorts them: enough that sorting is rare.
-const KEPT_ROWS_MIN: usize = 4_096;
+/// Rows a thread keeps at least before it sorts them: enough that sorting is rare, so few that scans soon know a near bound.
+const KEPT_ROWS_MIN: usize = 256;
 
 impl TopK {
     /// The first rows of `spec`, which has a `fetch`.
@@ -56,7 +58,16 @@ impl TopK {
         Arc::new(SortedSource(Arc::clone(&self.shared)))
     }
 
-    fn bound(&self) -> Option<Arc<[u8]>> {
+    /// A test of the rows that a scan gives this top-k, by its first keys; `places`: where their columns stand in `schema`, the scan's.
+    pub fn bound_test(self: &Arc<Self>, places: &[usize], schema: &SchemaRef) -> Result<Arc<dyn RowTest>> {
+        let keys = &self.shared.spec.keys;
+        if places.is_empty() || places.len() > keys.len() {
+            return Err(bug("top-k", "a bound of more keys than there are, or of none"));
+        }
+        Ok(Arc::new(BoundTest::new(self, keys, places, schema)?))
+    }
+
+    pub(super) fn bound(&self) -> Option<Arc<[u8]>> {
         self.bound.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -89,7 +89,7 @@ use crate::{
 };
 
 const MAGIC: [u8; 4] = *b"WNDP";
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
 const HEADER_BYTES: usize = 16;
 const CHECKSUM_BYTES: usize = 8;
 

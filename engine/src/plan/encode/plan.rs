@@ -106,8 +106,8 @@ impl Writer {
             SourceSpec::Scan(scan, key_filters) => {
                 self.u8(FROM_SCAN);
                 self.scan(scan)?;
-                self.list("key filters", key_filters, |writer, KeyFilter { join, places }| {
-                    writer.number("states", join.0)?;
+                self.list("key filters", key_filters, |writer, KeyFilter { state, places }| {
+                    writer.number("states", state.0)?;
                     writer.list("places", places, |writer, place| writer.number("places", *place))
                 })
             }
@@ -268,8 +268,8 @@ impl Reader<'_> {
             FROM_SCAN => {
                 let scan = self.scan()?;
                 let key_filters = self.list("key filters", |reader| {
-                    let join = StateId(reader.number("number of a state")?);
-                    Ok(KeyFilter { join, places: reader.list("places", |reader| reader.number("place of a key"))? })
+                    let state = StateId(reader.number("number of a state")?);
+                    Ok(KeyFilter { state, places: reader.list("places", |reader| reader.number("place of a key"))? })
                 })?;
                 SourceSpec::Scan(scan, key_filters)
             }

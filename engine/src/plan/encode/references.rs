@@ -42,8 +42,8 @@ fn check_pipeline(plan: &PhysicalPlan, stage: &Stage, pipeline: &Pipeline) -> Re
     let state = |number| exists("state", number, stage.states.len());
     match &pipeline.source {
         SourceSpec::Scan(scan, key_filters) => {
-            for KeyFilter { join, places } in key_filters {
-                state(join.0)?;
+            for KeyFilter { state: filtering, places } in key_filters {
+                state(filtering.0)?;
                 places.iter().try_for_each(|place| exists("place of a key", *place, scan.columns.len()))?;
             }
             let count = scan.table.schema().fields().len();

@@ -92,7 +92,7 @@ fn put_together(
         open.waits_for.extend(&built);
         if is_filter && !probe_keys.is_empty() {
             let draft = lowering.draft(stage)?;
-            Tracing { draft, join: state, built: &built }.filter_open(open, &probe_keys);
+            Tracing { draft, state, built: &built }.filter_open(open, &probe_keys);
         }
     }
     let mut open = Vec::new();

@@ -1,7 +1,8 @@
-//! Keys of a join's build side as a filter of the scans from which the probe rows come.
+//! Keys of a join's build side, or the bound of a top-k, as a filter of the scans from which the rows come.
 //!
-//! In: pipelines that are going to probe a join, and its keys. Out: the same pipelines, and those that feed a grouping before them, whose scans
-//! leave out rows that can have no partner; they wait for the build side. Never: drops a row that somebody else asks for.
+//! In: pipelines that are going to probe a join, and its keys; or to end in a top-k. Out: the same pipelines, and those that feed a grouping before
+//! a join, whose scans leave out rows that can have no partner, or cannot be among the first; those of a join wait for the build side. Never:
+//! drops a row that somebody else asks for.
 //!
 //! ```text
 //!   scan ─► probe a ─► project ─► probe b      b's keys are the scan's columns, given on by a: the scan knows them
@@ -10,7 +11,7 @@
 
 use super::{Draft, Open};
 use crate::{
-    expression::Expression,
+    expression::{Expression, SortKey},
     operator::join::{JoinColumn, JoinRows},
     plan::{
         logical::{Logical, Node},
@@ -52,10 +53,10 @@ fn leaves_rows_out(node: &Logical) -> bool {
 
 /// Keys on their way back to the scans they come from.
 pub(super) struct Tracing<'a> {
-    /// The stage in which the join is.
+    /// The stage in which the join, or the top-k, is.
     pub(super) draft: &'a mut Draft,
-    pub(super) join: StateId,
-    /// The pipelines that build it.
+    pub(super) state: StateId,
+    /// The pipelines that build the join.
     pub(super) built: &'a [PipelineId],
 }
 
@@ -69,12 +70,22 @@ impl Tracing<'_> {
         }
     }
 
+    /// `open` is going to end in a top-k with these keys: the scan asks for its bound by as many of the first ones as are columns of it.
+    pub(super) fn bound_open(&mut self, open: &mut Open, keys: &[SortKey]) {
+        let columns: Vec<usize> = keys.iter().map_while(|key| key.expression.is_column()).collect();
+        let traced =
+            (1..=columns.len()).rev().find_map(|count| self.before(&open.transforms, columns[..count].to_vec()));
+        if let (Some(columns), SourceSpec::Scan(..)) = (traced, &open.source) {
+            self.filter_source(&mut open.source, columns);
+        }
+    }
+
     /// True when the pipeline of this source has to wait for the build side now.
     fn filter_source(&mut self, source: &mut SourceSpec, columns: Vec<usize>) -> bool {
         match source {
             SourceSpec::Scan(scan, key_filters) if scan.table.batches().is_none() => {
                 let places = columns.into_iter().map(|column| scan.given[column]).collect();
-                key_filters.push(KeyFilter { join: self.join, places });
+                key_filters.push(KeyFilter { state: self.state, places });
                 true
             }
             SourceSpec::State(state) => {

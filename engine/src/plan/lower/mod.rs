@@ -22,7 +22,7 @@ mod aggregate;
 mod exchange; // gather, shuffle, broadcast: the edges between stages
 mod filter;
 mod join;
-mod key_filters; // scans leave out rows that can have no partner
+mod key_filters; // scans leave out rows that can have no partner, or cannot be among the first
 mod limit;
 mod map_batches;
 mod parameter;
@@ -36,6 +36,8 @@ mod window;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use key_filters::Tracing;
 
 use super::{
     logical::{Logical, Node},
@@ -238,9 +240,15 @@ impl Lowering {
     /// A breaker: each fragment ends in a new state, and a new pipeline starts from it.
     fn break_at(&mut self, flow: Flow, spec: &StateSpec, schema: SchemaRef, spread: Spread) -> Result<Flow> {
         let mut fragments = Vec::with_capacity(flow.fragments.len());
-        for fragment in flow.fragments {
+        for mut fragment in flow.fragments {
             let stage = fragment.stage;
             let state = self.state(stage, spec.clone())?;
+            if let StateSpec::TopK(spec) = spec {
+                let draft = self.draft(stage)?;
+                for open in &mut fragment.open {
+                    Tracing { draft, state, built: &[] }.bound_open(open, &spec.keys);
+                }
+            }
             let closed = self.close(fragment, state, Role::Fill)?;
             let open = vec![self.open(stage, SourceSpec::State(state), closed)?];
             fragments.push(Fragment { stage, open });

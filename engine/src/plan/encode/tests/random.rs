@@ -212,7 +212,7 @@ impl Maker<'_> {
                 let count = scan.columns.len();
                 let filters = if count == 0 { 0 } else { 2 };
                 let key_filters = self.some(filters, |maker| KeyFilter {
-                    join: StateId(maker.random.below(states)),
+                    state: StateId(maker.random.below(states)),
                     places: maker.some(2, |maker| maker.random.below(count)),
                 });
                 SourceSpec::Scan(scan, key_filters)
