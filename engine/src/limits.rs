@@ -36,6 +36,9 @@ pub const MORSELS_PER_PIECE: u64 = 8;
 pub const LINE_BYTES_MAX: usize = 64 << 20;
 /// Largest footer of a Parquet file that is read at all: the length comes from outside.
 pub const PARQUET_FOOTER_BYTES_MAX: u64 = 256 << 20;
+/// Longest page index of a Parquet file that is read: its length comes from outside, and all of it is held while the table is open. That of a file
+/// of 100 GB with pages of 20 000 rows; row groups of a file with a longer one are not cut, of which it has many.
+pub const PAGE_INDEX_BYTES_MAX: u64 = 128 << 20;
 /// Rows of a Parquet row group for each run of rows that is left by its tests, for skipping the others to be worth it: with fewer, all are
 /// decoded and then filtered.
 pub const ROWS_PER_SKIP: usize = 64;

@@ -12,13 +12,16 @@ use parquet::file::{
 };
 
 use super::Footer;
-use crate::batch::array::ArrayRef;
+use crate::{batch::array::ArrayRef, limits};
 
 /// Of the bytes that a scan reads the share that dictionaries read once more for each piece may be.
 const DICTIONARY_SHARE: u64 = 4;
 
-/// `metadata` with the page index of the file, if it has a sound one.
+/// `metadata` with the page index of the file, if it has a sound one that is not too long.
 pub(super) fn with_index<R: ChunkReader>(metadata: Arc<ParquetMetaData>, file: &R) -> Arc<ParquetMetaData> {
+    if index_bytes(&metadata).is_none_or(|bytes| bytes == 0 || bytes > limits::PAGE_INDEX_BYTES_MAX) {
+        return metadata;
+    }
     let mut reader = ParquetMetaDataReader::new_with_metadata(ParquetMetaData::clone(&metadata))
         .with_page_index_policy(PageIndexPolicy::Optional);
     // What an index tells can be found without it, so a broken one is as none.
@@ -27,6 +30,20 @@ pub(super) fn with_index<R: ChunkReader>(metadata: Arc<ParquetMetaData>, file: &
         Ok(indexed) if is_sound(&indexed) => Arc::new(indexed),
         _ => metadata,
     }
+}
+
+/// Bytes from the first to the last part of the page index, which are read at once; none if they contradict themselves.
+fn index_bytes(metadata: &ParquetMetaData) -> Option<u64> {
+    let (mut start, mut end) = (u64::MAX, 0);
+    for chunk in metadata.row_groups().iter().flat_map(|group| group.columns()) {
+        let of_values = chunk.column_index_offset().zip(chunk.column_index_length());
+        let of_pages = chunk.offset_index_offset().zip(chunk.offset_index_length());
+        for (offset, length) in of_values.into_iter().chain(of_pages) {
+            let (offset, length) = (u64::try_from(offset).ok()?, u64::try_from(length).ok()?);
+            (start, end) = (start.min(offset), end.max(offset.checked_add(length)?));
+        }
+    }
+    Some(end.saturating_sub(start))
 }
 
 fn is_sound(metadata: &ParquetMetaData) -> bool {
