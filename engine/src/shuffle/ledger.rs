@@ -109,6 +109,12 @@ impl Ledger {
     pub fn rows(&self) -> u64 {
         self.rows
     }
+
+    /// Those of one attempt.
+    pub fn rows_of(&self, key: AttemptKey) -> u64 {
+        let entries = self.entries.range((key, GroupId(0))..=(key, GroupId(u16::MAX)));
+        entries.map(|(_, entry)| entry.came.rows).sum()
+    }
 }
 
 /// What came over an edge is not what its producers reported.

@@ -65,6 +65,20 @@ fn answers_are_the_same_bits_on_any_number_of_workers() {
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), 4 * QUERIES.len(), wrong.join("\n"));
 }
 
+/// One task reads several edges.
+#[test]
+fn a_union_takes_from_each_edge_what_it_holds() {
+    let _machine = place::machine();
+    let tables = place::tables();
+    let cluster = Cluster::start(2);
+    let union =
+        "select o_orderkey k from orders union select l_suppkey from lineitem union all select c_custkey from customer";
+    let ran =
+        cluster.spawn_sql(tables.path(), &format!("select count(*), count(distinct k), min(k) from ({union})")).end();
+    // 150 000 orders and 1 000 suppliers, which have 255 numbers in common; 15 000 customers.
+    assert_eq!((ran.code, ran.stdout.lines().last()), (Some(0), Some("165745,161249,1")), "{}", ran.stderr);
+}
+
 /// All queries on so many workers.
 fn check(workers: usize, tables: &Path, expected: &[Expected], wrong: &mut Vec<String>) {
     let begun = Instant::now();

@@ -138,9 +138,10 @@ impl PullInlet {
         Arc::new(PullInlet { node: Arc::clone(node), state: Mutex::new(state) })
     }
 
-    /// Rows that have come.
-    pub fn rows(&self) -> u64 {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).ledger.rows()
+    /// Rows that have come of these attempts.
+    pub fn rows_of(&self, attempts: impl Iterator<Item = AttemptKey>) -> u64 {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.map(|key| state.ledger.rows_of(key)).sum()
     }
 }
 

@@ -110,10 +110,12 @@ fn run_stage(node: &Arc<Node>, plan: &PhysicalPlan, order: &Order, attempt: &Att
     }
     report.value = value_of(plan, place, &running.parameters)?;
     for (edges, inlet) in ends.inlets.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-        // One inlet for several edges counts for the first; the others are part of it.
-        if let Some(edge) = edges.first() {
+        // One inlet may read several edges: each is held against its own ledger.
+        for edge in edges {
             let edge = protocol::EdgeId(edge.0 as u16);
-            report.taken.push(EdgeTaken { edge, rows: inlet.rows(), is_enough: true });
+            let inputs = order.inputs.iter().filter(|input| input.edge == edge);
+            let attempts = inputs.flat_map(|input| input.attempts.iter().map(|source| source.key));
+            report.taken.push(EdgeTaken { edge, rows: inlet.rows_of(attempts), is_enough: true });
         }
     }
     let counted = attempt.counters.report();
