@@ -22,6 +22,7 @@ pub use aggregates::{AggregateCall, AggregateClass, AggregateFunction, class_of}
 pub(crate) use bind::{Scope, Subqueries, from_datafusion, sort_key_from_datafusion};
 pub use build::{Named, col, lit};
 pub use error::ExpressionError;
+pub(crate) use evaluate::can_fail;
 pub use evaluate::{Evaluator, Parameters, Value};
 pub use literal::Literal;
 pub use windows::{Bound, Frame, FrameUnits, WindowCall, WindowFunction};

@@ -10,7 +10,10 @@ use std::{
 
 use super::{Split, TableStatistics, filter::Tested, split, statistics};
 use crate::{
-    batch::{Batch, datatypes::SchemaRef},
+    batch::{
+        Batch,
+        datatypes::{DataType, SchemaRef},
+    },
     error::{Cause, Kind, Result},
     format::{
         Decode, Selected, csv, json,
@@ -187,6 +190,16 @@ impl Table {
             }
             opened.push((file, footer));
         }
+        // What one file has in 64 bits another one may have in more.
+        let types = |footer: &Footer| -> Vec<DataType> {
+            footer.decoded_schema().fields().iter().map(|field| field.data_type().clone()).collect()
+        };
+        let first = types(&opened[0].1);
+        if opened.iter().any(|(_, footer)| types(footer) != first) {
+            for (file, footer) in &mut opened {
+                *footer = footer.as_known(&file.path)?;
+            }
+        }
         Ok((Arc::clone(opened[0].1.schema()), Shape::Parquet(opened)))
     }
 
@@ -232,7 +245,7 @@ pub(super) fn check_same(first: &Path, first_schema: &SchemaRef, other: &Path, o
     }
     let (a, b) = (shape(first_schema), shape(other_schema));
     let at = a.iter().zip(&b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()));
-    let column = |side: &[(String, crate::batch::datatypes::DataType)]| {
+    let column = |side: &[(String, DataType)]| {
         side.get(at).map_or_else(|| "no column".to_owned(), |(name, data_type)| format!("{name} {data_type}"))
     };
     Err(TableError::Differ {

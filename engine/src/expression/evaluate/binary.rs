@@ -31,20 +31,18 @@ pub(super) fn step(
     context: &Context<'_>,
 ) -> Result<Box<dyn Step>> {
     let is_arithmetic = matches!(op, BinaryOp::Plus | BinaryOp::Minus | BinaryOp::Multiply);
-    let operand =
-        |expression| prepare(if is_arithmetic { narrowest(expression, context) } else { expression }, context);
-    Ok(Box::new(Binary { op, left: operand(left)?, right: operand(right)? }))
+    let uncast = |expression| narrow_decimal(expression, context).filter(|_| is_arithmetic);
+    let operand = |expression| prepare(uncast(expression).unwrap_or(expression), context);
+    let is_narrow = uncast(left).or(uncast(right)).is_some();
+    Ok(Box::new(Binary { op, left: operand(left)?, right: operand(right)?, is_narrow }))
 }
 
-/// What is cast, where that is a decimal of 64 bits in 128 bits: arithmetic takes it as it is.
-fn narrowest<'a>(expression: &'a Expression, context: &Context<'_>) -> &'a Expression {
-    match expression {
-        Expression::Cast { input, to, .. } => match input.data_type(context.input) {
-            Ok(from @ DataType::Decimal64(..)) if decimals::in_128_bits(&from).as_ref() == Some(to) => input,
-            _ => expression,
-        },
-        _ => expression,
-    }
+/// What is cast, where that is a decimal of 64 bits to the same one in 128, which never fails: arithmetic takes it as it is.
+fn narrow_decimal<'a>(expression: &'a Expression, context: &Context<'_>) -> Option<&'a Expression> {
+    let Expression::Cast { input, to, .. } = expression else { return None };
+    let from = input.data_type(context.input).ok()?;
+    let is_narrow = matches!(from, DataType::Decimal64(..)) && decimals::in_128_bits(&from).as_ref() == Some(to);
+    is_narrow.then_some(&**input)
 }
 
 /// `- input`, prepared.
@@ -56,6 +54,8 @@ struct Binary {
     op: BinaryOp,
     left: Box<dyn Step>,
     right: Box<dyn Step>,
+    /// An operand is a decimal of 64 bits that stands for the same one in 128.
+    is_narrow: bool,
 }
 
 impl Step for Binary {
@@ -67,6 +67,9 @@ impl Step for Binary {
             let (left, right) = (left.into_array(rows)?, right.into_array(rows)?);
             return Ok(Value::Column(concat_elements_dyn(&left, &right)?));
         }
+        if self.is_narrow {
+            return Ok(Value::like(combine_narrow(self.op, &left, &right)?, &[&left, &right]));
+        }
         Ok(Value::like(combine(self.op, &left, &right)?, &[&left, &right]))
     }
 }
@@ -76,11 +79,13 @@ pub(in crate::expression) fn combine(op: BinaryOp, left: &dyn Datum, right: &dyn
     if op.is_comparison() {
         return compare(op, left, right);
     }
-    if let Some(decimals) = decimals::combine(op, left, right)? {
+    let is_narrow = |value: &dyn Datum| matches!(value.get().0.data_type(), DataType::Decimal64(..));
+    if !is_narrow(left)
+        && !is_narrow(right)
+        && let Some(decimals) = decimals::combine(op, left, right)?
+    {
         return Ok(decimals);
     }
-    let (left, right) = (decimals::Wide::new(left)?, decimals::Wide::new(right)?);
-    let (left, right): (&dyn Datum, &dyn Datum) = (&left, &right);
     let computed = match op {
         BinaryOp::Plus => numeric::add(left, right),
         BinaryOp::Minus if is_date(left) && is_date(right) => return days_between(left, right),
@@ -100,6 +105,14 @@ pub(in crate::expression) fn combine(op: BinaryOp, left: &dyn Datum, right: &dyn
         right: right.get().0.data_type().clone(),
         source,
     })?)
+}
+
+/// The same of decimals of 64 bits that stand for those of 128.
+fn combine_narrow(op: BinaryOp, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef> {
+    match decimals::combine(op, left, right)? {
+        Some(decimals) => Ok(decimals),
+        None => combine(op, &decimals::Wide::new(left)?, &decimals::Wide::new(right)?),
+    }
 }
 
 fn compare(op: BinaryOp, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef> {

@@ -1,7 +1,8 @@
 //! `+ - *` of decimals whose values have at most 18 digits, which nearly all have whatever their type allows.
 //!
-//! In: two decimals of 128 bits, or as files have them of 64. Out: what arrow's kernels give, or nothing where a value needs more than 64 bits and those must look for
-//! overflow. Never: wraps: a product of two 64-bit numbers, and a sum of two of them times powers of ten up to 10^18, fit into 128 bits.
+//! In: two decimals of 128 bits, or of 64 bits that stand for them. Out: what arrow's kernels give for 128 bits, or nothing where a value needs
+//! more than 64 and those must look for overflow. Never: wraps: a product of two 64-bit numbers, and a sum of two of them times powers of ten up
+//! to 10^18, fit into 128 bits.
 
 use std::sync::Arc;
 

@@ -29,6 +29,7 @@ pub use parameters::Parameters;
 pub use value::Value;
 
 pub(super) use binary::combine;
+pub(crate) use narrow::can_fail;
 
 use crate::{batch::Batch, error::Result};
 

@@ -76,7 +76,7 @@ impl Narrow {
 }
 
 /// Are there values of the input for which it is an error?
-fn can_fail(expression: &Expression, input: &Schema) -> bool {
+pub(crate) fn can_fail(expression: &Expression, input: &Schema) -> bool {
     let fails_itself = match expression {
         Expression::Binary { op, left, right } if op.is_arithmetic() => {
             match (left.data_type(input), right.data_type(input)) {

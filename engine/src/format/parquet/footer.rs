@@ -3,16 +3,22 @@
 //! In: an open file. Out: its metadata and the arrow schema by which Windrow reads it. Never: reserves memory by a length that was
 //! not checked against the file's.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::Arc,
+};
 
 use bytes::{Buf, Bytes};
 use parquet::{
     arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, statistics::StatisticsConverter},
+    basic::Type as PhysicalType,
     errors::ParquetError,
     file::{
         metadata::ParquetMetaDataReader,
         reader::{ChunkReader, Length},
     },
+    schema::types::SchemaDescriptor,
 };
 
 use super::{ParquetFailure, pages};
@@ -72,9 +78,19 @@ impl Footer {
         let metadata = pages::with_index(metadata, &whole);
         let natural = ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new()).map_err(failed)?;
         let schema = with_views(natural.schema());
-        let options = ArrowReaderOptions::new().with_schema(with_small_decimals(&schema));
+        let decoded = with_small_decimals(&schema, natural.parquet_schema());
+        let options = ArrowReaderOptions::new().with_schema(decoded);
         let metadata = ArrowReaderMetadata::try_new(metadata, options).map_err(failed)?;
         Ok(Footer { metadata, schema })
+    }
+
+    /// The same file, whose columns are decoded as they are known.
+    pub fn as_known(&self, path: &Path) -> Result<Footer> {
+        let options = ArrowReaderOptions::new().with_schema(Arc::clone(&self.schema));
+        let metadata = ArrowReaderMetadata::try_new(Arc::clone(self.metadata.metadata()), options);
+        let failed = |source| ParquetFailure::Footer { path: path.to_owned(), offset: 0, source };
+        let metadata = metadata.map_err(failed)?;
+        Ok(Footer { metadata, schema: Arc::clone(&self.schema) })
     }
 
     /// The columns.
@@ -108,13 +124,15 @@ impl Footer {
     /// The smallest values of column `column` in each row group; NULL where unknown. `None` for types without statistics.
     pub fn minima(&self, column: usize) -> Option<ArrayRef> {
         let groups = self.metadata.metadata().row_groups().iter();
-        self.statistics(column)?.row_group_mins(groups).ok()
+        let statistics = self.statistics(column)?;
+        told(|| statistics.row_group_mins(groups))
     }
 
     /// The largest values of column `column` in each row group; NULL where unknown. `None` for types without statistics.
     pub fn maxima(&self, column: usize) -> Option<ArrayRef> {
         let groups = self.metadata.metadata().row_groups().iter();
-        self.statistics(column)?.row_group_maxes(groups).ok()
+        let statistics = self.statistics(column)?;
+        told(|| statistics.row_group_maxes(groups))
     }
 
     pub(super) fn statistics(&self, column: usize) -> Option<StatisticsConverter<'_>> {
@@ -133,15 +151,28 @@ fn with_views(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// `schema` with decimals of at most 18 digits as 64 bits, which is how files have them.
-fn with_small_decimals(schema: &Schema) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| match field.data_type() {
-        DataType::Decimal128(precision, scale) if *precision <= DECIMAL64_MAX_PRECISION => {
+/// `schema` with decimals of at most 18 digits as 64 bits, where the file has them so.
+fn with_small_decimals(schema: &Schema, file: &SchemaDescriptor) -> SchemaRef {
+    let is_small = |column: usize| {
+        let mut leaves = (0..file.num_columns()).filter(|leaf| file.get_column_root_idx(*leaf) == column);
+        leaves.all(|leaf| match file.column(leaf).physical_type() {
+            PhysicalType::INT32 | PhysicalType::INT64 => true,
+            PhysicalType::FIXED_LEN_BYTE_ARRAY => file.column(leaf).type_length() <= 8,
+            _ => false,
+        })
+    };
+    let fields = schema.fields().iter().enumerate().map(|(column, field)| match field.data_type() {
+        DataType::Decimal128(precision, scale) if *precision <= DECIMAL64_MAX_PRECISION && is_small(column) => {
             Field::clone(field).with_data_type(DataType::Decimal64(*precision, *scale))
         }
         _ => Field::clone(field),
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// What the parquet crate makes of statistics or an index, unless it does not like them: some broken ones it takes for a mistake of its own.
+pub(super) fn told<T>(ask: impl FnOnce() -> Result<T, ParquetError>) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(ask)).ok()?.ok()
 }
 
 /// The file as the parquet crate wants to see it.

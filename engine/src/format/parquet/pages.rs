@@ -11,7 +11,7 @@ use parquet::file::{
     reader::ChunkReader,
 };
 
-use super::Footer;
+use super::{Footer, footer::told};
 use crate::{batch::array::ArrayRef, limits};
 
 /// Of the bytes that a scan reads the share that dictionaries read once more for each piece may be.
@@ -25,9 +25,8 @@ pub(super) fn with_index<R: ChunkReader>(metadata: Arc<ParquetMetaData>, file: &
     let mut reader = ParquetMetaDataReader::new_with_metadata(ParquetMetaData::clone(&metadata))
         .with_page_index_policy(PageIndexPolicy::Optional);
     // What an index tells can be found without it, so a broken one is as none.
-    let indexed = reader.read_page_indexes(file).and_then(|()| reader.finish());
-    match indexed {
-        Ok(indexed) if is_sound(&indexed) => Arc::new(indexed),
+    match told(|| reader.read_page_indexes(file).and_then(|()| reader.finish())) {
+        Some(indexed) if is_sound(&indexed) => Arc::new(indexed),
         _ => metadata,
     }
 }
@@ -56,20 +55,24 @@ fn is_sound(metadata: &ParquetMetaData) -> bool {
     index.len() == metadata.num_row_groups() && metadata.row_groups().iter().zip(index).all(has_all)
 }
 
-/// The pages lie in the chunk, one behind the other, and so do their rows.
+/// The pages are all that the chunk has behind its dictionary, one behind the other, and so are their rows.
 fn is_of(pages: &[PageLocation], chunk: &ColumnChunkMetaData, rows: i64) -> bool {
     let (start, length) = chunk.byte_range();
-    let (mut offset, mut row) = (start, -1);
+    let (mut offset, mut row) = (None, -1);
     for page in pages {
         let (Ok(begins), Ok(bytes)) = (u64::try_from(page.offset), u64::try_from(page.compressed_page_size)) else {
             return false;
         };
-        if begins < offset || page.first_row_index <= row || page.first_row_index >= rows {
+        let follows = offset.map_or(begins >= start, |end| begins == end);
+        if !follows || page.first_row_index <= row || page.first_row_index >= rows {
             return false;
         }
-        (offset, row) = (begins + bytes, page.first_row_index);
+        (offset, row) = (Some(begins + bytes), page.first_row_index);
     }
-    pages.first().map_or(rows == 0, |first| first.first_row_index == 0) && offset <= start + length
+    match (pages.first(), offset) {
+        (Some(first), Some(end)) => first.first_row_index == 0 && end == start + length,
+        _ => rows == 0,
+    }
 }
 
 impl Footer {
@@ -89,10 +92,9 @@ impl Footer {
     /// dictionaries, which every piece reads, from counting.
     pub fn pieces(&self, row_group: usize, columns: &[usize], rows_per_piece: u64) -> Vec<Range<u64>> {
         let rows = self.rows(row_group);
-        let whole = || vec![0..rows];
-        let Some(pages) = self.pages(row_group) else { return whole() };
-        let Some((largest, _)) = self.chunks(row_group, columns).max_by_key(|(_, chunk)| chunk.byte_range().1) else {
-            return whole();
+        let largest = self.chunks(row_group, columns).max_by_key(|(_, chunk)| chunk.byte_range().1);
+        let Some((pages, (largest, _))) = self.pages(row_group).zip(largest) else {
+            return std::iter::once(0..rows).collect();
         };
         let bytes: u64 = self.chunks(row_group, columns).map(|(_, chunk)| chunk.byte_range().1).sum();
         let dictionary = |(leaf, chunk)| dictionary(&pages[leaf], chunk).map_or(0, |range| range.end - range.start);
@@ -147,8 +149,8 @@ impl Footer {
         let (values, pages) = (metadata.column_index()?, metadata.offset_index()?);
         let statistics = self.statistics(column)?;
         let leaf = statistics.parquet_column_index()?;
-        let minima = statistics.data_page_mins(values, pages, [&row_group]).ok()?;
-        let maxima = statistics.data_page_maxes(values, pages, [&row_group]).ok()?;
+        let minima = told(|| statistics.data_page_mins(values, pages, [&row_group]))?;
+        let maxima = told(|| statistics.data_page_maxes(values, pages, [&row_group]))?;
         let firsts = pages[row_group][leaf].page_locations().iter().map(|page| page.first_row_index as u64);
         let firsts: Vec<u64> = firsts.collect();
         (firsts.len() == minima.len() && firsts.len() == maxima.len()).then_some((firsts, minima, maxima))
