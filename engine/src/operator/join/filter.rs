@@ -256,11 +256,13 @@ impl Bits {
 
     /// There is a value from `lowest` to `highest`.
     fn has_within(&self, lowest: u64, highest: u64) -> bool {
-        let end = self.first + self.bits.len() as u64 * 64;
-        if highest < self.first || lowest >= end {
+        // By distances: the last bit may stand for the last number.
+        let last = self.bits.len() as u64 * 64 - 1;
+        let Some(high) = highest.checked_sub(self.first) else { return false };
+        let (low, high) = (lowest.saturating_sub(self.first), high.min(last));
+        if low > last {
             return false;
         }
-        let (low, high) = (lowest.max(self.first) - self.first, highest.min(end - 1) - self.first);
         let word = |place: u64| {
             let from = if place == low / 64 { u64::MAX << (low % 64) } else { u64::MAX };
             let to = if place == high / 64 { u64::MAX >> (63 - high % 64) } else { u64::MAX };
@@ -275,5 +277,33 @@ impl Bits {
             let bits = self.bits.get((place / 64) as usize).copied().unwrap_or_default();
             bits >> (place % 64) & 1 == 1
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::memory::Governor;
+
+    proptest! {
+        #[test]
+        fn a_range_has_what_some_value_in_it_has(
+            base in prop::sample::select(vec![0, 1, 63, 64, 1 << 40, u64::MAX - 300, u64::MAX - 64]),
+            offsets in prop::collection::vec(0..65_u64, 1..6),
+            range in (0..400_u64, 0..400_u64),
+            shift in 0..200_u64,
+        ) {
+            let words: Vec<u64> = offsets.iter().map(|offset| base.saturating_add(*offset)).collect();
+            let first = words.iter().copied().min().unwrap_or_default();
+            let mut bits = vec![0_u64; 2];
+            words.iter().for_each(|word| bits[((word - first) / 64) as usize] |= 1 << ((word - first) % 64));
+            let bits = Bits { first, bits, _reservation: Governor::new(1 << 20).reservation("test") };
+            let near = base.saturating_sub(shift);
+            let (lowest, highest) = (near.saturating_add(range.0.min(range.1)), near.saturating_add(range.0.max(range.1)));
+            let expected = words.iter().any(|word| (lowest..=highest).contains(word));
+            prop_assert_eq!(bits.has_within(lowest, highest), expected);
+        }
     }
 }
