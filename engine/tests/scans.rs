@@ -10,7 +10,13 @@ use std::{fs::File, path::Path, sync::Arc};
 
 use parquet::{
     arrow::ArrowWriter,
-    file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder},
+    column::writer::ColumnWriter,
+    data_type::{ByteArray, FixedLenByteArray},
+    file::{
+        properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder},
+        writer::SerializedFileWriter,
+    },
+    schema::parser::parse_message_type,
 };
 use windrow::{
     Session, Settings,
@@ -297,6 +303,61 @@ fn a_row_group_is_read_in_pieces_and_only_pages_that_may_matter() {
     }
 }
 
+/// The values, hundredths, as a file whose decimals are of this physical type.
+fn decimals(path: &Path, physical: &str, values: &[i64]) {
+    let message = format!("message schema {{ required {physical} d (DECIMAL(12,2)); }}");
+    let schema = Arc::new(parse_message_type(&message).unwrap());
+    let mut writer = SerializedFileWriter::new(File::create(path).unwrap(), schema, Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let bytes = |value: &i64| i128::from(*value).to_be_bytes()[3..].to_vec();
+    match column.untyped() {
+        ColumnWriter::Int64ColumnWriter(writer) => writer.write_batch(values, None, None),
+        ColumnWriter::FixedLenByteArrayColumnWriter(writer) => {
+            let values: Vec<FixedLenByteArray> = values.iter().map(|v| ByteArray::from(bytes(v)).into()).collect();
+            writer.write_batch(&values, None, None)
+        }
+        ColumnWriter::ByteArrayColumnWriter(writer) => {
+            let values: Vec<ByteArray> = values.iter().map(|value| bytes(value).into()).collect();
+            writer.write_batch(&values, None, None)
+        }
+        _ => panic!("{physical}"),
+    }
+    .unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn decimals_are_the_same_however_files_have_them() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, physical) in
+        [("a_long", "int64"), ("b_fixed", "fixed_len_byte_array(13)"), ("c_bytes", "byte_array"), ("d_long", "int64")]
+    {
+        let values: Vec<i64> = (-500..1_000).map(|value| value * 7).collect();
+        decimals(&folder.path().join(format!("{name}.parquet")), physical, &values);
+    }
+    let session = session(folder.path(), 2, 100, None);
+    for (files, count) in [("a*", 1), ("b*", 1), ("c*", 1), ("[ad]*", 2), ("*", 4)] {
+        let query = format!(
+            "select count(*), sum(d), max(d), min(d * d), sum(d + 0.01), count(distinct d) from '{}/{files}.parquet' \
+             where d > 0.5 and d < 60",
+            folder.path().display()
+        );
+        // 56, 63 … 5 999 hundredths.
+        let (rows, sum) = (850, (8..858).sum::<i64>() * 7);
+        let hundredths = |value: i64| format!("{}.{:02}", value / 100, value % 100);
+        let expected = format!(
+            "| {} | {} | 59.99 | 0.3136 | {} | {rows} |",
+            rows * count,
+            hundredths(sum * count),
+            hundredths((sum + rows) * count)
+        );
+        assert_eq!(row(&session, &query), expected, "{files}");
+    }
+}
+
 #[test]
 fn a_scan_asks_for_the_bound_of_a_top_k() {
     let folder = tempfile::tempdir().unwrap();
@@ -309,7 +370,7 @@ fn a_scan_asks_for_the_bound_of_a_top_k() {
     let from = [
         format!("'{table}' t"),
         format!("'{table}' t join '{}' d on n = id", dims.display()),
-        format!("(select * from '{table}' where mixed % 5 <> 2) t"),
+        format!("(select * from '{table}' where mixed < 9000) t"),
     ];
     // Keys with `[` and `]` around columns, how many rows, and the part of all bytes that may be read of the table alone, in hundredths.
     let orders = [
@@ -332,7 +393,8 @@ fn a_scan_asks_for_the_bound_of_a_top_k() {
                 let by =
                     |order: &str| format!("select n, sparse, mixed, word from {from} order by {order} limit {limit}");
                 let asked = by(&order.replace(['[', ']'], ""));
-                let is_by_column = !order.starts_with("[n] /");
+                // Where a row may be an error, which rows are looked at must not depend on who was first.
+                let is_by_column = !order.contains(" / ") && !order.contains(" + ");
                 let plan = text(&session, &format!("explain {asked}"));
                 assert_eq!(plan.contains("within the bound of top-k"), is_by_column, "{asked}: {plan}");
                 let computed = by(&order.replace("[word]", "(word || '')").replace('[', "(").replace(']', " + 0)"));

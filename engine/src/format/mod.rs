@@ -86,8 +86,8 @@ pub trait RowTest: Send + Sync {
     fn may_keep(&self, _minima: &ArrayRef, _maxima: &ArrayRef) -> Result<Option<BooleanArray>> {
         Ok(None)
     }
-    /// So many rows are left out, since it says that it keeps none of them.
-    fn leaves_out(&self, _rows: u64) {}
+    /// Tells it that so many rows were left out unseen, since none of them may be kept.
+    fn tell_left_out(&self, _rows: u64) {}
     /// Nobody asks any more: what it holds can go.
     fn close(&self) {}
 }

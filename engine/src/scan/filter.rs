@@ -90,7 +90,7 @@ impl RowTest for WatchedTest {
         self.test.may_keep(minima, maxima)
     }
 
-    fn leaves_out(&self, rows: u64) {
+    fn tell_left_out(&self, rows: u64) {
         self.watched.add(rows as usize, 0);
     }
 

@@ -1,6 +1,6 @@
 //! Which splits, and which of their pages, may hold a row that the filters let through.
 //!
-//! In: conjuncts over the given columns, tests by a join's keys, smallest and largest values of row groups and pages. Out: the splits worth
+//! In: conjuncts over the given columns, tests by keys that are known when they are asked, smallest and largest values of row groups and pages. Out: the splits worth
 //! reading, in order. Never:
 //! drops a split that may hold such a row; what it cannot judge it keeps.
 
@@ -12,7 +12,7 @@ use crate::{
     },
     error::Result,
     expression::{BinaryOp, Expression},
-    format::RowTest,
+    format::{RowTest, parquet::Footer},
 };
 
 /// The splits of `table` that may hold rows for which all `filters` (over `columns`) are true.
@@ -41,18 +41,30 @@ pub fn prune(table: &Table, columns: &[usize], filters: &[Expression]) -> Result
 
 /// A piece of a row group reduced to the rows from the first to the last page that may hold a row for which all `filters` (over `columns`) are
 /// true; none if there is no such page.
-pub(super) fn narrow(table: &Table, columns: &[usize], filters: &[Expression], split: Split) -> Option<Split> {
+pub(super) fn narrow(
+    table: &Table,
+    extremes: &mut Extremes,
+    columns: &[usize],
+    filters: &[Expression],
+    split: Split,
+) -> Option<Split> {
     filters.iter().filter_map(Bound::of).try_fold(split, |split, bound| match columns.get(bound.column) {
-        Some(column) => reduce(table, *column, split, |minima, maxima| bound.may_hold(minima, maxima)),
+        Some(column) => reduce(table, extremes, *column, split, |minima, maxima| bound.may_hold(minima, maxima)),
         None => Some(split),
     })
 }
 
-/// The same by a test that becomes known while the job runs.
-pub(super) fn narrow_by(table: &Table, columns: &[usize], test: &dyn RowTest, split: Split) -> Result<Option<Split>> {
+/// A piece of a row group reduced to the rows from the first to the last page of which a test, by what it knows now, may keep a row.
+pub(super) fn narrow_by(
+    table: &Table,
+    extremes: &mut Extremes,
+    columns: &[usize],
+    test: &dyn RowTest,
+    split: Split,
+) -> Result<Option<Split>> {
     let Some(place) = test.ranged_column() else { return Ok(Some(split)) };
     let mut failed = None;
-    let reduced = reduce(table, columns[place], split, |minima, maxima| {
+    let reduced = reduce(table, extremes, columns[place], split, |minima, maxima| {
         test.may_keep(minima, maxima).unwrap_or_else(|error| {
             failed = Some(error);
             None
@@ -64,6 +76,7 @@ pub(super) fn narrow_by(table: &Table, columns: &[usize], test: &dyn RowTest, sp
 /// The rows of a piece of a row group from the first to the last page for whose smallest and largest value of `column` a row `may_hold`.
 fn reduce(
     table: &Table,
+    extremes: &mut Extremes,
     column: usize,
     split: Split,
     may_hold: impl FnOnce(&ArrayRef, &ArrayRef) -> Option<BooleanArray>,
@@ -71,20 +84,56 @@ fn reduce(
     let (Shape::Parquet(files), Split::RowGroup { file, row_group, rows }) = (table.shape(), &split) else {
         return Some(split);
     };
-    let footer = &files[*file].1;
-    let of_group =
-        || Some((vec![0], footer.minima(column)?.slice(*row_group, 1), footer.maxima(column)?.slice(*row_group, 1)));
-    let extremes = footer.page_extremes(*row_group, column).or_else(of_group);
-    let Some((firsts, minima, maxima)) = extremes else { return Some(split) };
+    let Some(known) = extremes.of(&files[*file].1, (*file, *row_group), column) else { return Some(split) };
+    // Only of the pages that the piece has.
+    let firsts = &known.firsts;
+    let begin = firsts.partition_point(|first| *first <= rows.start).saturating_sub(1);
+    let count = firsts.partition_point(|first| *first < rows.end).saturating_sub(begin);
+    let (minima, maxima) = (known.minima.slice(begin, count), known.maxima.slice(begin, count));
     let Some(may_hold) = may_hold(&minima, &maxima) else { return Some(split) };
-    let end_of = |page: usize| firsts.get(page + 1).copied().unwrap_or(u64::MAX);
     // An unknown extreme keeps the page.
-    let kept = (0..firsts.len()).filter(|page| may_hold.is_null(*page) || may_hold.value(*page));
-    let kept = kept.filter(|page| firsts[*page] < rows.end && end_of(*page) > rows.start);
-    let (first, last) = kept.fold((None, None), |(first, _), page| (first.or(Some(page)), Some(page)));
-    let (first, last) = first.zip(last)?;
-    let rows = rows.start.max(firsts[first])..rows.end.min(end_of(last));
+    let mut kept = (0..count).filter(|page| may_hold.is_null(*page) || may_hold.value(*page));
+    let first = kept.next()?;
+    let last = kept.next_back().unwrap_or(first);
+    let end = firsts.get(begin + last + 1).map_or(rows.end, |end| rows.end.min(*end));
+    let rows = rows.start.max(firsts[begin + first])..end;
     Some(Split::RowGroup { file: *file, row_group: *row_group, rows })
+}
+
+/// Smallest and largest values of the pages of the latest row group that was looked at: its pieces come one behind the other.
+#[derive(Default)]
+pub(super) struct Extremes {
+    row_group: (usize, usize),
+    by_column: Vec<(usize, Option<Known>)>,
+}
+
+/// Of a column's pages, or of all rows as if they were one.
+struct Known {
+    /// The first row of each.
+    firsts: Vec<u64>,
+    minima: ArrayRef,
+    maxima: ArrayRef,
+}
+
+impl Extremes {
+    /// Those of `column`, if anything is known; `row_group`: the numbers of the file and of the row group.
+    fn of(&mut self, footer: &Footer, row_group: (usize, usize), column: usize) -> Option<&Known> {
+        if self.row_group != row_group {
+            *self = Extremes { row_group, by_column: Vec::new() };
+        }
+        let number = self.by_column.iter().position(|(known, _)| *known == column).unwrap_or_else(|| {
+            let of_pages = footer.page_extremes(row_group.1, column);
+            let of_group = || {
+                let (minima, maxima) = (footer.minima(column)?, footer.maxima(column)?);
+                Some((vec![0], minima.slice(row_group.1, 1), maxima.slice(row_group.1, 1)))
+            };
+            let known = of_pages.or_else(of_group);
+            let known = known.map(|(firsts, minima, maxima)| Known { firsts, minima, maxima });
+            self.by_column.push((column, known));
+            self.by_column.len() - 1
+        });
+        self.by_column[number].1.as_ref()
+    }
 }
 
 /// `column op value`.

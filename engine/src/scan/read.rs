@@ -17,7 +17,11 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Split, Table, filter::Conditions, prune};
+use super::{
+    Split, Table,
+    filter::Conditions,
+    prune::{self, Extremes, prune},
+};
 use crate::{
     batch::{Batch, Morsel, Position},
     error::{Cause, Kind, Result, bug},
@@ -94,6 +98,7 @@ struct State {
     latest: Option<(usize, Arc<ScannedFile>)>,
     /// What the latest split that was claimed ends with.
     border: Border,
+    extremes: Extremes,
 }
 
 impl State {
@@ -186,11 +191,13 @@ impl ScanSource {
         splits.truncate(range.end);
         let rows_per_piece = context.settings.rows_per_morsel as u64 * limits::MORSELS_PER_PIECE;
         let pieces = |split: &Split| split.cut(spec.table.shape(), &spec.columns, rows_per_piece);
-        let narrow = |split| prune::narrow(&spec.table, &spec.columns, &spec.filters, split);
-        let cut = |splits: &[Split]| splits.iter().flat_map(pieces).filter_map(narrow).collect::<Vec<_>>();
+        let mut extremes = Extremes::default();
+        let mut narrow = |split| prune::narrow(&spec.table, &mut extremes, &spec.columns, &spec.filters, split);
+        let mut cut = |splits: &[Split]| splits.iter().flat_map(pieces).filter_map(&mut narrow).collect::<Vec<_>>();
         let next_split = cut(&splits[..range.start]).len();
         let splits = cut(&splits);
-        let state = State { next_split, ahead: VecDeque::new(), latest: None, border: Border::default() };
+        let (ahead, border) = (VecDeque::new(), Border::default());
+        let state = State { next_split, ahead, latest: None, border, extremes: Extremes::default() };
         let selected = Selected {
             columns: spec.columns.clone().into(),
             given: spec.given.clone().into(),
@@ -230,7 +237,11 @@ impl Shared {
         while state.ahead.len() < ahead && state.next_split < self.splits.len() {
             let number = state.next_split;
             state.next_split += 1;
-            let Some(split) = self.narrowed(&self.splits[number])? else { continue };
+            let (split, left_out) = self.narrowed(&mut state.extremes, &self.splits[number])?;
+            let Some(split) = split else {
+                self.tell_left_out(&left_out);
+                continue;
+            };
             let file = self.file(&mut state, &split)?;
             let Some(mut decoder) = self.spec.table.decoder(&split, &self.selected)? else { continue };
             // Reading ahead is a help, not a need: with something to do it can wait for memory, and leaves most of it to operators.
@@ -252,6 +263,7 @@ impl Shared {
                 }
                 pending => pending?,
             };
+            self.tell_left_out(&left_out);
             state.ahead.push_back(Current {
                 number: number as u32,
                 next_morsel: 0,
@@ -265,19 +277,24 @@ impl Shared {
         self.begin(&mut state)
     }
 
-    /// What is left of a split by the keys of joins, as far as statistics of its pages can tell.
-    fn narrowed(&self, split: &Split) -> Result<Option<Split>> {
-        let mut split = split.clone();
+    /// What is left of a split by what is known of keys by now, as far as statistics of its pages can tell, and the rows that each test has left
+    /// out of it.
+    fn narrowed(&self, extremes: &mut Extremes, split: &Split) -> Result<(Option<Split>, Vec<u64>)> {
+        let (mut split, mut left_out) = (split.clone(), Vec::with_capacity(self.selected.tests.len()));
         for test in self.selected.tests.iter() {
             let rows = split.rows();
-            let narrowed = prune::narrow_by(&self.spec.table, &self.selected.columns, &**test, split)?;
-            test.leaves_out(rows - narrowed.as_ref().map_or(0, Split::rows));
+            let narrowed = prune::narrow_by(&self.spec.table, extremes, &self.selected.columns, &**test, split)?;
+            left_out.push(rows - narrowed.as_ref().map_or(0, Split::rows));
             match narrowed {
                 Some(narrowed) => split = narrowed,
-                None => return Ok(None),
+                None => return Ok((None, left_out)),
             }
         }
-        Ok(Some(split))
+        Ok((Some(split), left_out))
+    }
+
+    fn tell_left_out(&self, left_out: &[u64]) {
+        self.selected.tests.iter().zip(left_out).for_each(|(test, rows)| test.tell_left_out(*rows));
     }
 
     /// Takes the first split that is read ahead. One that follows others is claimed when its bytes are there and it has told the next one

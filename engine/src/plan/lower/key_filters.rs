@@ -11,8 +11,11 @@
 
 use super::{Draft, Open};
 use crate::{
-    expression::{Expression, SortKey},
-    operator::join::{JoinColumn, JoinRows},
+    expression::{Expression, can_fail},
+    operator::{
+        join::{JoinColumn, JoinRows},
+        sort::SortSpec,
+    },
     plan::{
         logical::{Logical, Node},
         physical::{KeyFilter, PipelineId, SourceSpec, StateId, StateSpec, TransformSpec},
@@ -63,20 +66,52 @@ pub(super) struct Tracing<'a> {
 impl Tracing<'_> {
     /// `open` is going to probe the join by `keys`, over the columns that it gives.
     pub(super) fn filter_open(&mut self, open: &mut Open, keys: &[Expression]) {
+        // A test may give up, when depends on who was first: a row that is an error must not be among those that it leaves out.
+        let fails = open.transforms.iter().any(|transform| match transform {
+            TransformSpec::Filter { .. } | TransformSpec::Project { .. } => self.transform_can_fail(transform),
+            _ => false,
+        });
         let columns: Option<Vec<usize>> = keys.iter().map(Expression::is_column).collect();
         let columns = columns.and_then(|columns| self.before(&open.transforms, columns));
-        if let Some(columns) = columns {
+        if let Some(columns) = columns.filter(|_| !fails) {
             self.filter_source(&mut open.source, columns);
         }
     }
 
     /// `open` is going to end in a top-k with these keys: the scan asks for its bound by as many of the first ones as are columns of it.
-    pub(super) fn bound_open(&mut self, open: &mut Open, keys: &[SortKey]) {
+    pub(super) fn bound_open(&mut self, open: &mut Open, top: &SortSpec) {
+        let keys = &top.keys;
+        let SourceSpec::Scan(scan, _) = &open.source else { return };
+        // Which rows it leaves out depends on who was first: a row that is an error must not be among them.
+        let (schema, decoded) = (&top.schema, scan.table.decoded_schema().project(&scan.columns));
+        let fails = keys.iter().any(|key| can_fail(&key.expression, schema))
+            || !decoded.is_ok_and(|decoded| !scan.filters.iter().any(|filter| can_fail(filter, &decoded)))
+            || open.transforms.iter().any(|transform| self.transform_can_fail(transform));
+        if fails {
+            return;
+        }
         let columns: Vec<usize> = keys.iter().map_while(|key| key.expression.is_column()).collect();
         let traced =
             (1..=columns.len()).rev().find_map(|count| self.before(&open.transforms, columns[..count].to_vec()));
-        if let (Some(columns), SourceSpec::Scan(..)) = (traced, &open.source) {
+        // Not below a grouping, which is complete before the top-k knows anything.
+        if let Some(columns) = traced {
             self.filter_source(&mut open.source, columns);
+        }
+    }
+
+    /// Are there rows that it makes an error of?
+    fn transform_can_fail(&self, transform: &TransformSpec) -> bool {
+        match transform {
+            TransformSpec::Filter { conjuncts, input } => conjuncts.iter().any(|conjunct| can_fail(conjunct, input)),
+            TransformSpec::Project { expressions, input, .. } => expressions.iter().any(|e| can_fail(e, input)),
+            TransformSpec::Probe(state) => match self.draft.states.get(state.0) {
+                Some(StateSpec::HashJoin(spec)) => {
+                    spec.filter.is_some() || spec.probe_keys.iter().any(|key| can_fail(key, &spec.probe))
+                }
+                Some(StateSpec::NestedLoopJoin(spec)) => spec.filter.is_some(),
+                _ => true,
+            },
+            TransformSpec::MapBatches(_) => true,
         }
     }
 

@@ -246,7 +246,7 @@ impl Lowering {
             if let StateSpec::TopK(spec) = spec {
                 let draft = self.draft(stage)?;
                 for open in &mut fragment.open {
-                    Tracing { draft, state, built: &[] }.bound_open(open, &spec.keys);
+                    Tracing { draft, state, built: &[] }.bound_open(open, spec);
                 }
             }
             let closed = self.close(fragment, state, Role::Fill)?;
