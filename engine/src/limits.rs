@@ -32,6 +32,8 @@ pub const TEXT_SPLIT_BYTES: u64 = 4 << 20;
 pub const CSV_PIECE_BYTES: u64 = 1 << 20;
 /// Morsels of a piece of a row group, about: small row groups keep all threads busy, and what a piece costs by itself does not count.
 pub const MORSELS_PER_PIECE: u64 = 8;
+/// Of the budget the part of a thread from which on row groups are cut: below it what each thread at work holds by itself leaves operators little.
+pub const THREAD_BYTES_TO_CUT: u64 = 32 << 20;
 /// Longest line of a text file, longest record of JSON; a file with a longer one is not what its name says.
 pub const LINE_BYTES_MAX: usize = 64 << 20;
 /// Largest footer of a Parquet file that is read at all: the length comes from outside.
