@@ -18,7 +18,7 @@ use std::{
 
 use super::{
     Table,
-    table::{Shape, check_same},
+    table::{Shape, check_same, decode_alike},
 };
 use crate::{
     batch::{
@@ -143,6 +143,7 @@ impl OpenedTables {
             }
             opened.push((file, footer));
         }
+        decode_alike(&mut opened)?;
         Ok(opened)
     }
 
@@ -247,10 +248,12 @@ mod tests {
         time::{Duration, SystemTime},
     };
 
+    use parquet::{file::writer::SerializedFileWriter, schema::parser::parse_message_type};
+
     use super::*;
     use crate::{
         batch::{
-            array::{ArrayRef, Int32Array, Int64Array},
+            array::{ArrayRef, Decimal128Array, Int32Array, Int64Array},
             datatypes::{DataType, Field},
         },
         format::parquet::ParquetEncoder,
@@ -265,6 +268,26 @@ mod tests {
 
     fn opened() -> OpenedTables {
         OpenedTables::new("worker-3")
+    }
+
+    #[test]
+    fn files_with_other_decimals_are_decoded_alike_wherever_they_are_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let short = Decimal128Array::from(vec![5]).with_precision_and_scale(12, 2).unwrap();
+        write_parquet(&path("a.parquet"), Arc::new(short));
+        let long = parse_message_type("message m { required fixed_len_byte_array(13) n (DECIMAL(12,2)); }").unwrap();
+        let file = File::create(path("b.parquet")).unwrap();
+        SerializedFileWriter::new(file, Arc::new(long), Arc::default()).unwrap().close().unwrap();
+        for (files, decoded) in [("a.parquet", DataType::Decimal64(12, 2)), ("*.parquet", DataType::Decimal128(12, 2))]
+        {
+            let table = Table::open(path(files).to_str().unwrap()).unwrap();
+            let again = opened().open(&table.describe().unwrap()).unwrap();
+            for table in [table, again] {
+                assert_eq!(table.schema().field(0).data_type(), &DataType::Decimal128(12, 2));
+                assert_eq!(table.decoded_schema().field(0).data_type(), &decoded, "{files}");
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! A file of CSV is one split for a task, since where a record starts in it is known only from its beginning on; the node that reads it cuts
 //! it for its threads ([`Split::cut`]). A deficit, accepted for now: several nodes do not share the work on one such file.
 //!
-//! A row group is one split for a task, too, and is cut at its pages, where the file tells where they are ([`Footer::pieces`](crate::format::parquet::Footer::pieces)).
+//! A row group is one split for a task, too, and is cut at its pages, where the file tells where they are
+//! ([`Footer::pieces`](crate::format::parquet::Footer::pieces)).
 
 use std::ops::Range;
 

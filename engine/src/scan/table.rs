@@ -190,16 +190,7 @@ impl Table {
             }
             opened.push((file, footer));
         }
-        // What one file has in 64 bits another one may have in more.
-        let types = |footer: &Footer| -> Vec<DataType> {
-            footer.decoded_schema().fields().iter().map(|field| field.data_type().clone()).collect()
-        };
-        let first = types(&opened[0].1);
-        if opened.iter().any(|(_, footer)| types(footer) != first) {
-            for (file, footer) in &mut opened {
-                *footer = footer.as_known(&file.path)?;
-            }
-        }
+        decode_alike(&mut opened)?;
         Ok((Arc::clone(opened[0].1.schema()), Shape::Parquet(opened)))
     }
 
@@ -233,6 +224,20 @@ impl Table {
 
 fn starts_as_parquet(file: &LocalFile) -> Result<bool> {
     Ok(file.bytes >= 4 && &file.open()?.read(0..4)?[..] == b"PAR1")
+}
+
+/// Makes all files of a table give the same types: what one has in 64 bits another one may have in more.
+pub(super) fn decode_alike(files: &mut [(LocalFile, Footer)]) -> Result<()> {
+    let types = |footer: &Footer| -> Vec<DataType> {
+        footer.decoded_schema().fields().iter().map(|field| field.data_type().clone()).collect()
+    };
+    let first = files.first().map(|(_, footer)| types(footer));
+    if files.iter().any(|(_, footer)| Some(types(footer)) != first) {
+        for (file, footer) in files {
+            *footer = footer.as_known(&file.path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The files' columns have the same names and types.
