@@ -32,8 +32,6 @@ pub const TEXT_SPLIT_BYTES: u64 = 4 << 20;
 pub const CSV_PIECE_BYTES: u64 = 1 << 20;
 /// Morsels of a piece of a row group, about: small row groups keep all threads busy, and what a piece costs by itself does not count.
 pub const MORSELS_PER_PIECE: u64 = 8;
-/// Of the budget the part of a thread from which on row groups are cut: below it what each thread at work holds by itself leaves operators little.
-pub const THREAD_BYTES_TO_CUT: u64 = 32 << 20;
 /// Longest line of a text file, longest record of JSON; a file with a longer one is not what its name says.
 pub const LINE_BYTES_MAX: usize = 64 << 20;
 /// Largest footer of a Parquet file that is read at all: the length comes from outside.
@@ -41,6 +39,9 @@ pub const PARQUET_FOOTER_BYTES_MAX: u64 = 256 << 20;
 /// Longest page index of a Parquet file that is read: its length comes from outside, and all of it is held while the table is open. That of a file
 /// of 100 GB with pages of 20 000 rows; row groups of a file with a longer one are not cut, of which it has many.
 pub const PAGE_INDEX_BYTES_MAX: u64 = 128 << 20;
+/// Longest dictionary page of a column that is kept as codes: with more values than a batch has rows, what is done once a value is no less
+/// work than once a row.
+pub const DICTIONARY_BYTES_MAX: i64 = 16 << 10;
 /// Rows of a Parquet row group for each run of rows that is left by its tests, for skipping the others to be worth it: with fewer, all are
 /// decoded and then filtered.
 pub const ROWS_PER_SKIP: usize = 64;

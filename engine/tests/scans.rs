@@ -441,3 +441,94 @@ fn files_of_several_splits_are_the_same_on_any_threads() {
         }
     }
 }
+
+/// Words of few values with NULLs in pieces whose dictionaries differ, a word of many values, and numbers.
+fn worded() -> Batch {
+    let rows = || 0..20_000_i64;
+    let short = rows().map(|row| (row % 11 != 5).then(|| format!("w{}", (row * 7 + row / 3_000) % 23)));
+    let kind = rows().map(|row| ["AIR", "MAIL", "RAIL", "A LONG WAY BY SEA"][(row / 5_000 + row % 3) as usize % 4]);
+    let many = rows().map(|row| format!("word {row}"));
+    Batch::try_from_iter_with_nullable([
+        ("short", Arc::new(StringArray::from_iter(short)) as ArrayRef, true),
+        ("kind", Arc::new(StringArray::from_iter_values(kind)), false),
+        ("many", Arc::new(StringArray::from_iter_values(many)), false),
+        ("n", Arc::new(Int64Array::from_iter_values(rows().map(|row| row % 50))), false),
+        ("far", Arc::new(Int64Array::from_iter(rows().map(|row| (row % 3 != 0).then_some((row % 40) << 40)))), true),
+    ])
+    .unwrap()
+}
+
+/// Queries over `t`, and which columns are read as codes.
+const OF_CODES: [(&str, &[&str]); 14] = [
+    ("select short, kind, count(*), sum(n) from t group by 1, 2 order by 1, 2", &["kind", "short"]),
+    (
+        "select kind, n, count(*) from t where short in ('w3', 'w9', 'nothing') group by 1, 2 order by 1, 2",
+        &["kind", "short"],
+    ),
+    ("select short, n % 3, far, count(*) from t group by 1, 2, 3 order by 1, 2, 3", &["short"]),
+    ("select count(*), sum(n) from t where kind = 'MAIL' and (short like 'w1%' or short is null)", &["kind", "short"]),
+    ("select count(*), sum(n) from t where kind < 'B' or short is not null and n > 20", &["kind", "short"]),
+    (
+        "select sum(case when kind = 'AIR' then n else 0 end), sum(case when short is null then 1 end) from t",
+        &["kind", "short"],
+    ),
+    ("select kind || '!', count(*) from t where short <> 'w5' group by 1 order by 1", &["kind", "short"]),
+    ("select count(*) from t where coalesce(short, 'w3') = 'w3'", &["short"]),
+    (
+        "select a.kind, count(*), sum(b.n) from t a join t b on a.n = b.far and b.short = 'w7' group by 1 order by 1",
+        &["kind", "short"],
+    ),
+    ("select short, count(distinct n), count(distinct kind) from t group by 1 order by 1", &["short"]),
+    // Looked at otherwise: as values.
+    ("select min(short), max(kind) from t", &[]),
+    ("select short, kind from t order by kind, short limit 30", &[]),
+    ("select count(*) from t a join t b on a.short = b.kind || ''", &[]),
+    ("select count(*) from t where short = kind or short > many", &[]),
+];
+
+#[test]
+fn words_are_codes_where_nobody_needs_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let properties = || WriterProperties::builder().set_max_row_group_row_count(Some(3_000));
+    write(&path("codes.parquet"), &worded(), properties());
+    write(&path("plain.parquet"), &worded(), properties().set_dictionary_enabled(false));
+    let of = |query: &str, name: &str| {
+        let from = format!("'{}'", path(name).display());
+        query.replace("from t", &format!("from {from}")).replace("join t", &format!("join {from}"))
+    };
+    let first = session(folder.path(), 1, 1_000, None);
+    for (query, codes) in OF_CODES {
+        let plan = text(&first, &format!("explain {}", of(query, "codes.parquet")));
+        let columns = ["kind", "many", "short"];
+        let of_line = |line: &str| -> Vec<String> {
+            let before = line.split(" as codes").next().unwrap_or_default();
+            before.rsplit(", ").map(str::to_owned).take_while(|word| columns.contains(&word.as_str())).collect()
+        };
+        let lines = plan.lines().filter(|line| line.contains(" as codes"));
+        let read: std::collections::BTreeSet<String> = lines.flat_map(of_line).collect();
+        assert!(read.iter().eq(codes), "{read:?} in {query}:\n{plan}");
+        let plan = text(&first, &format!("explain {}", of(query, "plain.parquet")));
+        assert!(!plan.contains("as codes"), "{query}:\n{plan}");
+        let expected = text(&first, &of(query, "plain.parquet"));
+        for (threads, rows, revocable) in [(1, 16_384, None), (2, 100, None), (3, 7, None), (2, 64, Some(0))] {
+            let session = session(folder.path(), threads, rows, revocable);
+            let found = text(&session, &of(query, "codes.parquet"));
+            assert_eq!(found, expected, "{threads} threads, {rows} rows, {revocable:?}: {query}");
+        }
+    }
+    // A file of a table that has none: all are read as values.
+    std::fs::create_dir(path("both")).unwrap();
+    for name in ["codes.parquet", "plain.parquet"] {
+        std::fs::copy(path(name), path("both").join(name)).unwrap();
+    }
+    let query = "select kind, count(*) from t where short = 'w1' group by 1 order by 1";
+    let plan = text(&first, &format!("explain {}", of(query, "both")));
+    assert!(!plan.contains("as codes"), "{plan}");
+    // Pages that no row can be in are left out by their statistics, whether values are codes or not.
+    let read = |kind: &str| {
+        let query = of(&format!("select count(*), sum(n) from t where kind > '{kind}'"), "codes.parquet");
+        first.query(&query).unwrap().report.bytes_in
+    };
+    assert!(read("S") < read("A") / 10, "{} of {}", read("S"), read("A"));
+}

@@ -6,10 +6,10 @@
 
 pub use arrow::{array, buffer, compute, datatypes, error::ArrowError, row, util};
 
-mod rows; // CanonicalOrder, concat, take_rows, payload_bytes, canonical_floats
+mod rows; // CanonicalOrder, concat, take_rows, payload_bytes, looked_up, canonical_floats
 pub use rows::{
     CanonicalOrder, NoOrder, array_bytes, canonical_bits_32, canonical_bits_64, canonical_floats, compacted,
-    compacted_array, concat, copied, payload_bytes, take_rows,
+    compacted_array, concat, copied, looked_up, payload_bytes, take_rows,
 };
 
 /// Columns that travel together: all of one length, by a schema.

@@ -6,7 +6,7 @@
 use std::{iter, sync::Arc};
 
 use super::{
-    Batch,
+    ArrowError, Batch,
     array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, RecordBatchOptions, UInt32Array},
     buffer::Buffer,
     compute,
@@ -88,6 +88,14 @@ pub fn array_bytes(array: &ArrayRef) -> u64 {
             let data = array.to_data();
             data.get_slice_memory_size().unwrap_or_else(|_| data.get_buffer_memory_size()) as u64
         }
+    }
+}
+
+/// Codes into a dictionary looked up, as values of type `to`: a value is cast once, not once a row. Any other column is cast.
+pub fn looked_up(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    match array.as_any_dictionary_opt() {
+        Some(codes) => compute::take(&compute::cast(codes.values(), to)?, codes.keys(), None),
+        None => compute::cast(array, to),
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     stage::Distribution,
 };
 use crate::{
-    batch::datatypes::Schema,
+    batch::datatypes::{DataType, Schema},
     expression::{Expression, SortKey},
     observe::ProfileReport,
     operator::{aggregate::AggregatePhase, join::JoinColumn},
@@ -202,15 +202,35 @@ fn list(expressions: &[Expression], schema: &Schema, between: &str) -> String {
     expressions.iter().map(|expression| expression.show(schema).to_string()).collect::<Vec<_>>().join(between)
 }
 
+/// Takes away the casts of columns of codes.
+fn without_lookups(expression: &mut Expression, schema: &Schema) {
+    let looked_up = match expression {
+        Expression::Cast { input, .. } => input.is_column(),
+        _ => None,
+    };
+    match looked_up.filter(|column| matches!(schema.field(*column).data_type(), DataType::Dictionary(..))) {
+        Some(column) => *expression = Expression::Column(column),
+        None => expression.children_mut().into_iter().for_each(|child| without_lookups(child, schema)),
+    }
+}
+
 fn scan_step(scan: &ScanSpec, key_filters: &[KeyFilter], states: &[StateSpec]) -> String {
     let schema = scan.table.decoded_schema();
     let name = |column: usize| schema.field(column).name().as_str();
-    let names: Vec<&str> = scan.given_columns().into_iter().map(name).collect();
+    let given = scan.given_columns();
+    let names: Vec<&str> = given.iter().map(|column| name(*column)).collect();
     let splits = scan.splits().map_or(0, |splits| splits.len());
     let all = scan.table.splits().len();
     let mut text = format!("scan {} [{}] {splits} of {all} splits", scan.table.name(), names.join(", "));
     if let (Ok(schema), false) = (schema.project(&scan.columns), scan.filters.is_empty()) {
-        let _ = write!(text, ", where {}", list(&scan.filters, &schema, " and "));
+        // That a word is looked up is not shown: nobody has written it.
+        let mut filters = scan.filters.clone();
+        filters.iter_mut().for_each(|filter| without_lookups(filter, &schema));
+        let _ = write!(text, ", where {}", list(&filters, &schema, " and "));
+    }
+    let codes: Vec<&str> = scan.columns.iter().filter(|c| scan.table.codes().contains(c)).map(|c| name(*c)).collect();
+    if !codes.is_empty() {
+        let _ = write!(text, ", {} as codes", codes.join(", "));
     }
     for KeyFilter { state, places } in key_filters {
         let keys: Vec<&str> = places.iter().map(|place| name(scan.columns[*place])).collect();

@@ -38,6 +38,8 @@ pub struct TableDescription {
     pub name: String,
     /// Its columns.
     pub schema: SchemaRef,
+    /// Columns that are decoded as codes into a dictionary, ascending.
+    pub codes: Vec<usize>,
     /// Where its rows are.
     pub rows: TableRows,
 }
@@ -86,7 +88,8 @@ impl Table {
             Shape::Text(files) => TableRows::Text(all(files)?),
             Shape::Memory(batches) => TableRows::Memory(batches.clone()),
         };
-        Ok(TableDescription { name: self.name().to_owned(), schema: Arc::clone(self.schema()), rows })
+        let (name, schema, codes) = (self.name().to_owned(), Arc::clone(self.schema()), self.codes().to_vec());
+        Ok(TableDescription { name, schema, codes, rows })
     }
 }
 
@@ -118,7 +121,7 @@ impl OpenedTables {
 
     /// The described table, if its files are here what they were there.
     pub fn open(&self, description: &TableDescription) -> Result<Arc<Table>> {
-        let TableDescription { name, schema, rows } = description;
+        let TableDescription { name, schema, codes, rows } = description;
         let shape = match rows {
             TableRows::Parquet(files) => Shape::Parquet(self.parquet(files, schema)?),
             TableRows::Csv(files) => Shape::Csv(self.look_at_all(files)?),
@@ -130,7 +133,12 @@ impl OpenedTables {
             }
             TableRows::Memory(batches) => Shape::Memory(batches.clone()),
         };
-        Ok(Table::of_shape(name.clone(), Arc::clone(schema), shape))
+        let table = Table::of_shape(name.clone(), Arc::clone(schema), shape);
+        match codes.iter().find(|column| !table.has_codes(**column)) {
+            None if codes.is_empty() => Ok(table),
+            None => table.with_codes(codes),
+            Some(column) => Err(bug("scan", format!("codes of column {column} of {name}, which has none"))),
+        }
     }
 
     fn parquet(&self, files: &[FileDescription], schema: &SchemaRef) -> Result<Vec<(LocalFile, Footer)>> {
@@ -253,7 +261,7 @@ mod tests {
     use super::*;
     use crate::{
         batch::{
-            array::{ArrayRef, Decimal128Array, Int32Array, Int64Array},
+            array::{ArrayRef, Decimal128Array, Int32Array, Int64Array, StringArray},
             datatypes::{DataType, Field},
         },
         format::parquet::ParquetEncoder,
@@ -288,6 +296,22 @@ mod tests {
                 assert_eq!(table.decoded_schema().field(0).data_type(), &decoded, "{files}");
             }
         }
+    }
+
+    #[test]
+    fn codes_are_codes_wherever_they_are_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        write_parquet(&path, Arc::new(StringArray::from(vec!["x", "y", "x"])));
+        let table = Table::open(path.to_str().unwrap()).unwrap();
+        assert!(table.has_codes(0) && !table.has_codes(1));
+        let again = opened().open(&table.with_codes(&[0]).unwrap().describe().unwrap()).unwrap();
+        let codes = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        assert_eq!((again.codes(), again.decoded_schema().field(0).data_type()), (&[0][..], &codes));
+        assert_eq!(again.schema(), table.schema());
+        let beyond = TableDescription { codes: vec![1], ..table.describe().unwrap() };
+        let error = opened().open(&beyond).unwrap_err().to_string();
+        assert!(error.contains("codes of column 1 of a"), "{error}");
     }
 
     #[test]
@@ -386,7 +410,7 @@ mod tests {
         let file = LocalFile::stat(&path).unwrap();
         let file = FileDescription { path, bytes: file.bytes, modified_seconds: file.modified_seconds() };
         let rows = TableRows::Parquet(vec![file]);
-        let description = TableDescription { name: "a".to_owned(), schema: text::schema(), rows };
+        let description = TableDescription { name: "a".to_owned(), schema: text::schema(), codes: Vec::new(), rows };
         let error = opened().open(&description).unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
         assert!(error.to_string().contains("worker-3"), "{error}");

@@ -146,7 +146,7 @@ struct Bound {
 impl Bound {
     fn of(filter: &Expression) -> Option<Bound> {
         let Expression::Binary { op, left, right } = filter else { return None };
-        let (column, op, literal) = match (&**left, &**right) {
+        let (column, op, literal) = match (bare(left), bare(right)) {
             (Expression::Column(column), Expression::Literal(literal)) => (*column, *op, literal),
             (Expression::Literal(literal), Expression::Column(column)) => (*column, mirrored(*op)?, literal),
             _ => return None,
@@ -173,6 +173,15 @@ impl Bound {
             }
             _ => None,
         }
+    }
+}
+
+/// Of a column that is cast, codes into a dictionary, the extremes have the type of the values: where that is the literal's, too, the cast
+/// changes nothing.
+fn bare(side: &Expression) -> &Expression {
+    match side {
+        Expression::Cast { input, is_try: false, .. } if input.is_column().is_some() => input,
+        side => side,
     }
 }
 

@@ -190,10 +190,7 @@ impl ScanSource {
         }
         splits.truncate(range.end);
         let settings = &context.settings;
-        // More threads at work hold more: with little memory a row group stays one thread's.
-        let is_cut = settings.memory_bytes / settings.threads as u64 >= limits::THREAD_BYTES_TO_CUT;
-        let rows_per_piece =
-            if is_cut { settings.rows_per_morsel as u64 * limits::MORSELS_PER_PIECE } else { u64::MAX };
+        let rows_per_piece = settings.rows_per_morsel as u64 * limits::MORSELS_PER_PIECE;
         let pieces = |split: &Split| split.cut(spec.table.shape(), &spec.columns, rows_per_piece);
         let mut extremes = Extremes::default();
         let mut narrow = |split| prune::narrow(&spec.table, &mut extremes, &spec.columns, &spec.filters, split);

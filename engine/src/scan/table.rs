@@ -14,7 +14,7 @@ use crate::{
         Batch,
         datatypes::{DataType, SchemaRef},
     },
-    error::{Cause, Kind, Result},
+    error::{Cause, Kind, Result, bug},
     format::{
         Decode, Selected, csv, json,
         parquet::{Footer, RowGroupDecoder},
@@ -30,6 +30,8 @@ pub struct Table {
     schema: SchemaRef,
     shape: Shape,
     statistics: OnceLock<TableStatistics>,
+    /// Columns that are decoded as codes into a dictionary, ascending.
+    codes: Vec<usize>,
 }
 
 /// How the rows stand there.
@@ -75,7 +77,31 @@ impl Table {
     }
 
     pub(super) fn of_shape(name: String, schema: SchemaRef, shape: Shape) -> Arc<Table> {
-        Arc::new(Table { name, schema, shape, statistics: OnceLock::new() })
+        Arc::new(Table { name, schema, shape, statistics: OnceLock::new(), codes: Vec::new() })
+    }
+
+    /// Whether its files have this column as codes into short dictionaries.
+    pub fn has_codes(&self, column: usize) -> bool {
+        match &self.shape {
+            Shape::Parquet(files) => files.iter().all(|(_, footer)| footer.has_codes(column)),
+            _ => false,
+        }
+    }
+
+    /// The same rows, in which these columns, of those that [`Table::has_codes`], are codes into a dictionary; ascending.
+    pub fn with_codes(&self, codes: &[usize]) -> Result<Arc<Table>> {
+        let Shape::Parquet(files) = &self.shape else { return Err(bug("scan", "codes of files that have none")) };
+        let with_codes = |(file, footer): &(LocalFile, Footer)| -> Result<_> {
+            Ok((file.clone(), footer.with_codes(codes, &file.path)?))
+        };
+        let files = files.iter().map(with_codes).collect::<Result<Vec<_>>>()?;
+        let (name, schema, statistics) = (self.name.clone(), Arc::clone(&self.schema), self.statistics.clone());
+        Ok(Arc::new(Table { name, schema, shape: Shape::Parquet(files), statistics, codes: codes.to_vec() }))
+    }
+
+    /// Columns that are decoded as codes into a dictionary, ascending.
+    pub fn codes(&self) -> &[usize] {
+        &self.codes
     }
 
     /// A table without rows.
@@ -93,7 +119,7 @@ impl Table {
         &self.schema
     }
 
-    /// Its columns as they are decoded with the least work: decimals of Parquet of at most 18 digits in 64 bits.
+    /// Its columns as they are decoded: decimals of Parquet of at most 18 digits in 64 bits, codes where they were asked for.
     pub fn decoded_schema(&self) -> &SchemaRef {
         match &self.shape {
             Shape::Parquet(files) => files.first().map_or(&self.schema, |(_, footer)| footer.decoded_schema()),
@@ -207,7 +233,7 @@ impl Table {
                 Some(first) => check_same(&files[0].path, first, &file.path, &found)?,
             }
         }
-        let schema = schema.ok_or_else(|| crate::error::bug("scan", "a table without files"))?;
+        let schema = schema.ok_or_else(|| bug("scan", "a table without files"))?;
         Ok((schema, Shape::Csv(files)))
     }
 

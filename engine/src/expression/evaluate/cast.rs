@@ -2,8 +2,6 @@
 //!
 //! In: a value. Out: the same value in another type. Never: NULL for a value that does not fit, unless TRY_CAST asked for it.
 
-use std::sync::Arc;
-
 use datafusion_common::format::{DEFAULT_CAST_OPTIONS, DEFAULT_FORMAT_OPTIONS};
 
 use super::{Step, Value};
@@ -12,6 +10,7 @@ use crate::{
         Batch,
         compute::{CastOptions, cast_with_options},
         datatypes::DataType,
+        looked_up,
     },
     error::Result,
 };
@@ -31,6 +30,10 @@ pub(super) fn to_type(value: Value, to: &DataType) -> Result<Value> {
     Ok(Value::like(array, &[&value]))
 }
 
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
 struct Cast {
     input: Box<dyn Step>,
     to: DataType,
@@ -43,7 +46,13 @@ impl Step for Cast {
         if value.data_type() == &self.to {
             return Ok(value);
         }
-        let array = cast_with_options(value.array(), &self.to, &self.options)?;
-        Ok(Value::like(Arc::clone(&array), &[&value]))
+        // Of strings no value is one that cannot be cast.
+        let is_codes = matches!(value.data_type(), DataType::Dictionary(_, values) if is_text(values));
+        let array = if is_codes && is_text(&self.to) {
+            looked_up(value.array(), &self.to)?
+        } else {
+            cast_with_options(value.array(), &self.to, &self.options)?
+        };
+        Ok(Value::like(array, &[&value]))
     }
 }

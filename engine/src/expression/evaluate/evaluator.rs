@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Parameters, Step, Value, binary, case, cast, function, in_list, logic, text};
+use super::{Parameters, Step, Value, binary, case, cast, codes, function, in_list, logic, text};
 use crate::{
     batch::{
         Batch,
@@ -95,6 +95,9 @@ pub(super) struct Context<'a> {
 
 /// Prepares one node and what is inside it; what does not depend on the row is run at once.
 pub(super) fn prepare(expression: &Expression, context: &Context<'_>) -> Result<Box<dyn Step>> {
+    if let Some(step) = codes::step(expression, context)? {
+        return Ok(step);
+    }
     let step = match expression {
         Expression::Column(column) => return column_step(*column, context),
         Expression::Literal(literal) => return Ok(Box::new(Constant(Value::Scalar(literal.to_scalar_array()?)))),

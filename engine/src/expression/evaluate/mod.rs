@@ -10,6 +10,7 @@ mod binary; // comparison, arithmetic, ||
 mod bits; // & | ^ << >>
 mod case; // CASE: a branch runs on the rows that reach it
 mod cast; // CAST, TRY_CAST
+mod codes; // over one column of codes: once a value of its dictionary
 mod decimals; // + - * of decimals with few digits
 mod evaluator; // Evaluator: the prepared expression; constants folded
 mod function; // scalar functions of the registry

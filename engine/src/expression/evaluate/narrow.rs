@@ -117,6 +117,9 @@ fn always_fits(from: &DataType, to: &DataType) -> bool {
         Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View,
     };
     let is_text = |data_type: &DataType| matches!(data_type, Utf8 | Utf8View | LargeUtf8);
+    if let DataType::Dictionary(_, values) = from {
+        return always_fits(values, to);
+    }
     from == to
         || is_text(from) && is_text(to)
         || matches!(

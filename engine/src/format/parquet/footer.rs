@@ -12,10 +12,10 @@ use std::{
 use bytes::{Buf, Bytes};
 use parquet::{
     arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, statistics::StatisticsConverter},
-    basic::Type as PhysicalType,
+    basic::{ConvertedType, Encoding, Type as PhysicalType},
     errors::ParquetError,
     file::{
-        metadata::ParquetMetaDataReader,
+        metadata::{ColumnChunkMetaData, ParquetMetaDataReader},
         reader::{ChunkReader, Length},
     },
     schema::types::SchemaDescriptor,
@@ -37,6 +37,8 @@ use crate::{
 pub struct Footer {
     pub(super) metadata: ArrowReaderMetadata,
     schema: SchemaRef,
+    /// The columns as statistics tell their values: those that are decoded, without codes.
+    plain: SchemaRef,
 }
 
 const TAIL_BYTES: u64 = 8;
@@ -78,10 +80,10 @@ impl Footer {
         let metadata = pages::with_index(metadata, &whole);
         let natural = ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new()).map_err(failed)?;
         let schema = with_views(natural.schema());
-        let decoded = with_small_decimals(&schema, natural.parquet_schema());
-        let options = ArrowReaderOptions::new().with_schema(decoded);
+        let plain = with_small_decimals(&schema, natural.parquet_schema());
+        let options = ArrowReaderOptions::new().with_schema(Arc::clone(&plain));
         let metadata = ArrowReaderMetadata::try_new(metadata, options).map_err(failed)?;
-        Ok(Footer { metadata, schema })
+        Ok(Footer { metadata, schema, plain })
     }
 
     /// The same file, whose columns are decoded as they are known.
@@ -90,7 +92,33 @@ impl Footer {
         let metadata = ArrowReaderMetadata::try_new(Arc::clone(self.metadata.metadata()), options);
         let failed = |source| ParquetFailure::Footer { path: path.to_owned(), offset: 0, source };
         let metadata = metadata.map_err(failed)?;
-        Ok(Footer { metadata, schema: Arc::clone(&self.schema) })
+        Ok(Footer { metadata, schema: Arc::clone(&self.schema), plain: Arc::clone(&self.schema) })
+    }
+
+    /// Whether every page of this column of strings refers to a dictionary, and the dictionaries are short.
+    pub fn has_codes(&self, column: usize) -> bool {
+        let file = self.metadata.parquet_schema();
+        let mut leaves = (0..file.num_columns()).filter(|leaf| file.get_column_root_idx(*leaf) == column);
+        let (Some(leaf), None) = (leaves.next(), leaves.next()) else { return false };
+        // The reader of codes takes the type of the values from just this.
+        let is_text = self.schema.field(column).data_type() == &DataType::Utf8View
+            && file.column(leaf).converted_type() == ConvertedType::UTF8
+            && file.column(leaf).max_rep_level() == 0;
+        let groups = self.metadata.metadata().row_groups();
+        is_text && !groups.is_empty() && groups.iter().all(|group| is_all_codes(group.column(leaf)))
+    }
+
+    /// The same file, whose columns `columns`, of those that [`Footer::has_codes`], are decoded as codes into a dictionary.
+    pub fn with_codes(&self, columns: &[usize], path: &Path) -> Result<Footer> {
+        let codes = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let fields = self.plain.fields().iter().enumerate().map(|(column, field)| match columns.contains(&column) {
+            true => Field::clone(field).with_data_type(codes()),
+            false => Field::clone(field),
+        });
+        let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields.collect::<Vec<_>>())));
+        let metadata = ArrowReaderMetadata::try_new(Arc::clone(self.metadata.metadata()), options);
+        let failed = |source| ParquetFailure::Footer { path: path.to_owned(), offset: 0, source };
+        Ok(Footer { metadata: metadata.map_err(failed)?, ..self.clone() })
     }
 
     /// The columns.
@@ -136,7 +164,7 @@ impl Footer {
     }
 
     pub(super) fn statistics(&self, column: usize) -> Option<StatisticsConverter<'_>> {
-        let schema = self.decoded_schema();
+        let schema = &self.plain;
         StatisticsConverter::try_new(schema.field(column).name(), schema, self.metadata.parquet_schema()).ok()
     }
 }
@@ -168,6 +196,16 @@ fn with_small_decimals(schema: &Schema, file: &SchemaDescriptor) -> SchemaRef {
         _ => Field::clone(field),
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Every data page of the chunk refers to a dictionary, which is short.
+fn is_all_codes(chunk: &ColumnChunkMetaData) -> bool {
+    let Some(dictionary) = chunk.dictionary_page_offset() else { return false };
+    let bytes = chunk.data_page_offset().saturating_sub(dictionary);
+    let only = |encodings: &parquet::basic::EncodingMask| {
+        encodings.is_only(Encoding::RLE_DICTIONARY) || encodings.is_only(Encoding::PLAIN_DICTIONARY)
+    };
+    (0..=limits::DICTIONARY_BYTES_MAX).contains(&bytes) && chunk.page_encoding_stats_mask().is_some_and(only)
 }
 
 /// What the parquet crate makes of statistics or an index, unless it does not like them: some broken ones it takes for a mistake of its own.

@@ -8,6 +8,7 @@
 use std::{ops::Range, sync::Arc};
 
 use super::{
+    direct::Direct,
     distinct::Distinct,
     index::Index,
     keys::{RowKeys, Visit},
@@ -18,6 +19,7 @@ use crate::{
     batch::{
         Batch,
         array::{Array, ArrayRef, AsArray, Int64Array, RecordBatchOptions, UInt64Array, new_null_array},
+        array_bytes,
         buffer::BooleanBuffer,
         compute,
         datatypes::UInt64Type,
@@ -32,6 +34,8 @@ use crate::{
 pub(super) struct Groups {
     plan: Arc<Plan>,
     index: Index,
+    /// Finds most groups before the index, where the keys have few values.
+    direct: Option<Direct>,
     /// Rows of each group; empty if no call needs it.
     rows: Vec<u64>,
     seen: Vec<Seen>,
@@ -87,6 +91,7 @@ impl Groups {
         let mut groups = Groups {
             plan: Arc::clone(plan),
             index,
+            direct: None,
             rows: Vec::new(),
             seen: distinct.into_iter().map(seen).collect(),
             states: plan.states.iter().map(state).collect::<Result<_>>()?,
@@ -95,6 +100,12 @@ impl Groups {
         };
         groups.resize();
         Ok(groups)
+    }
+
+    /// The same table, which finds groups by place where there are at most so many places.
+    pub(super) fn with_places(mut self, places_max: usize) -> Groups {
+        self.direct = (!self.is_single()).then(|| Direct::new(places_max));
+        self
     }
 
     /// Bytes of the table and its states, as they were asked for.
@@ -130,6 +141,12 @@ impl Groups {
     pub(super) fn keep_no_more(&mut self) -> Result<()> {
         self.promised_bytes = 0;
         self.account()
+    }
+
+    /// Bytes of strings of keys that taking in rows with these may ask for: what holds them doubles as it grows.
+    pub(super) fn key_growth_bytes(&self, keys: &[ArrayRef]) -> u64 {
+        let strings = keys.iter().filter(|keys| !keys.data_type().is_primitive());
+        strings.map(array_bytes).sum::<u64>() + self.index.arena_bytes()
     }
 
     /// What taking in so many rows may ask for at most, where they have `row_bytes` together.
@@ -228,11 +245,23 @@ impl Groups {
         if self.is_single() {
             groups.clear();
             groups.resize(rows, 0);
-        } else {
-            kernel::hash_columns(columns, hashes)?;
-            let (need, reservation) = (self.need(), &mut self.reservation);
+            self.resize();
+            return Ok(());
+        }
+        let need = self.need();
+        let Groups { plan, index, direct, reservation, .. } = self;
+        let mut find = |columns: &[ArrayRef], groups: &mut Vec<u32>| -> Result<()> {
+            let columns = plan.values_of_keys(columns)?;
+            kernel::hash_columns(&columns, hashes)?;
             let grow = &mut |groups: usize| reservation.resize(need.bytes(groups));
-            self.index.assign(columns, keys, Visit { hashes, groups, grow })?;
+            index.assign(&columns, keys, Visit { hashes, groups, grow })
+        };
+        let is_found = match direct {
+            Some(direct) => direct.assign(columns, groups, &mut find)?,
+            None => false,
+        };
+        if !is_found {
+            find(columns, groups)?;
         }
         self.resize();
         Ok(())
@@ -419,7 +448,8 @@ impl Groups {
     fn far_bytes(&self) -> u64 {
         let states: u64 = self.states.iter().map(|state| state.far_bytes()).sum();
         let missing: u64 = self.seen.iter().map(|seen| seen.missing.capacity() as u64 * 8).sum();
-        self.index.arena_bytes() + states + missing
+        let places = self.direct.as_ref().map_or(0, Direct::bytes);
+        self.index.arena_bytes() + places + states + missing
     }
 
     fn account(&mut self) -> Result<()> {

@@ -17,6 +17,7 @@
 //! to the bit.
 
 mod big; // Big: whole numbers of any length, quotients rounded once
+mod direct; // Direct: groups by place where the keys have few values
 mod distinct; // Distinct: the values of a group that were seen
 mod exact_sum; // ExactSums, ExactProducts: sums of floats without an error
 mod groups; // Groups: one table with its states; takes batches in, gives columns out

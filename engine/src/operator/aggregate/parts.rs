@@ -186,13 +186,24 @@ impl Parts {
             if let Some(above) = self.above.as_ref().filter(|_| self.context.governor.free_bytes() < bytes) {
                 above.write_waiting(bytes)?;
             }
-            lock(&self.reservation).grow(bytes)?;
+            self.grow_or_write(bytes)?;
         }
         self.revocation.hold(0, bytes);
         let mut part = lock(&self.parts[number]);
         part.pending.push(pending);
         // Under the part's lock, as where they are taken away: else the sum could fall below nothing for a moment, and look like the largest.
         self.pending_bytes[number].fetch_add(bytes, Relaxed);
+        Ok(())
+    }
+
+    /// Asks for `bytes`, once room was made. That may be another thread's by now, and what is kept for those who cannot do with less is not
+    /// for rows that can be written: only when none is left.
+    fn grow_or_write(&self, bytes: u64) -> Result<()> {
+        while !lock(&self.reservation).try_grow(bytes) {
+            if self.write_waiting(bytes)? == 0 {
+                return lock(&self.reservation).grow(bytes);
+            }
+        }
         Ok(())
     }
 

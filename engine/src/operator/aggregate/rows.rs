@@ -16,8 +16,9 @@ use crate::{
         Batch,
         array::{Array, ArrayRef, AsArray, RecordBatchOptions},
         buffer::{BooleanBuffer, NullBuffer},
-        canonical_floats, compute,
+        canonical_floats,
         datatypes::{DataType, Field, Schema, SchemaRef},
+        looked_up,
     },
     error::Result,
     expression::Evaluator,
@@ -43,14 +44,35 @@ impl Plan {
         Arc::new(Schema::new(fields))
     }
 
-    /// The rows of a batch of the input.
+    /// As [`Plan::row_schema`], with keys that are codes into a dictionary as they are.
+    pub(super) fn coded_schema(&self) -> SchemaRef {
+        let plain = self.row_schema();
+        if self.phase == AggregatePhase::Final {
+            return plain;
+        }
+        let with_codes = |(number, field): (usize, &Arc<Field>)| match self.keys.get(number) {
+            Some(key) => Field::clone(field).with_data_type(key.data_type().clone()),
+            None => Field::clone(field),
+        };
+        Arc::new(Schema::new(plain.fields().iter().enumerate().map(with_codes).collect::<Vec<_>>()))
+    }
+
+    /// Key columns, codes looked up.
+    pub(super) fn values_of_keys(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+        let value = |(column, data_type): (&ArrayRef, &DataType)| -> Result<ArrayRef> {
+            if column.data_type() == data_type { Ok(Arc::clone(column)) } else { Ok(looked_up(column, data_type)?) }
+        };
+        columns.iter().zip(self.key_types.iter()).map(value).collect()
+    }
+
+    /// The rows of a batch of the input, in the columns of `schema`: of [`Plan::row_schema`] or [`Plan::coded_schema`].
     pub(super) fn rows_of(&self, schema: &SchemaRef, batch: &Batch) -> Result<Batch> {
         if self.phase == AggregatePhase::Final {
             return Ok(batch.clone());
         }
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
-        for (key, data_type) in self.keys.iter().zip(self.key_types.iter()) {
-            columns.push(canonical_floats(&column_of(key, data_type, batch)?));
+        for (key, field) in self.keys.iter().zip(schema.fields()) {
+            columns.push(canonical_floats(&column_of(key, field.data_type(), batch)?));
         }
         for input in &self.inputs {
             for (argument, data_type) in input.arguments.iter().zip(&input.types) {
@@ -88,7 +110,7 @@ impl Plan {
 /// The values of `evaluator` for the rows of `batch`, dictionaries looked up.
 fn column_of(evaluator: &Evaluator, data_type: &DataType, batch: &Batch) -> Result<ArrayRef> {
     let column = evaluator.evaluate(batch)?.into_array(batch.num_rows())?;
-    if column.data_type() == data_type { Ok(column) } else { Ok(compute::cast(&column, data_type)?) }
+    if column.data_type() == data_type { Ok(column) } else { Ok(looked_up(&column, data_type)?) }
 }
 
 /// The rows that count: no argument is NULL, the filter is true. `None` if all do.

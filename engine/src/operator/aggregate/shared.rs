@@ -34,6 +34,10 @@ use crate::{
 
 /// Memory of one thread's table while it is small.
 const THREAD_BYTES: u64 = 1 << 20;
+/// With less that is free it is looked at what the strings of a table's keys may take, before it takes them.
+const SCARCE_BYTES: u64 = 64 << 20;
+/// Of a thread's part of the budget the share that places of groups may hold.
+const PLACES_SHARE: u64 = 64;
 /// A thread's table of more groups does not stay in its caches: parts of it do.
 const TABLE_GROUPS_MAX: usize = 1 << 17;
 
@@ -50,6 +54,8 @@ pub struct Aggregate {
     aligned: OnceLock<Vec<Bucketed>>,
     next_part: AtomicUsize,
     row_schema: SchemaRef,
+    /// Of the rows that a thread's own table takes in.
+    coded_schema: SchemaRef,
 }
 
 /// Merged groups that were not given out yet.
@@ -66,6 +72,7 @@ impl Aggregate {
         let plan = Arc::new(Plan::new(spec, parameters)?);
         let aggregate = Aggregate {
             row_schema: plan.row_schema(),
+            coded_schema: plan.coded_schema(),
             plan,
             context: context.clone(),
             tables: Mutex::default(),
@@ -143,7 +150,10 @@ struct AggregateSink(Arc<Aggregate>);
 
 impl Sink for AggregateSink {
     fn thread(&self) -> Result<Box<dyn SinkThread>> {
-        let intake = Intake::Table(Box::new(self.0.empty()?));
+        let settings = &self.0.context.settings;
+        // Some part of what a thread may hold, where memory is little.
+        let places_max = settings.memory_bytes / settings.threads as u64 / PLACES_SHARE / 4;
+        let intake = Intake::Table(Box::new(self.0.empty()?.with_places(places_max as usize)));
         Ok(Box::new(AggregateThread { shared: Arc::clone(&self.0), intake, scratch: Scratch::default() }))
     }
 
@@ -219,14 +229,17 @@ impl SinkThread for AggregateThread {
             return Ok(Outcome::More);
         }
         let shared = &self.shared;
-        let rows = shared.plan.rows_of(&shared.row_schema, &morsel.batch)?;
         if let Intake::Table(groups) = &mut self.intake {
+            let rows = shared.plan.rows_of(&shared.coded_schema, &morsel.batch)?;
             if groups.is_single() {
                 groups.push(&rows, &mut self.scratch)?;
                 return Ok(Outcome::More);
             }
             let is_worth_it = groups.bytes() >= shared.context.governor.least_spill_bytes();
-            let keeps = groups.len() < TABLE_GROUPS_MAX && (groups.try_reserve(rows.num_rows(), 0) || !is_worth_it);
+            let is_scarce = shared.context.governor.free_bytes() < SCARCE_BYTES;
+            let far_bytes = if is_scarce { groups.key_growth_bytes(shared.plan.keys_of(&rows)) } else { 0 };
+            let has_room = groups.len() < TABLE_GROUPS_MAX && groups.try_reserve(rows.num_rows(), far_bytes);
+            let keeps = has_room || groups.len() < TABLE_GROUPS_MAX && !is_worth_it;
             if keeps {
                 groups.push(&rows, &mut self.scratch)?;
                 return Ok(Outcome::More);
@@ -234,6 +247,7 @@ impl SinkThread for AggregateThread {
             self.leave_table()?;
         }
         if let Intake::Parts(thread) = &mut self.intake {
+            let rows = self.shared.plan.rows_of(&self.shared.row_schema, &morsel.batch)?;
             thread.push(Kind::Rows, &rows)?;
         }
         Ok(Outcome::More)

@@ -107,7 +107,7 @@ impl Cause for AggregateError {
 /// The spec, checked and prepared.
 pub(super) struct Plan {
     pub(super) keys: Vec<Evaluator>,
-    /// Types of the keys as they are grouped: of a dictionary its values'.
+    /// Types of the keys as they are grouped: of a dictionary its values', strings as views.
     pub(super) key_types: Arc<[DataType]>,
     pub(super) inputs: Vec<Input>,
     pub(super) states: Vec<StateSpec>,
@@ -160,7 +160,7 @@ impl Plan {
     pub(super) fn new(spec: &AggregateSpec, parameters: &Arc<Parameters>) -> Result<Plan> {
         let keys: Vec<Evaluator> =
             spec.keys.iter().map(|key| Evaluator::new(key, &spec.input, parameters)).collect::<Result<_>>()?;
-        let key_types: Arc<[DataType]> = keys.iter().map(|key| value_type(key.data_type())).collect();
+        let key_types: Arc<[DataType]> = keys.iter().map(|key| key_type(key.data_type())).collect();
         for key_type in key_types.iter() {
             kernel::hash_columns(&[new_empty_array(key_type)], &mut Vec::new())?;
         }
@@ -316,6 +316,14 @@ fn can_return(call: &AggregateCall, argument: &DataType) -> bool {
         F::Corr | F::CovarSample | F::CovarPopulation => call.returns == DataType::Float64,
         F::RegrSlope | F::RegrIntercept | F::RegrR2 => call.returns == DataType::Float64,
         F::RegrAvgX | F::RegrAvgY | F::RegrSxx | F::RegrSyy | F::RegrSxy => call.returns == DataType::Float64,
+    }
+}
+
+/// The type by which keys are grouped: what is looked up is not copied.
+fn key_type(data_type: &DataType) -> DataType {
+    match (data_type, value_type(data_type)) {
+        (DataType::Dictionary(..), DataType::Utf8 | DataType::LargeUtf8) => DataType::Utf8View,
+        (_, values) => values,
     }
 }
 

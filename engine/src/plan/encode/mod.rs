@@ -20,7 +20,7 @@
 //! | part | fields |
 //! |---|---|
 //! | plan | tables: list; output: schema; parameters: list of type; edges: list; stages: list |
-//! | table | name: text; schema; 0 Parquet, 1 CSV, 2 text, 4 JSON: list of file; 3 memory: batches |
+//! | table | name: text; schema; codes: list of n; 0 Parquet, 1 CSV, 2 text, 4 JSON: list of file; 3 memory: batches |
 //! | file | path: long, absolute; bytes u64; modified: option of u64, whole seconds since 1970 |
 //! | edge | schema; 0 groups: keys, count n; 1 broadcast; 2 gather |
 //! | stage | 0 single, 1 splits, 2 groups: n; needs: list of n; states: list; pipelines: list |
@@ -89,7 +89,7 @@ use crate::{
 };
 
 const MAGIC: [u8; 4] = *b"WNDP";
-const VERSION: u16 = 4;
+const VERSION: u16 = 5;
 const HEADER_BYTES: usize = 16;
 const CHECKSUM_BYTES: usize = 8;
 

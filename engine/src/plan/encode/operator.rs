@@ -168,9 +168,10 @@ impl Writer {
     }
 
     fn table(&mut self, table: &TableDescription) -> Result<()> {
-        let TableDescription { name, schema, rows } = table;
+        let TableDescription { name, schema, codes, rows } = table;
         self.text("name of a table", name)?;
         self.schema(schema)?;
+        self.list("columns of codes", codes, |writer, column| writer.number("columns of codes", *column))?;
         let (tag, files) = match rows {
             TableRows::Parquet(files) => (PARQUET, files),
             TableRows::Csv(files) => (CSV, files),
@@ -309,6 +310,7 @@ impl Reader<'_> {
     fn table(&mut self) -> Result<TableDescription> {
         let name = self.text("name of a table")?.to_owned();
         let schema = self.schema()?;
+        let codes = self.list("columns of codes", |reader| reader.number("column of codes"))?;
         let shape = self.u8("shape of a table")?;
         let rows = match shape {
             PARQUET => TableRows::Parquet(self.files()?),
@@ -318,7 +320,7 @@ impl Reader<'_> {
             MEMORY => TableRows::Memory(self.batches(&schema)?),
             found => return Err(EncodeError::UnknownTag { what: "shape of a table", found }.into()),
         };
-        Ok(TableDescription { name, schema, rows })
+        Ok(TableDescription { name, schema, codes, rows })
     }
 
     fn files(&mut self) -> Result<Vec<FileDescription>> {

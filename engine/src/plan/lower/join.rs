@@ -28,7 +28,7 @@ pub(super) fn lower(
     chosen: Option<&[usize]>,
 ) -> Result<Flow> {
     // NOT IN looks at all of its right side for each left row: spread over nodes, each has all of the right side.
-    let builds_left = build_cost(&join.left) < build_cost(&join.right) && !(join.is_null_aware && lowering.is_spread);
+    let builds_left = builds_left(join) && !(join.is_null_aware && lowering.is_spread);
     let rows = rows_of(join.kind, builds_left);
     let sides = Sides { left_count: join.left.schema.fields().len(), builds_left };
     let all: Vec<JoinColumn> = columns_of(join, &sides);
@@ -216,6 +216,11 @@ fn spread_after(met: &Met, keys: &Keys<'_>, output: &[JoinColumn]) -> Spread {
 /// Bytes of a side's rows, about.
 fn bytes(side: &Logical) -> f64 {
     estimate(side).rows * row_bytes(&side.schema)
+}
+
+/// Whether the left side is built.
+pub(in crate::plan) fn builds_left(join: &Join) -> bool {
+    build_cost(&join.left) < build_cost(&join.right)
 }
 
 /// What is kept when a side is built: each row with its hash and its columns.

@@ -39,6 +39,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use key_filters::Tracing;
 
+pub(in crate::plan) use join::builds_left;
+
 use super::{
     logical::{Logical, Node},
     physical::{Edge, PhysicalPlan, Pipeline, PipelineId, Role, SourceSpec, StateId, StateSpec, TransformSpec},

@@ -1,9 +1,9 @@
 //! Columns travel in the types that their files have, for as long as they only travel.
 //!
 //! In: a plan over the types that SQL knows. Out: the same plan, whose scans give columns as they are decoded with the least work
-//! ([`Table::decoded_schema`](crate::scan::Table::decoded_schema)): decimals of at most 18 digits as 64 bits instead of 128. Filters, joins,
-//! groupings and sorts pass them on, sum and compare them as they are; an expression that computes with one sees it cast to the type that SQL
-//! knows. Never: changes the columns of the plan's root.
+//! ([`Table::decoded_schema`](crate::scan::Table::decoded_schema)): decimals of at most 18 digits as 64 bits instead of 128, strings as codes
+//! where [`codes`](super::codes) has asked for them. Filters, joins, groupings and sorts pass them on, sum and compare them as they are; an
+//! expression that computes with one sees it cast to the type that SQL knows. Never: changes the columns of the plan's root.
 
 use std::sync::Arc;
 
@@ -85,7 +85,11 @@ fn narrow(plan: Logical) -> Logical {
             let (input, columns) = narrowed(*input);
             let keys: Vec<Expression> = keys.into_iter().map(|key| passed_on(key, &columns)).collect();
             let calls: Vec<AggregateCall> = calls.into_iter().map(|call| call_over(call, &columns)).collect();
-            let key_types = keys.iter().zip(schema.fields()).map(|(key, known)| columns.type_of(key, known));
+            let key_types = keys.iter().zip(schema.fields()).map(|(key, known)| match columns.type_of(key, known) {
+                // Groups by codes are given with the values.
+                DataType::Dictionary(..) => known.data_type(),
+                data_type => data_type,
+            });
             let of_calls = schema.fields()[keys.len()..].iter().map(|field| field.data_type());
             let call_types =
                 calls.iter().zip(of_calls).map(|(call, known)| extreme_type(call, &columns).unwrap_or(known));
@@ -202,7 +206,10 @@ fn over_children(expression: &mut Expression, columns: &Columns) {
 /// A comparison of two columns of one type, or of a column and a constant, which becomes a constant of the column's type.
 fn compares_as_it_is(left: &mut Expression, right: &mut Expression, columns: &Columns) -> bool {
     match (left, right) {
-        (Expression::Column(left), Expression::Column(right)) => columns.given(*left) == columns.given(*right),
+        (Expression::Column(left), Expression::Column(right)) => {
+            let data_type = columns.given(*left);
+            data_type == columns.given(*right) && !matches!(data_type, DataType::Dictionary(..))
+        }
         (Expression::Column(column), Expression::Literal(literal))
         | (Expression::Literal(literal), Expression::Column(column)) => {
             if columns.known_type(*column).is_none() {

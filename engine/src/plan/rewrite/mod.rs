@@ -2,6 +2,7 @@
 //!
 //! In: a logical plan. Out: a logical plan with the same rows and the same schema. Never: needs the physical operators.
 
+mod codes; // columns of strings stay codes into their files' dictionaries
 mod file_types; // columns travel in the types that their files have
 mod imply_filters; // conditions on one relation that follow from an OR over several
 mod order_joins; // inner joins in the order of least cost
@@ -27,7 +28,8 @@ pub fn rewrite(plan: Logical) -> Result<Logical> {
     }
     let plan = push_semi_joins::rewrite(plan);
     let plan = order_joins::rewrite(plan)?;
-    Ok(file_types::rewrite(share_groups::rewrite(prune_columns::rewrite(plan))))
+    let plan = share_groups::rewrite(prune_columns::rewrite(plan));
+    Ok(file_types::rewrite(codes::rewrite(plan)))
 }
 
 /// The laws walk the plan by recursion, so its depth is checked before them.
