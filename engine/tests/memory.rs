@@ -61,6 +61,7 @@ fn a_grouping_ends_with_any_memory() {
                 // Long strings, of which nobody knows before how much they take.
                 &|file| grouping("k || ' and more text that makes it long'", file),
                 &|file| format!("select count(distinct k) from '{file}'"),
+                &|file| format!("select count(distinct k), sum(v), count(distinct v), max(k) from '{file}'"),
             ],
         );
     }

@@ -9,6 +9,7 @@ mod order_joins; // inner joins in the order of least cost
 mod prune_columns; // no node gives a column that nobody uses
 mod push_semi_joins; // a selective semi join goes to the relation it tests
 mod share_groups; // the same grouping in several places is done once
+mod split_distinct; // distinct values of several columns are counted apart
 
 use super::logical::Logical;
 use crate::{
@@ -27,7 +28,7 @@ pub fn rewrite(plan: Logical) -> Result<Logical> {
         return Err(TooDeep { depth: deepest, limit: limits::PLAN_DEPTH_MAX }.into());
     }
     let plan = push_semi_joins::rewrite(plan);
-    let plan = order_joins::rewrite(plan)?;
+    let plan = split_distinct::rewrite(order_joins::rewrite(plan)?);
     let plan = share_groups::rewrite(prune_columns::rewrite(plan));
     Ok(file_types::rewrite(codes::rewrite(plan)))
 }
