@@ -489,3 +489,91 @@ fn map_batches_must_give_what_it_said() {
         let _: &Int64Array = digests.batches[0].column(0).as_primitive();
     });
 }
+
+// ── groups ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Visits of pages: who, when, which page.
+fn visits(count: i64) -> Vec<(String, (i64, String))> {
+    let visit =
+        |k: i64| (format!("visitor {}", k * 7 % 23), (k * 31 % 1_000, format!("/a page with a long name/{}", k % 11)));
+    (0..count).map(visit).collect()
+}
+
+#[test]
+fn a_closure_sees_the_values_of_a_key_in_their_order() {
+    let mut by_visitor: BTreeMap<String, Vec<(i64, String)>> = BTreeMap::new();
+    for (visitor, visit) in visits(6_000) {
+        by_visitor.entry(visitor).or_default().push(visit);
+    }
+    let mut expected = Vec::new();
+    for (visitor, visits) in &mut by_visitor {
+        visits.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        let path: Vec<String> = visits.iter().map(|(at, page)| format!("{at}{page}")).collect();
+        expected.push((visitor.clone(), path.join(" ")));
+    }
+    let found = check(|session| {
+        let pairs = session.from_vec(visits(6_000)).unwrap().named(["visitor", "at", "page"]).unwrap();
+        let grouped = pairs.group_by_key().in_order_of([desc("at")]).unwrap();
+        let paths = grouped.map::<(String, String)>(|visitor, values| {
+            let mut path = String::new();
+            while let Some((at, page)) = values.next() {
+                path.push_str(&format!("{}{at}{page}", if path.is_empty() { "" } else { " " }));
+            }
+            assert!(values.next().is_none(), "nothing comes behind the last value");
+            (visitor.to_owned(), path)
+        });
+        sorted(paths.collect().unwrap())
+    });
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_closure_may_leave_values_and_give_any_number_of_rows() {
+    // One key with nearly all rows: it goes on over many morsels.
+    let rows = |count: i64| (0..count).map(|k| (if k % 100 == 0 { k % 7 } else { 99 }, k)).collect::<Vec<(i64, i64)>>();
+    let found = check(|session| {
+        let firsts = session.from_vec(rows(40_000)).unwrap().group_by_key();
+        let firsts = firsts.flat_map::<(i64, i64)>(|key, values, out| {
+            if key % 2 == 0 {
+                return;
+            }
+            for _ in 0..2 {
+                if let Some(value) = values.next() {
+                    out.push((key, value));
+                }
+            }
+            let left = values.count();
+            out.push((key, -left));
+            assert_eq!((values.count(), values.to_vec()), (0, Vec::new()));
+        });
+        sorted(firsts.collect().unwrap())
+    });
+    let mut expected = Vec::new();
+    for key in [1, 3, 5, 99] {
+        let values: Vec<i64> = rows(40_000).into_iter().filter(|row| row.0 == key).map(|row| row.1).collect();
+        expected.extend([(key, values[0]), (key, values[1]), (key, 2 - values.len() as i64)]);
+    }
+    assert_eq!(found, sorted(expected));
+    // What is given goes on into the rest of the flow.
+    let session = Session::new(Settings::default()).unwrap();
+    let counts =
+        session.from_vec(rows(5_000)).unwrap().group_by_key().map::<(i64, i64)>(|_, values| (0, values.count()));
+    assert_eq!(counts.reduce_by_key(Sum).collect().unwrap(), [(0, 5_000)]);
+    let none = session.from_vec(rows(0)).unwrap().group_by_key().map::<i64>(|_, _| unreachable!("a group of nothing"));
+    assert_eq!(none.collect().unwrap(), [0_i64; 0]);
+}
+
+#[test]
+fn what_a_closure_over_groups_does_wrong_is_the_jobs_error() {
+    let session = Session::new(Settings::default()).unwrap();
+    let pairs = || session.from_vec((0..1_000_i64).map(|k| (k % 10, k)).collect::<Vec<_>>()).unwrap();
+    let panics = pairs().group_by_key().map::<i64>(|key, _| if key == 7 { panic!("no sevens here") } else { key });
+    let error = panics.collect().unwrap_err();
+    assert_eq!(error.kind(), Kind::Job);
+    let text = format!("{error}");
+    assert!(text.contains("no sevens here") && text.contains("flows.rs:"), "{text}");
+    let error = pairs().group_by_key().in_order_of([asc("nothing")]).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("nothing"), "{error}");
+    let plan = pairs().group_by_key().in_order_of([desc("_1")]).unwrap().map::<i64>(|key, _| key).explain().unwrap();
+    assert!(plan.contains("map groups #0 of [_0] in order of _1 desc by closure"), "{plan}");
+}

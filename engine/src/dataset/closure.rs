@@ -15,9 +15,13 @@ use super::{error::DatasetError, flow::Dataset};
 use crate::{
     batch::{Batch, datatypes::SchemaRef},
     error::Result,
-    operator::map::BatchFunction,
+    expression::{Expression, SortKey},
+    operator::{
+        groups::{GroupCalls, GroupFunction, Pieces},
+        map::BatchFunction,
+    },
     plan::{
-        closures::Closure,
+        closures::{Closure, Function},
         logical::{Logical, Node},
     },
 };
@@ -35,10 +39,35 @@ impl<T> Dataset<T> {
     ) -> Dataset<U> {
         let call_site = call_site(place);
         let function = Arc::new(Guarded { call_site, body });
+        let function = Function::Batches(function);
         let closure =
             Closure { number: self.session().next_closure(), call_site, function, output: Arc::clone(&output) };
         self.session().name_closure(&closure);
         self.then(|input| Logical { node: Node::MapBatches { input: Box::new(input), closure }, schema: output })
+    }
+}
+
+impl<T> Dataset<T> {
+    /// What `function` gives for the rows of each key, which are those with equal values in the first `key_count` columns. `output` is the schema
+    /// of what it gives.
+    pub(super) fn grouped<U>(
+        self,
+        place: &'static Location<'static>,
+        key_count: usize,
+        order: Vec<SortKey>,
+        output: SchemaRef,
+        function: impl GroupFunction + 'static,
+    ) -> Dataset<U> {
+        let call_site = call_site(place);
+        let function = Function::Groups(Arc::new(Guarded { call_site, body: function }));
+        let closure =
+            Closure { number: self.session().next_closure(), call_site, function, output: Arc::clone(&output) };
+        self.session().name_closure(&closure);
+        let keys = (0..key_count).map(Expression::Column).collect();
+        self.then(|input| {
+            let node = Node::MapGroups { input: Box::new(input), part: None, keys, order, closure };
+            Logical { node, schema: output }
+        })
     }
 }
 
@@ -78,6 +107,37 @@ impl<F: Fn(&Batch, Emit<'_>) -> Result<()> + Send + Sync> BatchFunction for Guar
             }
         }
     }
+}
+
+impl<F: GroupFunction> GroupFunction for Guarded<F> {
+    fn open(&self, part: u32) -> Result<Box<dyn GroupCalls>> {
+        let calls = guarded(self.call_site, || self.body.open(part))?;
+        Ok(Box::new(GuardedCalls { call_site: self.call_site, calls }))
+    }
+}
+
+struct GuardedCalls {
+    call_site: &'static str,
+    calls: Box<dyn GroupCalls>,
+}
+
+impl GroupCalls for GuardedCalls {
+    fn groups(&mut self, pieces: &mut dyn Pieces, emit: Emit<'_>) -> Result<()> {
+        guarded(self.call_site, || self.calls.groups(pieces, emit))
+    }
+
+    fn close(self: Box<Self>, emit: Emit<'_>) -> Result<()> {
+        let GuardedCalls { call_site, calls } = *self;
+        guarded(call_site, || calls.close(emit))
+    }
+}
+
+/// What it gives, or that it has panicked.
+fn guarded<T>(call_site: &'static str, call: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let message = message_of(&*panic);
+        Err(DatasetError::ClosurePanicked { call_site, message }.into())
+    })
 }
 
 pub(super) fn message_of(panic: &(dyn Any + Send)) -> String {

@@ -59,7 +59,7 @@ impl<T: Record> Dataset<T> {
             let mut emitter = Emitter::new(emit, &output, rows_max);
             for number in 0..batch.num_rows() {
                 rows(T::view(&reader, number), &mut emitter);
-                if emitter.failure.is_some() {
+                if emitter.has_failed() {
                     break;
                 }
             }
@@ -98,7 +98,7 @@ pub struct Emitter<'e, U: Record> {
 }
 
 impl<'e, U: Record> Emitter<'e, U> {
-    fn new(emit: Emit<'e>, schema: &'e SchemaRef, rows_max: usize) -> Emitter<'e, U> {
+    pub(super) fn new(emit: Emit<'e>, schema: &'e SchemaRef, rows_max: usize) -> Emitter<'e, U> {
         Emitter { builder: U::builder(rows_max), rows: 0, rows_max, schema, emit, failure: None }
     }
 
@@ -121,7 +121,12 @@ impl<'e, U: Record> Emitter<'e, U> {
         }
     }
 
-    fn finish(self) -> Result<()> {
+    /// The rest of the pipeline takes no more.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    pub(super) fn finish(self) -> Result<()> {
         match self.failure {
             Some(failure) => Err(failure),
             None if self.rows == 0 => Ok(()),

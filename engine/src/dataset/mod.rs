@@ -8,6 +8,7 @@ mod batches; // Dataset<Batch>: expressions, closures over batches, the way to t
 mod closure; // call sites; panics of closures as errors
 mod error; // DatasetError; failure: any error as a job's
 mod flow; // Dataset: a flow that has not run
+mod group; // group_by_key: all values of a key, to a closure
 mod launch; // launch: a program's main
 mod map; // map, map_view, flat_map, filter over typed rows; Emitter
 mod monoid; // Monoid: Sum, Mean, Min, Max, Count and tuples of them
@@ -26,6 +27,7 @@ mod statement; // Dataset::sql: a statement over a flow
 pub use answer::Answer;
 pub use error::failure;
 pub use flow::Dataset;
+pub use group::{Grouped, Values};
 pub use launch::{launch, submit};
 pub use map::{Emitter, RowFunction};
 pub use monoid::{Count, Max, Mean, Min, Monoid, Sum, Summable};

@@ -56,6 +56,9 @@ fn expressions_mut(node: &mut Node) -> Vec<&mut Expression> {
             let order = order.iter_mut().map(|key| &mut key.expression);
             partition.iter_mut().chain(order).chain(calls.iter_mut().flat_map(WindowCall::expressions_mut)).collect()
         }
+        Node::MapGroups { keys, order, .. } => {
+            keys.iter_mut().chain(order.iter_mut().map(|key| &mut key.expression)).collect()
+        }
         Node::Values(_)
         | Node::Limit { .. }
         | Node::Union { .. }

@@ -2,6 +2,7 @@
 
 use super::flow::Dataset;
 use crate::{
+    batch::datatypes::Schema,
     error::Result,
     expression::{Named, SortKey, col},
     plan::logical::{Logical, Node},
@@ -24,13 +25,18 @@ pub fn desc(column: &str) -> SortBy {
     SortBy { key: col(column), is_descending: true }
 }
 
+/// The keys over the columns of `schema`.
+pub(super) fn bind_keys(keys: impl IntoIterator<Item = SortBy>, schema: &Schema) -> Result<Vec<SortKey>> {
+    let bind = |SortBy { key, is_descending }: SortBy| {
+        Ok(SortKey { expression: key.bind(schema)?, is_descending, nulls_first: is_descending })
+    };
+    keys.into_iter().map(bind).collect()
+}
+
 impl<T> Dataset<T> {
     /// A total order: by the keys, rows that agree in them by their content: `.sort_by([desc("count"), asc("word")])`.
     pub fn sort_by(self, keys: impl IntoIterator<Item = SortBy>) -> Result<Dataset<T>> {
-        let bind = |SortBy { key, is_descending }: SortBy| {
-            Ok(SortKey { expression: key.bind(self.schema())?, is_descending, nulls_first: is_descending })
-        };
-        let keys = keys.into_iter().map(bind).collect::<Result<Vec<_>>>()?;
+        let keys = bind_keys(keys, self.schema())?;
         let schema = std::sync::Arc::clone(self.schema());
         Ok(self
             .then(|input| Logical { node: Node::Sort { input: Box::new(input), keys, skip: 0, fetch: None }, schema }))

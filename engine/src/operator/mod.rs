@@ -16,6 +16,7 @@ pub mod aggregate; // Aggregate: grouping with exact, order-free states
 pub mod collect; // Collect: the answer, in memory; Scalar: one value for a parameter
 pub mod exchange; // ExchangeSink, ExchangeSource: the two ends of a shuffle
 pub mod filter; // Filter: keeps the rows for which a predicate holds
+pub mod groups; // Groups: the user's closure over the rows of each key, in order
 pub mod join; // HashJoin, NestedLoopJoin
 pub mod limit; // Limit: the first rows by position in the scan
 pub mod map; // MapBatches: the user's closure over batches

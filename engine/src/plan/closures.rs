@@ -11,7 +11,7 @@ use super::encode;
 use crate::{
     batch::datatypes::{Schema, SchemaRef},
     error::{Cause, Kind, Result},
-    operator::map::BatchFunction,
+    operator::{groups::GroupFunction, map::BatchFunction},
 };
 
 /// A closure over batches.
@@ -22,9 +22,17 @@ pub struct Closure {
     /// Where the call stands: `file:line:column`.
     pub call_site: &'static str,
     /// What is called.
-    pub function: Arc<dyn BatchFunction>,
+    pub function: Function,
     /// What its batches look like.
     pub output: SchemaRef,
+}
+
+/// What is called: for each batch, or for the groups of rows.
+#[derive(Clone)]
+#[allow(missing_docs, reason = "the operators' own words")]
+pub enum Function {
+    Batches(Arc<dyn BatchFunction>),
+    Groups(Arc<dyn GroupFunction>),
 }
 
 impl fmt::Debug for Closure {

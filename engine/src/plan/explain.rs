@@ -12,7 +12,7 @@ use crate::{
     batch::datatypes::{DataType, Schema},
     expression::{Expression, SortKey},
     observe::ProfileReport,
-    operator::{aggregate::AggregatePhase, join::JoinColumn},
+    operator::{aggregate::AggregatePhase, groups::PartColumn, join::JoinColumn},
     scan::ScanSpec,
 };
 
@@ -108,6 +108,7 @@ fn state_name(spec: &StateSpec, number: usize) -> String {
         StateSpec::Sort(_) => "sort",
         StateSpec::TopK(_) => "top-k",
         StateSpec::Window(_) => "window",
+        StateSpec::MapGroups(_) => "map groups",
         StateSpec::Limit { .. } => "limit",
         StateSpec::Collect => "collect",
         StateSpec::Scalar { .. } => "scalar",
@@ -168,6 +169,16 @@ fn state_detail(spec: &StateSpec, number: usize) -> String {
             };
             let partition = list(&window.partition, &window.input, ", ");
             format!("{name} by [{partition}]{order}: {}", calls.join(", "))
+        }
+        StateSpec::MapGroups(groups) => {
+            let part =
+                |part: &PartColumn| format!(" in {} parts by {}", part.count, groups.input.field(part.column).name());
+            let part = groups.part.as_ref().map(part).unwrap_or_default();
+            let order = match groups.order.is_empty() {
+                true => String::new(),
+                false => format!(" in order of {}", keys(&groups.order, &groups.input)),
+            };
+            format!("{name}{part} of [{}]{order} by {:?}", list(&groups.keys, &groups.input, ", "), groups.closure)
         }
         StateSpec::Limit { skip, fetch } => format!("{name} of {fetch} rows after {skip}, by position"),
         StateSpec::Scalar { number: parameter } => format!("{name}: parameter ${parameter}"),

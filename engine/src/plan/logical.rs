@@ -14,6 +14,7 @@ use crate::{
         datatypes::{Schema, SchemaRef},
     },
     expression::{AggregateCall, Expression, SortKey, WindowCall},
+    operator::groups::PartColumn,
     plan::closures::Closure,
     scan::Table,
     sink::Target,
@@ -54,6 +55,15 @@ pub enum Node {
     Union { inputs: Vec<Logical> },
     /// The user's closure over whole batches.
     MapBatches { input: Box<Logical>, closure: Closure },
+    /// The user's closure over the rows of each key, which come in order. With a part the rows of one part are seen by one call, one group
+    /// after the other.
+    MapGroups {
+        input: Box<Logical>,
+        part: Option<PartColumn>,
+        keys: Vec<Expression>,
+        order: Vec<SortKey>,
+        closure: Closure,
+    },
     /// Writes its input to files; gives one row: the number of rows written.
     Write { input: Box<Logical>, target: Target },
     /// A scalar subquery's value becomes the parameter of this number before `input` uses it. The schema is `input`'s.
@@ -120,6 +130,7 @@ impl Logical {
             | Node::Sort { input, .. }
             | Node::Limit { input, .. }
             | Node::MapBatches { input, .. }
+            | Node::MapGroups { input, .. }
             | Node::Shared { input, .. }
             | Node::Write { input, .. } => vec![input],
             Node::Join(join) => vec![&join.left, &join.right],
@@ -139,6 +150,7 @@ impl Logical {
             | Node::Sort { input, .. }
             | Node::Limit { input, .. }
             | Node::MapBatches { input, .. }
+            | Node::MapGroups { input, .. }
             | Node::Shared { input, .. }
             | Node::Write { input, .. } => vec![input],
             Node::Join(join) => vec![&mut join.left, &mut join.right],

@@ -19,9 +19,10 @@ use crate::{
         Batch,
         datatypes::{DataType, SchemaRef},
     },
-    expression::Expression,
+    expression::{Expression, SortKey},
     operator::{
         aggregate::AggregateSpec,
+        groups::PartColumn,
         join::{HashJoinSpec, NestedLoopSpec},
         sort::SortSpec,
         window::WindowSpec,
@@ -154,6 +155,17 @@ pub enum Role {
     Mark,
 }
 
+/// A closure over the rows of each key, as the operator's own spec has it.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "fields as the operator's own spec has them")]
+pub struct MapGroupsSpec {
+    pub part: Option<PartColumn>,
+    pub keys: Vec<Expression>,
+    pub order: Vec<SortKey>,
+    pub input: SchemaRef,
+    pub closure: Closure,
+}
+
 /// What pipelines share.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "fields as the operators' own constructors have them")]
@@ -164,6 +176,7 @@ pub enum StateSpec {
     Sort(SortSpec),
     TopK(SortSpec),
     Window(WindowSpec),
+    MapGroups(MapGroupsSpec),
     /// The first rows by position.
     Limit {
         skip: usize,

@@ -86,7 +86,7 @@ pub fn estimate(node: &Logical) -> Estimate {
             input.with_rows(rows)
         }
         Node::Union { inputs } => plain(inputs.iter().map(|input| estimate(input).rows).sum(), node),
-        Node::MapBatches { input, .. } => plain(estimate(input).rows, node),
+        Node::MapBatches { input, .. } | Node::MapGroups { input, .. } => plain(estimate(input).rows, node),
         Node::Write { .. } => plain(1.0, node),
         Node::WithParameter { input, .. } | Node::Shared { input, .. } => estimate(input),
     }

@@ -31,6 +31,7 @@ use crate::{
         collect::{Collect, CollectSink, Scalar},
         exchange::{ExchangeSink, ExchangeSource, Inlet, Outlet},
         filter::Filter,
+        groups::{Groups, GroupsSpec},
         join::{HashJoin, NestedLoopJoin},
         limit::{Limit, LimitSink, LimitSource},
         map::MapBatches,
@@ -41,9 +42,10 @@ use crate::{
         window::Window,
     },
     plan::{
+        closures::Function,
         physical::{
-            Edge, EdgeId, EdgeKind, KeyFilter, PhysicalPlan, Pipeline, Role, SourceSpec, StateId, StateSpec,
-            TransformSpec,
+            Edge, EdgeId, EdgeKind, KeyFilter, MapGroupsSpec, PhysicalPlan, Pipeline, Role, SourceSpec, StateId,
+            StateSpec, TransformSpec,
         },
         stage::{Distribution, Stage},
     },
@@ -251,6 +253,7 @@ enum State {
     Sort(Arc<Sort>),
     TopK(Arc<TopK>),
     Window(Arc<Window>),
+    Groups(Arc<Groups>),
     Limit(Arc<Limit>),
     Collect(Arc<Collect>),
     Scalar(Arc<Scalar>),
@@ -269,6 +272,7 @@ impl Builder<'_> {
             StateSpec::Sort(spec) => State::Sort(Sort::new(spec, context, parameters)?),
             StateSpec::TopK(spec) => State::TopK(TopK::new(spec, context, parameters)?),
             StateSpec::Window(spec) => State::Window(Window::new(spec, context, parameters)?),
+            StateSpec::MapGroups(spec) => State::Groups(Groups::new(&groups_spec(spec)?, context, parameters)?),
             StateSpec::Limit { skip, fetch } => State::Limit(Limit::new(*skip, *fetch, context)),
             StateSpec::Share(schema) => State::Share(Share::new(schema, context)),
             StateSpec::Exchange(edge) => State::Exchange(self.exchange(*edge)?),
@@ -339,11 +343,31 @@ impl Builder<'_> {
                 Some(State::NestedLoopJoin(join)) => join.probe(),
                 _ => return Err(bug("schedule", format!("state {} of {:?} cannot be probed", state.0, self.stage))),
             },
-            TransformSpec::MapBatches(closure) => {
-                MapBatches::new(Arc::clone(&closure.function), Arc::clone(&closure.output), closure.call_site)
-            }
+            TransformSpec::MapBatches(closure) => match &closure.function {
+                Function::Batches(function) => {
+                    MapBatches::new(Arc::clone(function), Arc::clone(&closure.output), closure.call_site)
+                }
+                Function::Groups(_) => return Err(bug("schedule", format!("{closure:?} is called for batches"))),
+            },
         })
     }
+}
+
+/// The operator's own spec.
+fn groups_spec(spec: &MapGroupsSpec) -> Result<GroupsSpec> {
+    let MapGroupsSpec { part, keys, order, input, closure } = spec;
+    let Function::Groups(function) = &closure.function else {
+        return Err(bug("schedule", format!("{closure:?} is called for groups")));
+    };
+    Ok(GroupsSpec {
+        part: *part,
+        keys: keys.clone(),
+        order: order.clone(),
+        input: Arc::clone(input),
+        output: Arc::clone(&closure.output),
+        function: Arc::clone(function),
+        call_site: closure.call_site,
+    })
 }
 
 impl State {
@@ -357,6 +381,7 @@ impl State {
             (State::Sort(sort), Role::Fill) => sort.sink(),
             (State::TopK(top_k), Role::Fill) => top_k.sink(),
             (State::Window(window), Role::Fill) => window.sink(),
+            (State::Groups(groups), Role::Fill) => groups.sink(),
             (State::Limit(limit), Role::Fill) => Arc::new(LimitSink(Arc::clone(limit))),
             (State::Collect(collect), Role::Fill) => Arc::new(CollectSink(Arc::clone(collect))),
             (State::Scalar(scalar), Role::Fill) => Arc::clone(scalar) as Arc<dyn Sink>,
@@ -375,6 +400,7 @@ impl State {
             State::Sort(sort) => sort.source(),
             State::TopK(top_k) => top_k.source(),
             State::Window(window) => window.source(),
+            State::Groups(groups) => groups.source(),
             State::Limit(limit) => Arc::new(LimitSource(Arc::clone(limit))),
             State::Share(share) => share.source(),
             State::Collect(_) | State::Scalar(_) | State::Write(_) | State::Exchange(_) => {

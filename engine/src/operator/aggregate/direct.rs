@@ -106,12 +106,7 @@ impl Direct {
 
     /// The group of each row of `columns`; false, and nothing is found, where they have too many places. `find` gives the groups of the
     /// rows of other columns.
-    pub(super) fn assign(
-        &mut self,
-        columns: &[ArrayRef],
-        groups: &mut Vec<u32>,
-        find: &mut Find<'_>,
-    ) -> Result<bool> {
+    pub(super) fn assign(&mut self, columns: &[ArrayRef], groups: &mut Vec<u32>, find: &mut Find<'_>) -> Result<bool> {
         if self.misfits >= MISFITS_MAX {
             return Ok(false);
         }

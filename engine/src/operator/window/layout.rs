@@ -48,7 +48,7 @@ impl Layout {
 }
 
 /// The values by which rows are told apart.
-pub(super) fn values(evaluators: &[Evaluator], batch: &Batch) -> Result<Vec<ArrayRef>> {
+pub(in crate::operator) fn values(evaluators: &[Evaluator], batch: &Batch) -> Result<Vec<ArrayRef>> {
     let value = |evaluator: &Evaluator| -> Result<ArrayRef> {
         Ok(canonical_floats(&evaluator.evaluate(batch)?.into_array(batch.num_rows())?))
     };
@@ -56,7 +56,7 @@ pub(super) fn values(evaluators: &[Evaluator], batch: &Batch) -> Result<Vec<Arra
 }
 
 /// For each row but the first: does it differ from the one before?
-pub(super) fn changes(rows: usize, columns: &[ArrayRef]) -> Result<BooleanBuffer> {
+pub(in crate::operator) fn changes(rows: usize, columns: &[ArrayRef]) -> Result<BooleanBuffer> {
     let pairs = rows.saturating_sub(1);
     let mut changes = BooleanBuffer::new_unset(pairs);
     for column in columns {

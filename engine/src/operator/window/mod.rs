@@ -24,5 +24,6 @@ mod spec; // WindowSpec, WindowError
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests; // against a naive specification
 
+pub(in crate::operator) use layout::{changes, values};
 pub use shared::Window;
 pub use spec::{WindowError, WindowSpec};

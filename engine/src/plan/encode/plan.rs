@@ -5,11 +5,12 @@
 use super::{EncodeError, reader::Reader, tagged, writer::Writer};
 use crate::{
     error::Result,
+    operator::groups::PartColumn,
     plan::{
         closures::Closure,
         physical::{
-            Edge, EdgeId, EdgeKind, KeyFilter, PhysicalPlan, Pipeline, PipelineId, Role, SourceSpec, StateId,
-            StateSpec, TransformSpec,
+            Edge, EdgeId, EdgeKind, KeyFilter, MapGroupsSpec, PhysicalPlan, Pipeline, PipelineId, Role, SourceSpec,
+            StateId, StateSpec, TransformSpec,
         },
         stage::{Distribution, Stage},
     },
@@ -47,6 +48,7 @@ const WRITE: u8 = 8;
 const EXCHANGE: u8 = 9;
 const SHARE: u8 = 10;
 const WINDOW: u8 = 11;
+const MAP_GROUPS: u8 = 12;
 
 impl Writer {
     pub(super) fn plan(&mut self, plan: &PhysicalPlan) -> Result<()> {
@@ -160,6 +162,18 @@ impl Writer {
         self.schema(output)
     }
 
+    fn map_groups(&mut self, spec: &MapGroupsSpec) -> Result<()> {
+        let MapGroupsSpec { part, keys, order, input, closure } = spec;
+        self.option(*part, |writer, PartColumn { column, count }| {
+            writer.number("column of parts", column)?;
+            writer.number("number of parts", count as usize)
+        })?;
+        self.expressions("keys", keys)?;
+        self.list("sort keys", order, Writer::sort_key)?;
+        self.schema(input)?;
+        self.closure(closure)
+    }
+
     fn state(&mut self, state: &StateSpec) -> Result<()> {
         match state {
             StateSpec::Aggregate(spec) => {
@@ -185,6 +199,10 @@ impl Writer {
             StateSpec::Window(spec) => {
                 self.u8(WINDOW);
                 self.window(spec)
+            }
+            StateSpec::MapGroups(spec) => {
+                self.u8(MAP_GROUPS);
+                self.map_groups(spec)
             }
             StateSpec::Limit { skip, fetch } => {
                 self.u8(LIMIT);
@@ -296,13 +314,28 @@ impl Reader<'_> {
                 output: self.schema()?,
             },
             PROBE => TransformSpec::Probe(StateId(self.number("number of a state")?)),
-            MAP_BATCHES => {
-                let number = self.u32("number of a closure")?;
-                let call_site = self.text("call site")?;
-                let output = self.schema()?;
-                TransformSpec::MapBatches(self.closures.find(number, call_site, &output)?)
-            }
+            MAP_BATCHES => TransformSpec::MapBatches(self.closure()?),
             found => return Err(EncodeError::UnknownTag { what: "transform", found }.into()),
+        })
+    }
+
+    fn closure(&mut self) -> Result<Closure> {
+        let number = self.u32("number of a closure")?;
+        let call_site = self.text("call site")?;
+        let output = self.schema()?;
+        self.closures.find(number, call_site, &output)
+    }
+
+    fn map_groups(&mut self) -> Result<MapGroupsSpec> {
+        let part = self.option("part", |reader| {
+            Ok(PartColumn { column: reader.number("column of parts")?, count: reader.u32("number of parts")? })
+        })?;
+        Ok(MapGroupsSpec {
+            part,
+            keys: self.expressions("keys")?,
+            order: self.list("sort keys", |reader| reader.sort_key())?,
+            input: self.schema()?,
+            closure: self.closure()?,
         })
     }
 
@@ -314,6 +347,7 @@ impl Reader<'_> {
             SORT => StateSpec::Sort(self.sort()?),
             TOP_K => StateSpec::TopK(self.sort()?),
             WINDOW => StateSpec::Window(self.window()?),
+            MAP_GROUPS => StateSpec::MapGroups(self.map_groups()?),
             LIMIT => StateSpec::Limit { skip: self.size("rows left out")?, fetch: self.size("rows given")? },
             COLLECT => StateSpec::Collect,
             SCALAR => StateSpec::Scalar { number: self.number("number of a parameter")? },

@@ -25,6 +25,7 @@ mod join;
 mod key_filters; // scans leave out rows that can have no partner, or cannot be among the first
 mod limit;
 mod map_batches;
+mod map_groups;
 mod parameter;
 mod project;
 mod scan;
@@ -35,7 +36,10 @@ mod values;
 mod window;
 mod write;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use key_filters::Tracing;
 
@@ -43,7 +47,9 @@ pub(in crate::plan) use join::builds_left;
 
 use super::{
     logical::{Logical, Node},
-    physical::{Edge, PhysicalPlan, Pipeline, PipelineId, Role, SourceSpec, StateId, StateSpec, TransformSpec},
+    physical::{
+        Edge, MapGroupsSpec, PhysicalPlan, Pipeline, PipelineId, Role, SourceSpec, StateId, StateSpec, TransformSpec,
+    },
     stage::{self, Distribution, Stage},
 };
 use crate::{
@@ -166,6 +172,16 @@ impl Lowering {
             Node::Limit { input, skip, fetch } => limit::lower(self, input, *skip, *fetch),
             Node::Union { inputs } => union::lower(self, inputs, schema),
             Node::MapBatches { input, closure } => map_batches::lower(self, input, closure),
+            Node::MapGroups { input, part, keys, order, closure } => {
+                let spec = MapGroupsSpec {
+                    part: *part,
+                    keys: keys.clone(),
+                    order: order.clone(),
+                    input: Arc::clone(&input.schema),
+                    closure: closure.clone(),
+                };
+                map_groups::lower(self, input, spec)
+            }
             Node::Write { input, target } => write::lower(self, input, target, schema),
             Node::WithParameter { input, number, subquery } => parameter::lower(self, input, *number, subquery),
             Node::Shared { input, number } => shared::lower(self, input, *number),

@@ -75,6 +75,7 @@ fn choose(plan: &mut Logical, mut wanted: Vec<bool>) {
         Node::Window { input, .. }
         | Node::Sort { input, .. }
         | Node::MapBatches { input, .. }
+        | Node::MapGroups { input, .. }
         | Node::Write { input, .. }
         | Node::Shared { input, .. } => choose(input, Vec::new()),
         Node::Union { inputs } => inputs.iter_mut().for_each(|input| choose(input, Vec::new())),

@@ -138,6 +138,10 @@ fn narrow(plan: Logical) -> Logical {
         Node::MapBatches { input, closure } => {
             Logical { node: Node::MapBatches { input: Box::new(rewrite(*input)), closure }, schema }
         }
+        Node::MapGroups { input, part, keys, order, closure } => {
+            let node = Node::MapGroups { input: Box::new(rewrite(*input)), part, keys, order, closure };
+            Logical { node, schema }
+        }
         Node::Write { input, target } => {
             Logical { node: Node::Write { input: Box::new(rewrite(*input)), target }, schema }
         }

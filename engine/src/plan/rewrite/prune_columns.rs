@@ -98,6 +98,10 @@ fn prune(plan: Logical, wanted: &[usize]) -> Logical {
             Logical { node: Node::MapBatches { input: Box::new(prune_all(*input)), closure }, schema },
             wanted,
         ),
+        Node::MapGroups { input, part, keys, order, closure } => {
+            let node = Node::MapGroups { input: Box::new(prune_all(*input)), part, keys, order, closure };
+            choose_of(Logical { node, schema }, wanted)
+        }
         Node::Write { input, target } => {
             choose_of(Logical { node: Node::Write { input: Box::new(prune_all(*input)), target }, schema }, wanted)
         }

@@ -50,7 +50,7 @@ fn text_of(plan: &Logical) -> Option<String> {
     while let Some(node) = waiting.pop() {
         match &node.node {
             // Of many values the text shows only some.
-            Node::MapBatches { .. } | Node::Write { .. } | Node::Values(_) => return None,
+            Node::MapBatches { .. } | Node::MapGroups { .. } | Node::Write { .. } | Node::Values(_) => return None,
             // Tables of one name may be of different files.
             Node::Scan(scan) => write!(text, " {:?}", Arc::as_ptr(&scan.table)).ok()?,
             _ => {}

@@ -84,6 +84,10 @@ fn parameters_of(plan: &Logical, read: &mut BTreeSet<usize>) {
             let of_calls = calls.iter().flat_map(WindowCall::expressions);
             partition.iter().chain(order).chain(of_calls).for_each(|expression| expression.parameters_used(read));
         }
+        Node::MapGroups { keys, order, .. } => {
+            let order = order.iter().map(|key| &key.expression);
+            keys.iter().chain(order).for_each(|expression| expression.parameters_used(read));
+        }
         Node::Values(_)
         | Node::Limit { .. }
         | Node::Union { .. }

@@ -19,17 +19,18 @@ use crate::{
     kernel::testing::{Random, random_array, random_batch, random_type},
     operator::{
         aggregate::{AggregatePhase, AggregateSpec},
+        groups::PartColumn,
         join::{HashJoinSpec, JoinColumn, JoinFilter, JoinRows, NestedLoopSpec},
         map::BatchFunction,
         sort::SortSpec,
         window::WindowSpec,
     },
     plan::{
-        closures::{Closure, Closures},
+        closures::{Closure, Closures, Function},
         encode::Tagged,
         physical::{
-            Edge, EdgeId, EdgeKind, KeyFilter, PhysicalPlan, Pipeline, PipelineId, Role, SourceSpec, StateId,
-            StateSpec, TransformSpec,
+            Edge, EdgeId, EdgeKind, KeyFilter, MapGroupsSpec, PhysicalPlan, Pipeline, PipelineId, Role, SourceSpec,
+            StateId, StateSpec, TransformSpec,
         },
         stage::{Distribution, Stage},
     },
@@ -52,7 +53,7 @@ macro_rules! names {
 names!(expression_name, EXPRESSIONS, Expression: Column Literal Parameter Binary Not Negate IsNull IsTruth Cast Case InList Like Function);
 names!(source_name, SOURCES, SourceSpec: Scan Values State Exchange);
 names!(transform_name, TRANSFORMS, TransformSpec: Filter Project Probe MapBatches);
-names!(state_name, STATES, StateSpec: Aggregate HashJoin NestedLoopJoin Sort TopK Window Limit Collect Scalar Write Share Exchange);
+names!(state_name, STATES, StateSpec: Aggregate HashJoin NestedLoopJoin Sort TopK Window MapGroups Limit Collect Scalar Write Share Exchange);
 names!(window_name, WINDOWS, WindowFunction: RowNumber Rank DenseRank PercentRank CumeDist Ntile Shifted Nth Aggregate);
 names!(bound_name, BOUNDS, Bound: Unbounded Current Offset Value);
 names!(edge_name, EDGES, EdgeKind: Groups Broadcast Gather);
@@ -139,8 +140,12 @@ impl BatchFunction for Same {
 /// Closures as a job's entry could name them.
 pub(super) fn closures() -> Closures {
     let output = |name: &str| Arc::new(Schema::new(vec![Field::new(name, DataType::Int64, false)]));
-    let closure =
-        |number, call_site, name: &str| Closure { number, call_site, function: Arc::new(Same), output: output(name) };
+    let closure = |number, call_site, name: &str| Closure {
+        number,
+        call_site,
+        function: Function::Batches(Arc::new(Same)),
+        output: output(name),
+    };
     [closure(0, "src/main.rs:10:5", "a"), closure(1, "src/main.rs:11:9", "b"), closure(7, "src/other.rs:1:1", "c")]
         .into_iter()
         .collect()
@@ -264,21 +269,14 @@ impl Maker<'_> {
                 output: self.schema(),
             },
             2 => TransformSpec::Probe(StateId(self.random.below(states))),
-            _ => {
-                let closures = closures();
-                let (number, call_site, name) =
-                    [(0, "src/main.rs:10:5", "a"), (1, "src/main.rs:11:9", "b"), (7, "src/other.rs:1:1", "c")]
-                        [self.random.below(3)];
-                let output = Schema::new(vec![Field::new(name, DataType::Int64, false)]);
-                TransformSpec::MapBatches(closures.find(number, call_site, &output).unwrap())
-            }
+            _ => TransformSpec::MapBatches(self.closure()),
         };
         self.see(transform_name(&transform));
         transform
     }
 
     fn state(&mut self, parameters: usize, edges: usize) -> StateSpec {
-        let state = match self.random.below(12) {
+        let state = match self.random.below(13) {
             0 => StateSpec::Aggregate(self.aggregate()),
             1 => StateSpec::HashJoin(self.hash_join()),
             2 => StateSpec::NestedLoopJoin(self.nested_loop()),
@@ -293,6 +291,7 @@ impl Maker<'_> {
             }
             9 => StateSpec::Share(self.schema()),
             10 => StateSpec::Window(self.window()),
+            11 => StateSpec::MapGroups(self.map_groups()),
             _ => StateSpec::Exchange(EdgeId(self.random.below(edges))),
         };
         self.see(state_name(&state));
@@ -317,6 +316,27 @@ impl Maker<'_> {
             is_distinct: self.random.chance(50),
             order: self.some(2, Self::sort_key),
             returns: self.data_type(),
+        }
+    }
+
+    /// One of those that an entry names.
+    fn closure(&mut self) -> Closure {
+        let closures = closures();
+        let (number, call_site, name) =
+            [(0, "src/main.rs:10:5", "a"), (1, "src/main.rs:11:9", "b"), (7, "src/other.rs:1:1", "c")]
+                [self.random.below(3)];
+        let output = Schema::new(vec![Field::new(name, DataType::Int64, false)]);
+        closures.find(number, call_site, &output).unwrap()
+    }
+
+    fn map_groups(&mut self) -> MapGroupsSpec {
+        let part = |maker: &mut Self| PartColumn { column: maker.random.below(9), count: maker.random.next() as u32 };
+        MapGroupsSpec {
+            part: if self.random.chance(50) { Some(part(self)) } else { None },
+            keys: self.some(2, Self::expression),
+            order: self.some(2, Self::sort_key),
+            input: self.schema(),
+            closure: self.closure(),
         }
     }
 
