@@ -4,6 +4,8 @@
 //!
 //! Processor seconds are the difference of two `getrusage` of the whole process, so one workload runs at a time. The peak is
 //! the largest resident set since the process began: it can only grow from run to run, and says what machine is needed.
+//!
+//! On a cluster both are the workers': they read the same of themselves, before and after each task.
 
 use std::time::Instant;
 
@@ -11,7 +13,7 @@ use nix::sys::{
     resource::{Usage, UsageWho, getrusage},
     time::TimeValLike,
 };
-use windrow::Result;
+use windrow::{Result, observe::WorkersCost};
 
 use crate::BenchError;
 
@@ -21,6 +23,14 @@ pub(crate) struct Cost {
     pub(crate) seconds: f64,
     pub(crate) cpu_seconds: f64,
     pub(crate) peak_bytes: u64,
+}
+
+impl Cost {
+    /// What the workers took, where there are some, and not who waited for them.
+    pub(crate) fn of_workers(self, workers: Option<WorkersCost>) -> Cost {
+        let Some(workers) = workers else { return self };
+        Cost { cpu_seconds: workers.cpu_micros as f64 / 1e6, peak_bytes: workers.peak_bytes, ..self }
+    }
 }
 
 /// Runs from [`Clock::start`] to [`Clock::stop`].

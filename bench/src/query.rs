@@ -22,7 +22,7 @@ pub(crate) struct Query<'a> {
 pub(crate) fn measure(session: &Session, nodes: Nodes, query: Query<'_>, run: u32) -> Result<(Measurement, Answer)> {
     let clock = Clock::start()?;
     let answer = session.query(query.text)?;
-    let cost = clock.stop()?;
+    let cost = clock.stop()?.of_workers(answer.report.workers);
     let ran = Ran {
         workload: query.workload,
         query: Some(query.name),

@@ -29,7 +29,8 @@ pub struct Measurement {
     pub workers: usize,
     /// Queries: from the SQL text to all rows in memory. Word count: from the job's start to the output in its place.
     pub seconds: f64,
-    /// Processor seconds of this process meanwhile, user and system; not those of a cluster's workers.
+    /// Processor seconds of this process meanwhile, user and system; on a cluster those of the workers' processes while tasks of the job ran
+    /// there.
     pub cpu_seconds: f64,
     /// Bytes of the input: read from files (queries), the file's length (word count).
     pub bytes_in: u64,
@@ -37,7 +38,7 @@ pub struct Measurement {
     pub rows: u64,
     /// `bytes_in` / 10⁹ / `seconds` / `threads`.
     pub gb_per_second_core: f64,
-    /// Largest resident set of the process until then.
+    /// Largest resident set of the process until then; on a cluster of a worker's.
     pub peak_bytes: u64,
     /// Bytes written to disk for want of memory.
     pub spilled_bytes: u64,

@@ -4,6 +4,7 @@
 //! others still run, and the first failure is told at the end. Somebody who cancels stops all.
 
 use std::{
+    cell::RefCell,
     fs,
     path::{Path, PathBuf},
 };
@@ -11,6 +12,7 @@ use std::{
 use windrow::{
     Answer, Error, Result, Session,
     cluster::{drive::ClusterAddress, protocol::JobUpdate},
+    observe::WorkersCost,
     operator::Cancel,
 };
 
@@ -87,7 +89,8 @@ pub struct ClusterWordCountRun<'a> {
 }
 
 impl ClusterWordCountRun<'_> {
-    /// Runs it; `told` gets each measurement and the folder with the counts. Processor seconds are this process's alone.
+    /// Runs it; `told` gets each measurement and the folder with the counts. Processor seconds are those of the program's processes under the
+    /// workers, from the first task to the last.
     pub fn run<E: From<Error>>(
         &self,
         mut told: impl FnMut(&Measurement, &Path) -> Result<(), E>,
@@ -100,8 +103,17 @@ impl ClusterWordCountRun<'_> {
             let out = absolute(&self.scratch.join(format!("words-{run}")))?;
             let arguments = [PROGRAM.to_owned(), input.to_string_lossy().into(), out.to_string_lossy().into()];
             let clock = Clock::start()?;
-            let counted = counted(&windrow::dataset::submit(self.cluster, &arguments, self.cancel, self.seen)?)?;
-            let cost = clock.stop()?;
+            let last = RefCell::new(None);
+            let seen = |update: &JobUpdate| {
+                (self.seen)(update);
+                last.replace(Some(update.clone()));
+            };
+            let counted = counted(&windrow::dataset::submit(self.cluster, &arguments, self.cancel, &seen)?)?;
+            let last = last.into_inner();
+            let cost = last.as_ref().and_then(|last| last.cost).unwrap_or_default();
+            let workers = WorkersCost { cpu_micros: cost.cpu_micros, peak_bytes: cost.peak_bytes };
+            let measured = clock.stop()?.of_workers(Some(workers));
+            let shuffled = last.iter().flat_map(|last| &last.progress).map(|stage| stage.bytes).sum();
             let ran = Ran {
                 workload: "wordcount",
                 query: None,
@@ -109,11 +121,11 @@ impl ClusterWordCountRun<'_> {
                 nodes: self.nodes,
                 bytes_in,
                 rows: counted.rows,
-                spilled_bytes: 0,
-                shuffled_bytes: 0,
+                spilled_bytes: cost.bytes_spilled,
+                shuffled_bytes: shuffled,
                 digest: counted.digest,
             };
-            let measurement = Measurement::new(ran, cost);
+            let measurement = Measurement::new(ran, measured);
             told(&measurement, &out)?;
             measurements.push(measurement);
             fs::remove_dir_all(&out).map_err(file("removing", &out))?;

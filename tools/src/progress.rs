@@ -193,6 +193,7 @@ mod tests {
             workers: 3,
             value: None,
             result: None,
+            cost: None,
         }
     }
 

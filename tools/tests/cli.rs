@@ -554,8 +554,6 @@ fn a_profile_tells_what_each_step_did() {
     assert!(spilled > 100_000, "{json:#}");
     let ran = place.run(&["sql", "--profile", "HERE/no/q.json", "-c", "select 1"]);
     assert!(ran.stdout.is_empty() && ran.stderr.contains("writing the profile") && ran.code == Some(1), "{ran:#?}");
-    let ran = place.run(&["sql", "--profile", "HERE/q.json", "--cluster", "c", "-c", "select 1"]);
-    assert!(ran.stderr.contains("--cluster") && ran.code == Some(2), "{ran:#?}");
 }
 
 #[test]

@@ -18,5 +18,7 @@ mod equality; // TPC-H here and on 1 to 4 workers
 mod faults; // killed workers, a killed coordinator
 #[path = "cluster/place.rs"]
 mod place; // Cluster, Ran, machine, tables
+#[path = "cluster/profile.rs"]
+mod profile; // EXPLAIN ANALYZE, --profile: every number adds up
 #[path = "cluster/watched.rs"]
 mod watched; // Watched, Running: statements that are looked at while they run

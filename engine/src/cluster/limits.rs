@@ -70,6 +70,13 @@ pub const SUMMARIES_MAX: usize = 1024;
 pub const ATTEMPTS_REMEMBERED_MAX: usize = 100_000;
 /// Attempts shown of one job.
 pub const ATTEMPTS_SHOWN_MAX: usize = 20_000;
+/// Stages of a job whose cost is told: as many as a statement has at most.
+pub const STAGES_SHOWN_MAX: usize = STAGES_PER_ACTION_MAX;
+/// Pipelines, steps and tests of an attempt whose counts travel: a stage of TPC-H has fifty, and a report some forty kilobytes at most. An
+/// attempt with more tells none.
+pub const PROFILE_NUMBERS_MAX: usize = 4096;
+/// The same of all stages of a job together; further stages are told without.
+pub const JOB_PROFILE_NUMBERS_MAX: usize = 100_000;
 /// Messages and other commands that wait for the journal; beyond it the journal's disk has stopped.
 pub const COMMANDS_HELD_MAX: usize = 1 << 20;
 
@@ -131,6 +138,10 @@ const _: () = assert!(SPEC_BYTES_MAX + VALUE_BYTES_MAX < MESSAGE_BYTES_MAX);
 // The first part of a plan travels with its skeleton.
 const _: () = assert!(SKELETON_BYTES_MAX + PART_BYTES < MESSAGE_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES + MANIFEST_BYTES_MAX < MESSAGE_BYTES_MAX);
+// Five numbers of at most ten bytes each; a stage has thirty, a worker its name and seven.
+const _: () = assert!(
+    JOB_PROFILE_NUMBERS_MAX * 50 + STAGES_SHOWN_MAX * 300 + 2 * WORKERS_MAX * (NAME_BYTES_MAX + 80) < MESSAGE_BYTES_MAX
+);
 // An order with two such inputs fits.
 const _: () = assert!(TASKS_PER_STAGE_MAX * (GROUPS_MAX / 2) * 18 * 2 < MESSAGE_BYTES_MAX);
 const _: () = assert!((ACTIONS_PER_JOB_MAX as u64 + 1) * (STAGES_PER_ACTION_MAX as u64) < u32::MAX as u64);

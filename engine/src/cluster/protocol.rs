@@ -27,6 +27,7 @@ use crate::{
 
 mod blob; // Blob: bytes that are passed on unopened
 mod client; // FromClient, ToClient
+mod cost; // AttemptCounters, StageCounters, JobProfile: what attempts and jobs cost
 mod order; // ToWorker: what the coordinator tells a worker
 mod remote; // RemoteError, Retry: an error that keeps its kind
 mod report; // FromWorker: what a worker tells the coordinator
@@ -39,13 +40,17 @@ mod view; // JobUpdate, JobSummary, JobView, ClusterView: what a client sees
 pub use crate::shuffle::numbers::{AttemptKey, GroupTotal};
 pub use blob::Blob;
 pub use client::{Answer, FromClient, JobKind, JobOptions, Request, Submission, ToClient};
+pub use cost::{
+    AttemptCounters, JobCost, JobProfile, PipelineCounters, PulledFrom, StageCounters, StageProfile, StepCounters,
+    Wasted, WorkerProfile, cpu_micros,
+};
 pub use order::{
     ActionOutcome, AttemptSource, DriverStart, Order, OrderBody, OrderInput, ShippedAction, TaskManifest, ToWorker,
 };
 pub use remote::{RemoteCause, RemoteError, Retry, with_text};
 pub use report::{
-    AttemptCounters, AttemptEnd, AttemptFailure, AttemptProgress, AttemptReport, Beat, DriverEnd, DriverPlan,
-    DriverRun, EdgeTaken, FailureCause, FromWorker, HeldJob, LostInput, Registration, RunningAttempt, WorkerBody,
+    AttemptEnd, AttemptFailure, AttemptProgress, AttemptReport, Beat, DriverEnd, DriverPlan, DriverRun, EdgeTaken,
+    FailureCause, FromWorker, HeldJob, LostInput, Registration, RunningAttempt, WorkerBody,
 };
 pub use skeleton::{
     ActionNumber, EdgeEnd, EdgeId, EdgeKind, EdgeShape, ParameterNumber, Skeleton, StageKind, StageShape, stage_id,
@@ -57,7 +62,7 @@ pub use view::{
 };
 
 /// Raised when the meaning of a message changes; a worker of another version is refused by name.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// A message that travels in an envelope of its own kind.
 pub trait Message: Serialize + DeserializeOwned {

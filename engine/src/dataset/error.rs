@@ -28,7 +28,7 @@ pub(super) enum DatasetError {
     ClosurePanicked { call_site: &'static str, message: String },
     #[error("running a flow of Rust code on a cluster from this program")]
     FlowOnCluster,
-    #[error("profiling a query that runs on a cluster")]
+    #[error("profiling a query of a program that runs under a worker")]
     ProfileAway,
     #[error("the program's entry panicked: {message}")]
     EntryPanicked { message: String },
@@ -59,7 +59,7 @@ impl Cause for DatasetError {
                 "start the program by windrow::launch with --cluster NAME: then its closures are where the rows are"
                     .to_owned(),
             ),
-            DatasetError::ProfileAway => Some("run it in process, without --cluster".to_owned()),
+            DatasetError::ProfileAway => Some("run the program in process, or the statement by itself".to_owned()),
             DatasetError::ExplainInFlow => Some("use .explain() for the plan of a flow".to_owned()),
             _ => None,
         }

@@ -96,6 +96,7 @@ mod tests {
             workers: 3,
             value: None,
             result: None,
+            cost: None,
         };
         let expected = "1/2 stages, 34/40 tasks, 1.23 M rows/s, 1.5 MB shuffled, 3 workers, 2.0 s";
         assert_eq!(line(&update, Duration::from_secs(2)), expected);

@@ -22,12 +22,20 @@ use crate::{
     cluster::{
         drive::{self, Acted, Client, ClusterAddress, Done, Driver, Entry, WorkerOptions, child::ProgramSpec},
         limits::LABEL_BYTES_MAX,
-        protocol::{DriverStart, JobKind, JobOptions, JobUpdate, Request, Submission, with_text},
+        protocol::{
+            DriverStart, JobKind, JobOptions, JobProfile, JobUpdate, Request, StageCounters, StageProfile, Submission,
+            WorkerProfile, stage_place, with_text,
+        },
     },
     error::{Cause, Kind, Result},
-    observe::Report,
+    observe::{ProfileReport, Report, StageReport, WastedReport, WorkerReport, WorkersCost},
     operator::Cancel,
-    plan::{encode, explain::explain, lower::lower, rewrite::rewrite},
+    plan::{
+        encode,
+        explain::{self, StageNames, explain},
+        lower::lower,
+        rewrite::rewrite,
+    },
     scan::Table,
     shuffle::JobId,
     sql::{Catalog, Planned, plan},
@@ -43,15 +51,19 @@ struct Spec {
     tables: Vec<(String, String)>,
     /// What now() says, in nanoseconds since 1970.
     start_unix_ns: u64,
+    /// Attempts tell what their pipelines did. They do for an EXPLAIN ANALYZE, whatever is said here.
+    is_profiled: bool,
 }
 
 /// What the driver gives back.
 #[derive(Serialize, Deserialize)]
 enum Given {
-    /// Rows of these columns are to be pulled.
-    Rows { schema: Vec<u8> },
+    /// Rows of these columns are to be pulled; the names of the plan's parts, if it was profiled.
+    Rows { schema: Vec<u8>, names: Vec<StageNames> },
     /// Lines of a text.
     Lines { column: String, text: String },
+    /// A statement was run to be looked at: the names of its plan's parts, and a last line.
+    Analyzed { names: Vec<StageNames>, line: String },
 }
 
 /// What is told how a job goes.
@@ -96,6 +108,20 @@ impl Remote {
 
     /// Runs a statement on the cluster.
     pub(super) fn query(&self, text: &str, cancel: &Cancel, started: Instant) -> Result<Answer> {
+        Ok(self.run(text, false, cancel, started)?.0)
+    }
+
+    /// Runs a statement on the cluster; its answer, and what its stages and the workers did.
+    pub(super) fn query_profiled(
+        &self,
+        text: &str,
+        cancel: &Cancel,
+        started: Instant,
+    ) -> Result<(Answer, ProfileReport)> {
+        self.run(text, true, cancel, started)
+    }
+
+    fn run(&self, text: &str, is_profiled: bool, cancel: &Cancel, started: Instant) -> Result<(Answer, ProfileReport)> {
         cancel.check()?;
         let folder = std::env::current_dir().map_err(|source| NoFolder { source })?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
@@ -104,6 +130,7 @@ impl Remote {
             folder: folder.to_string_lossy().into_owned(),
             tables: lock(&self.tables).clone(),
             start_unix_ns: since.as_nanos() as u64,
+            is_profiled,
         };
         let spec = postcard::to_allocvec(&spec).map_err(|source| NotASpec { what: "a statement", source })?;
         let job = JobId(drive::random());
@@ -121,22 +148,99 @@ impl Remote {
         let done = client.watch(job, cancel, &*seen).map_err(|error| with_text(error, text))?;
         let value = done.value.as_deref().unwrap_or_default();
         let given: Given = postcard::from_bytes(value).map_err(|source| NotASpec { what: "an answer", source })?;
+        let report = report(&done);
         match given {
             Given::Lines { column, text } => {
                 client.taken(job)?;
-                Answer::of_lines(&column, &text, started)
+                Ok((Answer::of_lines(&column, &text, started)?, ProfileReport::default()))
             }
-            Given::Rows { schema } => {
+            Given::Analyzed { names, line } => {
+                let profile = shown(&names, &client.profile(job)?, started.elapsed());
+                client.taken(job)?;
+                let answer = Answer::of_lines("plan", &format!("{}{line}", profile.text()), started)?;
+                Ok((Answer { report, ..answer }, profile))
+            }
+            Given::Rows { schema, names } => {
                 let schema = encode::schema_from_bytes(&schema)?;
-                let shuffled_bytes = done.progress.iter().map(|stage| stage.bytes).sum::<u64>();
-                let rows_in = done.progress.iter().map(|stage| stage.rows).sum();
+                // Before the rows are taken: then the job is forgotten.
+                let profile = if is_profiled { Some(client.profile(job)?) } else { None };
                 let batches = client.rows(done, &schema, cancel, &*seen)?;
                 let rows_out = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-                let bytes_in = client.pulled_bytes() - bytes_before;
-                let report = Report { bytes_in, rows_in, rows_out, spilled_bytes: 0, shuffled_bytes };
-                Ok(Answer { schema, batches, report, seconds: started.elapsed().as_secs_f64() })
+                let pulled_bytes = client.pulled_bytes() - bytes_before;
+                let report = Report { rows_out, pulled_bytes, ..report };
+                let profile = profile.map(|profile| shown(&names, &profile, started.elapsed()));
+                let seconds = started.elapsed().as_secs_f64();
+                Ok((Answer { schema, batches, report, seconds }, profile.unwrap_or_default()))
             }
         }
+    }
+}
+
+/// What a job that is done has read and cost.
+fn report(done: &JobUpdate) -> Report {
+    let shuffled_bytes = done.progress.iter().map(|stage| stage.bytes).sum();
+    let Some(cost) = done.cost else { return Report { shuffled_bytes, ..Report::default() } };
+    Report {
+        bytes_in: cost.bytes_in,
+        rows_in: cost.rows_in,
+        spilled_bytes: cost.bytes_spilled,
+        shuffled_bytes,
+        workers: Some(WorkersCost { cpu_micros: cost.cpu_micros, peak_bytes: cost.peak_bytes }),
+        ..Report::default()
+    }
+}
+
+/// A profile with the names of the plan's parts.
+fn shown(names: &[StageNames], profile: &JobProfile, elapsed: Duration) -> ProfileReport {
+    let seconds = |micros: u64| micros as f64 / 1e6;
+    let stage = |stage: &StageProfile| {
+        let (_, number) = stage_place(stage.stage);
+        let unnamed = || StageNames { stage: format!("stage {number}"), steps: Vec::new() };
+        let names = names.get(number).cloned().unwrap_or_else(unnamed);
+        let mut pipelines = stage.counters.as_ref().map(StageCounters::reports).unwrap_or_default();
+        explain::name(&names, &mut pipelines);
+        pipelines.retain(|pipeline| !pipeline.name.is_empty());
+        StageReport {
+            name: names.stage,
+            tasks: stage.tasks,
+            attempts: stage.attempts,
+            failed: stage.failed,
+            lost: stage.lost,
+            cancelled: stage.cancelled,
+            rows_in: stage.rows_in,
+            bytes_in: stage.bytes_in,
+            rows_taken: stage.rows_taken,
+            bytes_taken: stage.bytes_taken,
+            pulled_bytes: stage.bytes_pulled,
+            rows_out: stage.rows_out,
+            bytes_out: stage.bytes_out,
+            spilled_bytes: stage.bytes_spilled,
+            task_seconds: stage.task_micros.map(seconds),
+            wasted: WastedReport {
+                rows: stage.wasted.rows_in,
+                bytes: stage.wasted.bytes_in,
+                seconds: seconds(stage.wasted.micros),
+            },
+            pipelines,
+        }
+    };
+    let worker = |worker: &WorkerProfile| WorkerReport {
+        name: worker.name.to_string(),
+        tasks: worker.tasks,
+        wasted: worker.wasted,
+        cpu_seconds: seconds(worker.cpu_micros),
+        sent_bytes: worker.bytes_sent,
+        pulled_bytes: worker.bytes_pulled,
+        spilled_bytes: worker.bytes_spilled,
+        peak_bytes: worker.peak_bytes,
+    };
+    let threads = profile.stages.iter().filter_map(|stage| Some(stage.counters.as_ref()?.threads)).max();
+    ProfileReport {
+        seconds: elapsed.as_secs_f64(),
+        threads: threads.unwrap_or_default() as usize * profile.workers.len(),
+        pipelines: Vec::new(),
+        stages: profile.stages.iter().map(stage).collect(),
+        workers: profile.workers.iter().map(worker).collect(),
     }
 }
 
@@ -195,9 +299,10 @@ impl Entry for Statements {
                 let logical = rewrite(logical)?;
                 let physical = lower(&logical, driver.nodes())?;
                 let schema = encode::schema_to_bytes(&physical.output)?;
-                let (action, acted) = driver.act(|| Ok(physical))?;
+                let names = if spec.is_profiled { explain::names(&physical) } else { Vec::new() };
+                let (action, acted) = driver.act(spec.is_profiled, || Ok(physical))?;
                 match acted {
-                    Acted::Rows(_) => (Given::Rows { schema }, Some(action)),
+                    Acted::Rows(_) => (Given::Rows { schema, names }, Some(action)),
                     Acted::Written(_) => return Err(crate::error::bug("dataset", "a statement wrote files")),
                 }
             }
@@ -207,12 +312,12 @@ impl Entry for Statements {
             }
             Planned::ExplainAnalyze(logical) => {
                 let physical = lower(&rewrite(logical)?, driver.nodes())?;
-                let (text, begun) = (explain(&physical), Instant::now());
-                let (action, _) = driver.act(|| Ok(physical.clone()))?;
+                let (names, begun) = (explain::names(&physical), Instant::now());
+                let (action, _) = driver.act(true, || Ok(physical.clone()))?;
                 let rows: usize = driver.rows(action, &physical.output)?.iter().map(|batch| batch.num_rows()).sum();
                 let seconds = begun.elapsed().as_secs_f64();
-                let text = format!("{text}ran in {seconds:.3} s on {} workers: {rows} rows out", driver.nodes());
-                (Given::Lines { column: "plan".to_owned(), text }, None)
+                let line = format!("ran in {seconds:.3} s on {} workers: {rows} rows out", driver.nodes());
+                (Given::Analyzed { names, line }, None)
             }
         };
         let value = postcard::to_allocvec(&given).map_err(|source| NotASpec { what: "an answer", source })?;

@@ -161,11 +161,13 @@ impl Session {
         }
     }
 
-    /// Runs one SQL query of this process and collects its answer and what each step did for it.
+    /// Runs one SQL statement and collects its answer and what each step did for it; on a cluster summed over the tasks of each stage.
     pub fn query_profiled(&self, text: &str) -> Result<(Answer, ProfileReport)> {
         let started = Instant::now();
-        if self.0.away.is_some() {
-            return Err(DatasetError::ProfileAway.into());
+        match &self.0.away {
+            Some(Away::Cluster(remote)) => return remote.query_profiled(text, &self.0.cancel, started),
+            Some(Away::Program(_)) => return Err(DatasetError::ProfileAway.into()),
+            None => {}
         }
         match self.plan_sql(text)? {
             Planned::Query(logical) => {
@@ -218,7 +220,9 @@ impl Session {
         schedule::run(&inner.threads, &context, running.graph)?;
         let profile = running.profile.map(|profile| {
             let mut report = profile.report();
-            explain::name(&physical, &mut report);
+            if let Some(names) = explain::names(&physical).first() {
+                explain::name(names, &mut report.pipelines);
+            }
             report
         });
         if let Some(writing) = running.writing {

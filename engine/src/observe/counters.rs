@@ -11,7 +11,6 @@ pub struct Counters {
     rows_in: AtomicU64,
     rows_out: AtomicU64,
     spilled_bytes: AtomicU64,
-    shuffled_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -38,12 +37,12 @@ impl Counters {
             rows_in: self.rows_in.load(Relaxed),
             rows_out: self.rows_out.load(Relaxed),
             spilled_bytes: self.spilled_bytes.load(Relaxed),
-            shuffled_bytes: self.shuffled_bytes.load(Relaxed),
+            ..Report::default()
         }
     }
 }
 
-/// What a job read and gave.
+/// What a job read and gave. On a cluster: its attempts that count, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Bytes read from files.
@@ -54,6 +53,19 @@ pub struct Report {
     pub rows_out: u64,
     /// Bytes that operators wrote to disk for want of memory.
     pub spilled_bytes: u64,
-    /// Bytes that went between nodes.
+    /// Bytes that stages gave to others; none in process.
     pub shuffled_bytes: u64,
+    /// Bytes of the answer that came over the network; none in process.
+    pub pulled_bytes: u64,
+    /// What the workers of a cluster took for it; none in process, where it is the process that took it.
+    pub workers: Option<WorkersCost>,
+}
+
+/// What the workers of a cluster took for a job, work in vain included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkersCost {
+    /// Processor time of their processes, user and system, while tasks of the job ran there; in microseconds.
+    pub cpu_micros: u64,
+    /// Largest resident set of one of them.
+    pub peak_bytes: u64,
 }

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::ProfileReport;
+use super::{PipelineReport, ProfileReport};
 
 const WIDTH: f64 = 1_200.0;
 const ROW: f64 = 20.0;
@@ -20,28 +20,33 @@ struct Frame {
     children: Vec<Frame>,
 }
 
-/// The flame graph of these statements: each stands on all, its pipelines on it, their steps on them.
+/// The flame graph of these statements: each stands on all, its stages (on a cluster) or its pipelines on it, their steps on them.
 pub fn flame_graph(profiles: &[(String, ProfileReport)]) -> String {
     let frame = |name: String, children: Vec<Frame>| {
         let seconds = children.iter().map(|child| child.seconds).sum();
         Frame { name, seconds, children }
     };
     let statements = profiles.iter().map(|(name, report)| {
-        let pipelines = report.pipelines.iter().map(|pipeline| {
-            let steps = pipeline.steps.iter();
-            let steps =
-                steps.map(|step| Frame { name: step.name.clone(), seconds: step.seconds, children: Vec::new() });
-            frame(pipeline.name.clone(), steps.collect())
-        });
-        frame(name.clone(), pipelines.collect())
+        let pipelines = |pipelines: &[PipelineReport]| -> Vec<Frame> {
+            let pipelines = pipelines.iter().map(|pipeline| {
+                let steps = pipeline.steps.iter();
+                let steps =
+                    steps.map(|step| Frame { name: step.name.clone(), seconds: step.seconds, children: Vec::new() });
+                frame(pipeline.name.clone(), steps.collect())
+            });
+            pipelines.collect()
+        };
+        let stages = report.stages.iter().map(|stage| frame(stage.name.clone(), pipelines(&stage.pipelines)));
+        frame(name.clone(), pipelines(&report.pipelines).into_iter().chain(stages).collect())
     });
     let root = frame("all threads".to_owned(), statements.collect());
-    let height = 4.0 * ROW;
+    let levels: u8 = if profiles.iter().any(|(_, report)| !report.stages.is_empty()) { 5 } else { 4 };
+    let height = f64::from(levels) * ROW;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"monospace\" font-size=\"11\">\n"
     );
     let scale = if root.seconds > 0.0 { WIDTH / root.seconds } else { 0.0 };
-    draw(&root, &Place { x: 0.0, depth: 0, scale, all: root.seconds }, &mut svg);
+    draw(&root, &Place { x: 0.0, depth: 0, levels, scale, all: root.seconds }, &mut svg);
     svg.push_str("</svg>\n");
     svg
 }
@@ -49,13 +54,15 @@ pub fn flame_graph(profiles: &[(String, ProfileReport)]) -> String {
 struct Place {
     x: f64,
     depth: u8,
+    /// How many there are.
+    levels: u8,
     /// Width of a second.
     scale: f64,
     all: f64,
 }
 
 fn draw(frame: &Frame, place: &Place, svg: &mut String) {
-    let (width, y) = (frame.seconds * place.scale, (3.0 - f64::from(place.depth)) * ROW);
+    let (width, y) = (frame.seconds * place.scale, f64::from(place.levels - 1 - place.depth) * ROW);
     if width < WIDTH_MIN {
         return;
     }
@@ -89,7 +96,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::{PipelineReport, StepReport};
+    use crate::observe::StepReport;
 
     #[test]
     fn boxes_are_as_wide_as_their_time() {

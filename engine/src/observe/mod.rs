@@ -6,7 +6,9 @@
 mod counters; // Counters: rows, bytes, memory of one job
 mod flame; // a profile as a flame graph
 mod profile; // Profile: what each step did, and when its threads were busy
+mod stages; // StageReport, WorkerReport: what a job on a cluster cost
 
-pub use counters::{Counters, Report};
+pub use counters::{Counters, Report, WorkersCost};
 pub use flame::flame_graph;
 pub use profile::{Clock, Holding, PipelineReport, Profile, ProfileReport, StepReport, Tested};
+pub use stages::{StageReport, WastedReport, WorkerReport};

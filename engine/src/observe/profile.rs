@@ -12,6 +12,8 @@ use std::{
     time::Instant,
 };
 
+use super::{StageReport, WorkerReport};
+
 /// What is recorded of a job while it runs.
 #[derive(Debug)]
 pub struct Profile {
@@ -144,7 +146,8 @@ impl Profile {
             }
         });
         let pipelines = pipelines.collect();
-        ProfileReport { seconds: self.started.elapsed().as_secs_f64(), threads: self.threads, pipelines }
+        let seconds = self.started.elapsed().as_secs_f64();
+        ProfileReport { seconds, threads: self.threads, pipelines, ..ProfileReport::default() }
     }
 }
 
@@ -216,8 +219,14 @@ pub struct ProfileReport {
     pub seconds: f64,
     /// Threads that computed.
     pub threads: usize,
-    /// In the order of the plan; those for the rounds of joins behind them.
+    /// In the order of the plan; those for the rounds of joins behind them. On a cluster they stand in the stages.
     pub pipelines: Vec<PipelineReport>,
+    /// On a cluster: in the order of the plan.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageReport>,
+    /// On a cluster: those who ran tasks, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<WorkerReport>,
 }
 
 /// What was done in one pipeline.
@@ -255,29 +264,44 @@ pub struct StepReport {
 impl ProfileReport {
     /// Seconds of all threads and steps.
     pub fn busy_seconds(&self) -> f64 {
-        self.pipelines.iter().flat_map(|pipeline| &pipeline.steps).map(|step| step.seconds).sum()
+        let stages = self.stages.iter().flat_map(|stage| &stage.pipelines);
+        let steps = self.pipelines.iter().chain(stages).flat_map(|pipeline| &pipeline.steps);
+        steps.map(|step| step.seconds).sum()
     }
 
-    /// A line a pipeline, a step, a test, each with what was measured.
+    /// A line a stage, a pipeline, a step, a test, a worker, each with what was measured.
     pub fn text(&self) -> String {
         let all = self.busy_seconds().max(f64::MIN_POSITIVE);
         let mut text = String::new();
-        for pipeline in self.pipelines.iter().filter(|pipeline| !pipeline.name.is_empty()) {
-            let PipelineReport { name, seconds, not_all_threads_seconds, peak_bytes, spilled_bytes, .. } = pipeline;
-            let _ = writeln!(text, "{name}: {seconds:.3} s, {not_all_threads_seconds:.3} s of it not on all threads");
-            let last = pipeline.steps.len() - 1;
-            for (number, StepReport { name, seconds, rows, bytes }) in pipeline.steps.iter().enumerate() {
-                let share = 100.0 * seconds / all;
-                let _ = write!(text, "    {name}\n        {rows} rows, {bytes} bytes, {seconds:.3} s, {share:.1} %");
-                if number == last && *peak_bytes > 0 {
-                    let _ = write!(text, ", at most {peak_bytes} bytes held, {spilled_bytes} spilled");
-                }
-                text.push('\n');
-                for (rows, kept) in pipeline.tests.iter().filter(|_| number == 0) {
-                    let _ = writeln!(text, "        kept {kept} of {rows} rows");
-                }
+        self.pipelines.iter().for_each(|pipeline| pipeline.write(all, "", &mut text));
+        self.stages.iter().for_each(|stage| stage.write(all, &mut text));
+        self.workers.iter().for_each(|worker| worker.write(&mut text));
+        text
+    }
+}
+
+impl PipelineReport {
+    /// Its lines, behind `indent`; `all` seconds are those of all threads and pipelines. None where it has no name.
+    pub(super) fn write(&self, all: f64, indent: &str, text: &mut String) {
+        let PipelineReport { name, seconds, not_all_threads_seconds, peak_bytes, spilled_bytes, .. } = self;
+        if name.is_empty() {
+            return;
+        }
+        let _ =
+            writeln!(text, "{indent}{name}: {seconds:.3} s, {not_all_threads_seconds:.3} s of it not on all threads");
+        for (number, StepReport { name, seconds, rows, bytes }) in self.steps.iter().enumerate() {
+            let share = 100.0 * seconds / all;
+            let _ = write!(
+                text,
+                "{indent}    {name}\n{indent}        {rows} rows, {bytes} bytes, {seconds:.3} s, {share:.1} %"
+            );
+            if number + 1 == self.steps.len() && *peak_bytes > 0 {
+                let _ = write!(text, ", at most {peak_bytes} bytes held, {spilled_bytes} spilled");
+            }
+            text.push('\n');
+            for (rows, kept) in self.tests.iter().filter(|_| number == 0) {
+                let _ = writeln!(text, "{indent}        kept {kept} of {rows} rows");
             }
         }
-        text
     }
 }

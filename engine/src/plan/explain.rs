@@ -6,12 +6,12 @@ use std::fmt::Write;
 
 use super::{
     physical::{Edge, EdgeKind, KeyFilter, PhysicalPlan, Pipeline, Role, SourceSpec, StateSpec, TransformSpec},
-    stage::Distribution,
+    stage::{Distribution, Stage},
 };
 use crate::{
     batch::datatypes::{DataType, Schema},
     expression::{Expression, SortKey},
-    observe::ProfileReport,
+    observe::PipelineReport,
     operator::{aggregate::AggregatePhase, groups::PartColumn, join::JoinColumn},
     scan::ScanSpec,
 };
@@ -19,13 +19,8 @@ use crate::{
 /// The plan as text.
 pub fn explain(plan: &PhysicalPlan) -> String {
     let mut text = String::new();
-    for (stage_number, stage) in plan.stages.iter().enumerate() {
-        let by = match stage.distribution {
-            Distribution::Single => "one task",
-            Distribution::Splits => "a task for some splits",
-            Distribution::Groups(_) => "a task for some groups",
-        };
-        let _ = writeln!(text, "stage {stage_number}: {} pipelines, {by}", stage.pipelines.len());
+    for (number, stage) in plan.stages.iter().enumerate() {
+        let _ = writeln!(text, "{}", stage_name(number, stage));
         for (number, pipeline) in stage.pipelines.iter().enumerate() {
             let _ = write!(text, "  pipeline {number}");
             if !pipeline.waits_for.is_empty() {
@@ -41,16 +36,52 @@ pub fn explain(plan: &PhysicalPlan) -> String {
     text
 }
 
-/// Gives the pipelines of `report`, of a plan of one stage, and their steps the names that `explain` draws.
-pub fn name(plan: &PhysicalPlan, report: &mut ProfileReport) {
-    let Some(stage) = plan.stages.first() else { return };
-    for ((number, pipeline), report) in stage.pipelines.iter().enumerate().zip(&mut report.pipelines) {
+fn stage_name(number: usize, stage: &Stage) -> String {
+    let by = match stage.distribution {
+        Distribution::Single => "one task",
+        Distribution::Splits => "a task for some splits",
+        Distribution::Groups(_) => "a task for some groups",
+    };
+    format!("stage {number}: {} pipelines, {by}", stage.pipelines.len())
+}
+
+/// What `explain` calls a stage, and the steps of its pipelines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct StageNames {
+    /// The stage.
+    pub stage: String,
+    /// By pipeline and step.
+    pub steps: Vec<Vec<String>>,
+}
+
+/// The names of the stages, in the order of the plan.
+pub fn names(plan: &PhysicalPlan) -> Vec<StageNames> {
+    let names = plan.stages.iter().enumerate().map(|(number, stage)| StageNames {
+        stage: stage_name(number, stage),
+        steps: stage.pipelines.iter().map(|pipeline| steps(pipeline, &stage.states, &plan.edges)).collect(),
+    });
+    names.collect()
+}
+
+/// Gives the pipelines of a stage and their steps the names that `explain` draws. Pipelines of another plan get numbers: a driver that was
+/// started again may have planned otherwise than the one whose plan has run.
+pub fn name(names: &StageNames, pipelines: &mut [PipelineReport]) {
+    let mut both = names.steps.iter().zip(pipelines.iter());
+    let is_other = names.steps.is_empty() || names.steps.len() > pipelines.len();
+    if is_other || both.any(|(names, pipeline)| names.len() != pipeline.steps.len()) {
+        for (number, report) in pipelines.iter_mut().enumerate() {
+            report.name = format!("pipeline {number}");
+            let steps = report.steps.iter_mut().enumerate();
+            steps.for_each(|(number, step)| step.name = format!("step {number}"));
+        }
+        return;
+    }
+    for ((number, names), report) in names.steps.iter().enumerate().zip(pipelines.iter_mut()) {
         report.name = format!("pipeline {number}");
-        let names = steps(pipeline, &stage.states, &plan.edges);
-        report.steps.iter_mut().zip(names).for_each(|(step, name)| step.name = name);
+        report.steps.iter_mut().zip(names).for_each(|(step, name)| step.name.clone_from(name));
     }
     // Where every join had memory nothing came of these.
-    let added = report.pipelines.iter_mut().enumerate().skip(stage.pipelines.len());
+    let added = pipelines.iter_mut().enumerate().skip(names.steps.len());
     for (number, report) in added.filter(|(_, report)| report.steps.iter().any(|step| step.rows > 0)) {
         report.name = format!("pipeline {number}, added for a join that went to disk");
         let steps = report.steps.iter_mut().enumerate();
@@ -250,4 +281,39 @@ fn scan_step(scan: &ScanSpec, key_filters: &[KeyFilter], states: &[StateSpec]) -
         let _ = write!(text, ", {} {what} {}", keys.join(", "), state_name(&states[state.0], state.0));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::StepReport;
+
+    fn pipelines(steps: &[usize]) -> Vec<PipelineReport> {
+        let step = StepReport { rows: 1, ..StepReport::default() };
+        let pipeline =
+            |steps: &usize| PipelineReport { steps: vec![step.clone(); *steps], ..PipelineReport::default() };
+        steps.iter().map(pipeline).collect()
+    }
+
+    #[test]
+    fn what_was_planned_otherwise_gets_numbers() {
+        let steps = [vec!["scan t", "build"], vec!["scan u", "probe", "collect"]];
+        let steps = steps.iter().map(|steps| steps.iter().map(|step| (*step).to_owned()).collect()).collect();
+        let names = StageNames { stage: "stage 0".to_owned(), steps };
+        let named = |steps: &[usize]| {
+            let mut pipelines = pipelines(steps);
+            name(&names, &mut pipelines);
+            let last = |pipeline: &PipelineReport| pipeline.steps.last().map(|step| step.name.clone());
+            let names = pipelines.iter().map(|pipeline| (pipeline.name.clone(), last(pipeline).unwrap_or_default()));
+            names.map(|(pipeline, step)| format!("{pipeline}: {step}")).collect::<Vec<_>>()
+        };
+        assert_eq!(named(&[2, 3]), ["pipeline 0: build", "pipeline 1: collect"]);
+        let added = "pipeline 2, added for a join that went to disk: step 1";
+        assert_eq!(named(&[2, 3, 2]), ["pipeline 0: build", "pipeline 1: collect", added]);
+        assert_eq!(named(&[2]), ["pipeline 0: step 1"]);
+        let mut unnamed = pipelines(&[1]);
+        name(&StageNames::default(), &mut unnamed);
+        assert_eq!(unnamed[0].name, "pipeline 0");
+        assert_eq!(named(&[3, 3]), ["pipeline 0: step 2", "pipeline 1: step 2"]);
+    }
 }

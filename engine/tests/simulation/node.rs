@@ -240,7 +240,7 @@ impl Process {
 }
 
 pub fn failed(error: RemoteError, cause: FailureCause, lost: Vec<LostInput>) -> AttemptEnd {
-    AttemptEnd::Failed(Box::new(AttemptFailure { error, cause, lost }))
+    AttemptEnd::Failed(Box::new(AttemptFailure::new(error, cause, lost)))
 }
 
 /// The rows of an outcome's manifests.

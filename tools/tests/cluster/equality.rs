@@ -101,7 +101,7 @@ fn check(workers: usize, tables: &Path, expected: &[Expected], wrong: &mut Vec<S
         } else if rows_of(answer) != *rows {
             wrong.push(format!("{how}: another order of the rows"));
         }
-        client_bytes += answer.report.bytes_in;
+        client_bytes += answer.report.pulled_bytes;
         tasks += ended.view.attempts.len();
         match participation(&ended, workers) {
             Part::All => {}

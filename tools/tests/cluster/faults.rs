@@ -32,7 +32,7 @@ pub const LONG: &str = "select l.l_returnflag, count(*), sum(l.l_quantity * r.l_
      join lineitem r on l.l_suppkey = r.l_suppkey where l.l_orderkey < r.l_orderkey group by 1 order by 1";
 
 /// The stage that joins, of both.
-const JOIN: usize = 2;
+pub const JOIN: usize = 2;
 
 /// What one process answers.
 fn digest_here(text: &str, tables: &std::path::Path) -> String {
@@ -40,7 +40,7 @@ fn digest_here(text: &str, tables: &std::path::Path) -> String {
     tpch.session().query(text).unwrap().digest().unwrap().to_string()
 }
 
-fn stage_of(attempt: &AttemptView) -> usize {
+pub fn stage_of(attempt: &AttemptView) -> usize {
     stage_place(attempt.stage).1
 }
 

@@ -17,7 +17,7 @@ use windrow::{
     Answer, Error, Result, Session,
     cluster::{
         drive::Client,
-        protocol::{self, AttemptState, AttemptView, JobView, Request},
+        protocol::{self, AttemptState, AttemptView, JobProfile, JobView, Request},
     },
     shuffle::JobId,
 };
@@ -29,8 +29,11 @@ pub struct Watched {
     session: Session,
     client: Client,
     began: Receiver<JobId>,
-    last: Arc<Mutex<Option<JobView>>>,
+    last: Arc<Mutex<Option<Account>>>,
 }
+
+/// The coordinator's account of a job, and of its cost.
+type Account = (JobView, Option<JobProfile>);
 
 /// A statement that ended.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub struct Ended {
     pub answer: Result<Answer>,
     /// Before its rows were taken, and the job forgotten but for its name.
     pub view: JobView,
+    /// The same moment's account of its cost.
+    pub profile: Option<JobProfile>,
     pub took: Duration,
 }
 
@@ -49,7 +54,8 @@ impl Watched {
         let keep = Arc::clone(&last);
         session.watch(move |update| {
             if update.state.is_ended() {
-                *keep.lock().unwrap() = Some(view_of(&looker.lock().unwrap(), update.job));
+                let looker = looker.lock().unwrap();
+                *keep.lock().unwrap() = Some((view_of(&looker, update.job), looker.profile(update.job).ok()));
             }
             let _ = tell.send(update.job);
         });
@@ -111,9 +117,10 @@ impl Running<'_> {
             panic!("job {} does not end: {:#?}", self.job, view_of(&self.watched.client, self.job));
         };
         self.thread.join().unwrap();
-        let view = self.watched.last.lock().unwrap().take();
-        let view = view.filter(|view| view.summary.job == self.job);
-        Ended { answer, view: view.unwrap_or_else(|| view_of(&self.watched.client, self.job)), took }
+        let last = self.watched.last.lock().unwrap().take();
+        let last = last.filter(|(view, _)| view.summary.job == self.job);
+        let (view, profile) = last.unwrap_or_else(|| (view_of(&self.watched.client, self.job), None));
+        Ended { answer, view, profile, took }
     }
 }
 

@@ -3,7 +3,7 @@
 //! In: requests, silence. Out: answers, updates; jobs that end with their client, rows that nobody takes. Never: `Submitted`
 //! before the job is durable.
 
-use super::{Coordinator, JobEvent, JournalRecord, Peer, job::Job, job::Watcher, stage::Action};
+use super::{Coordinator, JobEvent, JournalRecord, Peer, cost, job::Job, job::Watcher, stage::Action};
 use crate::{
     cluster::{
         coordinator::Epitaph,
@@ -44,6 +44,10 @@ impl Coordinator {
             Request::Jobs => Answer::Jobs(self.summaries()),
             Request::Job { job } => self.view(job),
             Request::Cluster => Answer::Cluster(self.cluster()),
+            Request::Profile { job } => match self.jobs.get(&job) {
+                Some(job) => Answer::Profile(Box::new(cost::profile(job))),
+                None => Answer::Failed(unknown(job)),
+            },
         };
         self.answer(link, request, answer);
     }
@@ -98,6 +102,7 @@ impl Coordinator {
                 workers: self.ready_count(),
                 value: None,
                 result: None,
+                cost: None,
             })),
             (None, None) => Answer::Failed(unknown(id)),
         }
@@ -218,6 +223,7 @@ impl Coordinator {
             workers: self.ready_count(),
             value: job.value.clone(),
             result: self.result(job),
+            cost: job.state.is_ended().then(|| cost::cost(job)),
         })
     }
 

@@ -12,8 +12,8 @@ use crate::{
         coordinator::{ActionEnded, AttemptEnded},
         limits::{ATTEMPTS_PER_TASK_MAX, CUTS_PER_ATTEMPT_MAX},
         protocol::{
-            ActionNumber, AttemptEnd, AttemptFailure, AttemptKey, AttemptReport, AttemptState, FailureCause, JobKind,
-            LostInput, OrderBody, RemoteError, WorkerName, stage_place,
+            ActionNumber, AttemptCounters, AttemptEnd, AttemptFailure, AttemptKey, AttemptReport, AttemptState,
+            FailureCause, JobKind, LostInput, OrderBody, RemoteError, WorkerName, stage_place,
         },
     },
     error::Kind,
@@ -37,7 +37,8 @@ impl Coordinator {
                 Ok(()) => AttemptEnd::Finished(report),
                 Err(error) => {
                     let error = error.at(format!("worker {}, task {}.{}", life.0, key.stage, key.task));
-                    AttemptEnd::Failed(Box::new(AttemptFailure { error, cause: FailureCause::Error, lost: Vec::new() }))
+                    let failure = AttemptFailure::new(error, FailureCause::Error, Vec::new());
+                    AttemptEnd::Failed(Box::new(AttemptFailure { counters: report.counters, ..failure }))
                 }
             },
             failed => failed,
@@ -48,6 +49,9 @@ impl Coordinator {
         }
         if is_beaten {
             self.set_state(key, AttemptState::Cancelled);
+            if let AttemptEnd::Finished(report) = &end {
+                self.set_counters(key, report.counters);
+            }
             return self.tell(&life.0, OrderBody::EndTaken { key, keep: false });
         }
         let record = AttemptEnded { key, end: end.clone() };
@@ -79,6 +83,7 @@ impl Coordinator {
         attempt.state = AttemptState::Finished;
         attempt.progress.rows = report.counters.rows_in;
         attempt.progress.bytes = report.counters.bytes_in;
+        attempt.counters = Some(report.counters);
         attempt.report = Some(report);
         if let Some(stage) = action.stages.get_mut(index) {
             stage.accept(key.task.0, key.attempt);
@@ -133,6 +138,7 @@ impl Coordinator {
         let attempt = task.attempts.get_mut(key.attempt.0 as usize)?;
         attempt.state = AttemptState::Failed;
         attempt.cause = Some(failure.error.clone());
+        attempt.counters = Some(failure.counters);
         let verdict = task.judge(failure);
         if task.attempts.len() >= ATTEMPTS_PER_TASK_MAX { Some(Verdict::GiveUp) } else { Some(verdict) }
     }
@@ -219,6 +225,14 @@ impl Coordinator {
         let action = self.jobs.get_mut(&key.job).and_then(|job| job.actions.get_mut(&number));
         if let Some(attempt) = action.and_then(|action| action.attempt_mut(index, key.task.0, key.attempt)) {
             attempt.state = state;
+        }
+    }
+
+    fn set_counters(&mut self, key: AttemptKey, counters: AttemptCounters) {
+        let (number, index) = stage_place(key.stage);
+        let action = self.jobs.get_mut(&key.job).and_then(|job| job.actions.get_mut(&number));
+        if let Some(attempt) = action.and_then(|action| action.attempt_mut(index, key.task.0, key.attempt)) {
+            attempt.counters = Some(counters);
         }
     }
 

@@ -29,6 +29,7 @@ use crate::{
 mod actions; // parameters, stages that start, outcomes: what follows from what has ended
 mod assign; // which waiting task goes to which worker
 mod clients; // what clients ask, and what they see
+mod cost; // what a job has cost, added up over its attempts
 mod drivers; // runs of drivers, plans that they ship, their ends
 mod ends; // attempts that end, fail, are lost
 mod job; // Job, Driver

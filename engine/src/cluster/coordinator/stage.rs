@@ -17,8 +17,8 @@ use crate::{
         coordinator::TaskShape,
         limits::{CUTS_PER_TASK_MAX, FAILURES_PER_TASK_MAX, RETRY_DELAY, RETRY_DELAY_MAX},
         protocol::{
-            AttemptFailure, AttemptProgress, AttemptReport, AttemptState, Blob, EdgeEnd, EdgeId, EdgeKind,
-            FailureCause, Incarnation, ParameterNumber, RemoteError, Retry, Skeleton, WorkerName,
+            AttemptCounters, AttemptFailure, AttemptProgress, AttemptReport, AttemptState, Blob, EdgeEnd, EdgeId,
+            EdgeKind, FailureCause, Incarnation, ParameterNumber, RemoteError, Retry, Skeleton, WorkerName,
         },
     },
     error::Kind,
@@ -105,6 +105,8 @@ pub(super) struct Attempt {
     /// Rows of each input as the order named them; empty when the order was of an earlier life of ours.
     pub(super) expected: Vec<(EdgeId, u64)>,
     pub(super) report: Option<Box<AttemptReport>>,
+    /// What it cost, once it has ended; known also of what is lost afterwards.
+    pub(super) counters: Option<AttemptCounters>,
     pub(super) cause: Option<RemoteError>,
     /// Reports that it could not be pulled though its worker lives.
     pub(super) cuts: u32,
@@ -330,6 +332,7 @@ impl Attempt {
             ordered_at: now,
             expected: Vec::new(),
             report: None,
+            counters: None,
             cause: None,
             cuts: 0,
         }

@@ -215,7 +215,7 @@ fn finished(order: &Order, groups: usize) -> AttemptEnd {
 }
 
 fn failed(kind: Kind, cause: FailureCause, lost: Vec<LostInput>) -> AttemptEnd {
-    AttemptEnd::Failed(Box::new(AttemptFailure { error: RemoteError::new(kind, "it fails"), cause, lost }))
+    AttemptEnd::Failed(Box::new(AttemptFailure::new(RemoteError::new(kind, "it fails"), cause, lost)))
 }
 
 #[test]
@@ -599,4 +599,92 @@ fn a_task_that_makes_other_rows_when_it_runs_again_is_told() {
             None => panic!("its end was not heard"),
         }
     }
+}
+
+/// An attempt's end that cost so much, with a profile of one step of so many rows.
+fn cost(order: &Order, rows_in: u64, cpu: (u64, u64)) -> AttemptEnd {
+    let AttemptEnd::Finished(mut report) = finished(order, 1) else { unreachable!() };
+    report.counters = AttemptCounters {
+        rows_in,
+        bytes_spilled: 5,
+        micros: rows_in,
+        cpu_from: cpu.0,
+        cpu_until: cpu.1,
+        ..Default::default()
+    };
+    let step = StepCounters { nanos: 10, rows: rows_in, bytes: 8 * rows_in };
+    let pipeline = PipelineCounters { steps: vec![step], ..PipelineCounters::default() };
+    report.profile = Some(Box::new(StageCounters { threads: 2, pipelines: vec![pipeline] }));
+    AttemptEnd::Finished(report)
+}
+
+fn profile(bench: &mut Bench) -> JobProfile {
+    bench.answered.clear();
+    bench.asks(Request::Profile { job: JOB });
+    match bench.answered.pop() {
+        Some(Answer::Profile(profile)) => *profile,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_was_lost_or_failed_is_counted_apart_and_once() {
+    let mut bench = Bench::new(2);
+    bench.ship(scan(3), small());
+    let orders = bench.orders();
+    assert_eq!(orders.len(), 3);
+    let host = bench.machine.jobs[&JOB].run().map(|(_, life)| life.0.clone()).unwrap();
+    let (dies, lives) = if host == name(1) { (2, 1) } else { (1, 2) };
+    let rows = |order: &Order| 100 + u64::from(order.key.task.0);
+    // One fails at first, of the worker that lives; the others end, and say so twice.
+    let place = orders.iter().position(|(worker, _)| *worker == lives).unwrap();
+    let failing = &orders[place].1;
+    let failure = AttemptFailure::new(RemoteError::new(Kind::Io, "a disk"), FailureCause::Error, vec![]);
+    let counters = AttemptCounters { rows_in: 40, micros: 40, cpu_from: 500, cpu_until: 2_000, ..Default::default() };
+    bench.ends(lives, failing, AttemptEnd::Failed(Box::new(AttemptFailure { counters, ..failure })));
+    for (worker, order) in orders.iter().filter(|(_, order)| order.key != failing.key).flat_map(|end| [end, end]) {
+        bench.ends(*worker, order, cost(order, rows(order), (0, 1_000)));
+    }
+    let told = profile(&mut bench);
+    let (stage, ended) = (&told.stages[0], 303 - rows(failing));
+    assert_eq!((stage.tasks, stage.failed, stage.rows_in, stage.bytes_spilled), (3, 1, ended, 10));
+    assert_eq!((stage.wasted.rows_in, stage.wasted.micros), (40, 40));
+    // A worker dies with what it has finished: of that nothing counts any more until it is made again.
+    let gone: Vec<u64> = orders.iter().filter(|(worker, _)| *worker == dies).map(|(_, order)| rows(order)).collect();
+    assert!(!gone.is_empty(), "{orders:?}");
+    let mut again = Vec::new();
+    for _ in 0..10 {
+        bench.pass(SECOND, &[lives]);
+        again.extend(bench.orders());
+    }
+    let told = profile(&mut bench);
+    assert_eq!(told.stages[0].rows_in, ended - gone.iter().sum::<u64>(), "{told:#?}");
+    for _ in 0..3 {
+        for (worker, order) in std::mem::take(&mut again) {
+            bench.ends(worker, &order, cost(&order, rows(&order), (1_000, 3_000)));
+        }
+        again = bench.orders();
+    }
+    let told = profile(&mut bench);
+    let stage = &told.stages[0];
+    assert_eq!((stage.rows_in, stage.task_micros), (100 + 101 + 102, [100, 101, 102]), "{stage:?}");
+    // The second try at the one that failed may have been lost, too, before it had done anything.
+    assert!(stage.lost as usize >= gone.len(), "{stage:?}");
+    assert_eq!((stage.failed, stage.cancelled, stage.attempts), (1, 0, 4 + stage.lost));
+    assert_eq!(stage.wasted.rows_in, 40 + gone.iter().sum::<u64>());
+    let counters = stage.counters.as_ref().unwrap();
+    assert_eq!(
+        (counters.threads, counters.pipelines[0].steps[0].rows, counters.pipelines[0].steps[0].nanos),
+        (2, 303, 30)
+    );
+    let tasks: Vec<(&str, u32, u32)> =
+        told.workers.iter().map(|worker| (worker.name.as_str(), worker.tasks, worker.wasted)).collect();
+    assert_eq!(tasks.iter().map(|(_, tasks, _)| tasks).sum::<u32>(), 3);
+    assert_eq!(tasks.iter().map(|(_, _, wasted)| wasted).sum::<u32>(), 1 + stage.lost);
+    // Each worker's time of processors once, though attempts overlapped, and what was in vain too.
+    let cpu: u64 = told.workers.iter().map(|worker| worker.cpu_micros).sum();
+    assert!((3_000..=5_000).contains(&cpu), "{told:#?}");
+    assert_eq!(bench.state(), JobState::Running);
+    bench.asks(Request::Profile { job: JobId(77) });
+    assert!(matches!(bench.answered.last(), Some(Answer::Failed(_))));
 }

@@ -25,9 +25,10 @@ use super::{
 use crate::{
     batch::{Batch, datatypes::SchemaRef},
     cluster::protocol::{
-        Answer, FromClient, Incarnation, JobState, JobUpdate, Message, Request, Submission, ToClient, WorkerName,
+        Answer, FromClient, Incarnation, JobProfile, JobState, JobUpdate, Message, Request, Submission, ToClient,
+        WorkerName,
     },
-    error::{Cause, Kind, Result},
+    error::{Cause, Kind, Result, bug},
     operator::{Cancel, Wake},
     settings::Settings,
     shuffle::{Codec, Epoch, JobId, Runs, RunsOptions, Spool, SpoolOptions},
@@ -243,6 +244,14 @@ impl Client {
     /// Gives a job's rows up.
     pub fn taken(&self, job: JobId) -> Result<()> {
         self.ask(&Request::Taken { job }).map(drop)
+    }
+
+    /// What a job has cost. Of one that is done, before its rows are taken.
+    pub fn profile(&self, job: JobId) -> Result<JobProfile> {
+        match self.ask(&Request::Profile { job })? {
+            Answer::Profile(profile) => Ok(*profile),
+            _ => Err(bug("cluster", "a question for a job's profile was answered otherwise")),
+        }
     }
 
     /// Bytes of frames that were pulled from workers.

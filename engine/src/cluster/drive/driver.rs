@@ -106,8 +106,8 @@ impl Driver {
         self.lock().machine.nodes().max(1) as usize
     }
 
-    /// Ships the next action, unless an earlier start has, and waits for its end.
-    pub fn act(&self, plan: impl FnOnce() -> Result<PhysicalPlan>) -> Result<(ActionNumber, Acted)> {
+    /// Ships the next action, unless an earlier start has, and waits for its end. `is_profiled`: its attempts tell what their pipelines did.
+    pub fn act(&self, is_profiled: bool, plan: impl FnOnce() -> Result<PhysicalPlan>) -> Result<(ActionNumber, Acted)> {
         let (action, begin) = {
             let mut state = self.lock();
             let action = ActionNumber(state.next_action);
@@ -116,7 +116,8 @@ impl Driver {
         };
         if begin == Begin::Plan {
             let plan = plan()?;
-            let bytes = PlanEnvelope::Statement(encode::encode(&plan)?.into()).to_bytes()?;
+            let envelope = if is_profiled { PlanEnvelope::ProfiledStatement } else { PlanEnvelope::Statement };
+            let bytes = envelope(encode::encode(&plan)?.into()).to_bytes()?;
             self.lock().machine.shipped(action);
             self.ship(action, skeleton(&plan)?, bytes);
         }

@@ -11,6 +11,7 @@ mod node; // Node: threads, memory, spool, network of one process
 mod pull; // PullInlet: frames from other workers' spools
 mod skeleton; // skeleton: what the coordinator may know of a plan
 mod task; // run: one attempt at a task
+mod usage; // Usage: processor time and memory of this process
 mod worker; // run_worker: the machine, its attempts, its spool
 
 pub use client::{Client, ClusterAddress};

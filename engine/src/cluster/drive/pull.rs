@@ -109,6 +109,26 @@ struct State {
     streams: Vec<Stream>,
     local: VecDeque<Local>,
     ledger: Ledger,
+    taken: TakenBytes,
+}
+
+/// Bytes of frames that were taken.
+#[derive(Clone, Debug, Default)]
+pub struct TakenBytes {
+    /// Of all of them.
+    pub all: u64,
+    /// Of those that came over the network, by who gave them.
+    pub pulled: BTreeMap<WorkerName, u64>,
+}
+
+impl TakenBytes {
+    /// Counts `other` too.
+    pub fn add(&mut self, other: TakenBytes) {
+        self.all += other.all;
+        for (worker, bytes) in other.pulled {
+            *self.pulled.entry(worker).or_default() += bytes;
+        }
+    }
 }
 
 /// What our own spool has of an attempt.
@@ -134,7 +154,8 @@ impl PullInlet {
         for source in &sources {
             source.groups.iter().for_each(|(group, reported)| ledger.expect(source.key, *group, *reported));
         }
-        let state = State { unasked: sources, streams: Vec::new(), local: VecDeque::new(), ledger };
+        let (streams, local, taken) = (Vec::new(), VecDeque::new(), TakenBytes::default());
+        let state = State { unasked: sources, streams, local, ledger, taken };
         Arc::new(PullInlet { node: Arc::clone(node), state: Mutex::new(state) })
     }
 
@@ -142,6 +163,11 @@ impl PullInlet {
     pub fn rows_of(&self, attempts: impl Iterator<Item = AttemptKey>) -> u64 {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         attempts.map(|key| state.ledger.rows_of(key)).sum()
+    }
+
+    /// Bytes of the frames that have come.
+    pub fn taken_bytes(&self) -> TakenBytes {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).taken.clone()
     }
 }
 
@@ -154,6 +180,7 @@ impl Inlet for PullInlet {
             self.ask(state, sources)?;
         }
         if let Some(frame) = state.next_local()? {
+            state.taken.all += frame.len() as u64;
             return Ok(Arrival::Frame(frame));
         }
         let mut number = 0;
@@ -165,6 +192,11 @@ impl Inlet for PullInlet {
                     self.node.counters.count_pulled(frame.len() as u64);
                     let taken = state.ledger.take(&frame);
                     taken.map_err(|error| PullFailed::made_again(&stream.sources, error.into()))?;
+                    state.taken.all += frame.len() as u64;
+                    // A program's process asks its own worker, too, and not over the network.
+                    if let Some(source) = stream.sources.first().filter(|source| source.worker != self.node.name) {
+                        *state.taken.pulled.entry(source.worker.clone()).or_default() += frame.len() as u64;
+                    }
                     return Ok(Arrival::Frame(frame));
                 }
                 Read::Pending => number += 1,

@@ -12,7 +12,8 @@ use std::{
 
 use super::{
     node::{Node, remote},
-    pull::{PullFailed, PullInlet},
+    pull::{PullFailed, PullInlet, TakenBytes},
+    usage::Usage,
 };
 use crate::{
     batch::{Batch, datatypes::SchemaRef},
@@ -20,7 +21,7 @@ use crate::{
         limits::PARAMETER_BYTES_MAX,
         protocol::{
             self, AttemptCounters, AttemptEnd, AttemptFailure, AttemptReport, Blob, EdgeTaken, FailureCause, Order,
-            stage_place,
+            PulledFrom, StageCounters, stage_place,
         },
     },
     error::{Cause, Error, Kind, Result, bug},
@@ -45,15 +46,38 @@ pub struct Attempt {
     pub counters: Arc<Counters>,
 }
 
+/// A plan as its attempts run it.
+pub struct Planned<'a> {
+    /// The stages.
+    pub plan: &'a PhysicalPlan,
+    /// What its pipelines do is recorded and told.
+    pub is_profiled: bool,
+}
+
 /// Runs an attempt to its end; from a thread of its own.
-pub fn run(node: &Arc<Node>, plan: &PhysicalPlan, order: &Order, attempt: &Attempt) -> AttemptEnd {
-    let started = Instant::now();
-    match run_stage(node, plan, order, attempt) {
+pub fn run(node: &Arc<Node>, planned: Planned<'_>, order: &Order, attempt: &Attempt) -> AttemptEnd {
+    let (started, before) = (Instant::now(), Usage::now());
+    let mut taken = TakenBytes::default();
+    let ran = run_stage(node, planned, order, attempt, &mut taken);
+    let (counted, after) = (attempt.counters.report(), Usage::now());
+    let counters = AttemptCounters {
+        rows_in: counted.rows_in,
+        bytes_in: counted.bytes_in,
+        bytes_taken: taken.all,
+        bytes_pulled: taken.pulled.values().sum(),
+        bytes_spilled: counted.spilled_bytes,
+        micros: started.elapsed().as_micros() as u64,
+        cpu_from: before.cpu_micros,
+        cpu_until: after.cpu_micros,
+        peak_bytes: after.peak_bytes,
+    };
+    match ran {
         Ok(mut report) => {
-            report.counters.micros = started.elapsed().as_micros() as u64;
+            report.counters = counters;
+            report.pulled = taken.pulled.into_iter().map(|(worker, bytes)| PulledFrom { worker, bytes }).collect();
             AttemptEnd::Finished(Box::new(report))
         }
-        Err(error) => AttemptEnd::Failed(Box::new(failure(node, &error))),
+        Err(error) => AttemptEnd::Failed(Box::new(AttemptFailure { counters, ..failure(node, &error) })),
     }
 }
 
@@ -66,10 +90,16 @@ pub fn failure(node: &Node, error: &Error) -> AttemptFailure {
         () if cause.is::<schedule::Panicked>() => FailureCause::Panic,
         () => FailureCause::Error,
     };
-    AttemptFailure { error: remote(error, &node.name), cause, lost }
+    AttemptFailure::new(remote(error, &node.name), cause, lost)
 }
 
-fn run_stage(node: &Arc<Node>, plan: &PhysicalPlan, order: &Order, attempt: &Attempt) -> Result<AttemptReport> {
+fn run_stage(
+    node: &Arc<Node>,
+    Planned { plan, is_profiled }: Planned<'_>,
+    order: &Order,
+    attempt: &Attempt,
+    taken: &mut TakenBytes,
+) -> Result<AttemptReport> {
     let (_, place) = stage_place(order.key.stage);
     if place >= plan.stages.len() {
         return Err(bug("cluster", "an order for a stage that the plan does not have"));
@@ -90,11 +120,19 @@ fn run_stage(node: &Arc<Node>, plan: &PhysicalPlan, order: &Order, attempt: &Att
         parameters: parameters.collect::<Result<_>>()?,
         attempt: Some(order.key),
         ends: Some(&ends),
-        is_profiled: false,
+        is_profiled,
     };
     let running = build_stage(plan, place, work, &node.io, &context)?;
-    schedule::run(&node.threads, &context, running.graph)?;
-    let mut report = AttemptReport::default();
+    let ran = schedule::run(&node.threads, &context, running.graph);
+    // What a failed attempt has pulled is told too.
+    ends.inlets
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .values()
+        .for_each(|inlet| taken.add(inlet.taken_bytes()));
+    ran?;
+    let profile = running.profile.and_then(|profile| StageCounters::of(&profile.report()));
+    let mut report = AttemptReport { profile: profile.map(Box::new), ..AttemptReport::default() };
     if let Some(collect) = running.collect {
         let writer = node.spool.begin(order.key, 1);
         let batches = collect.take();
@@ -118,14 +156,6 @@ fn run_stage(node: &Arc<Node>, plan: &PhysicalPlan, order: &Order, attempt: &Att
             report.taken.push(EdgeTaken { edge, rows: inlet.rows_of(attempts), is_enough: true });
         }
     }
-    let counted = attempt.counters.report();
-    report.counters = AttemptCounters {
-        rows_in: counted.rows_in,
-        bytes_in: counted.bytes_in,
-        bytes_pulled: counted.shuffled_bytes,
-        bytes_spilled: counted.spilled_bytes,
-        micros: 0,
-    };
     Ok(report)
 }
 

@@ -30,7 +30,7 @@ use super::{
     hold, identity, network_options,
     node::{Links, Node, NodeCounters, NodeParts, remote},
     pull::{Fetch, NOT_HELD, PULL, PullRequest, TRAFFIC, not_held},
-    task::{self, Attempt},
+    task::{self, Attempt, Planned},
 };
 use crate::{
     cluster::{
@@ -251,8 +251,8 @@ struct StoredPlan {
 /// What a plan turned out to be.
 #[derive(Clone)]
 enum Decoded {
-    /// A statement's: its attempts run here.
-    Statement(Arc<PhysicalPlan>),
+    /// A statement's: its attempts run here, and tell what their pipelines did if it `is_profiled`.
+    Statement { plan: Arc<PhysicalPlan>, is_profiled: bool },
     /// A program's: its attempts run in its process, which decodes the plan.
     Program { spec: Arc<ProgramSpec>, envelope: Arc<Vec<u8>> },
 }
@@ -463,7 +463,9 @@ impl Process {
             let _entered = span.enter();
             let plan = plan.ok_or_else(|| bug("cluster", "an order without its plan")).and_then(|plan| plan.decoded());
             let end = match plan {
-                Ok(Decoded::Statement(plan)) => task::run(&node, &plan, &order, &attempt),
+                Ok(Decoded::Statement { plan, is_profiled }) => {
+                    task::run(&node, Planned { plan: &plan, is_profiled }, &order, &attempt)
+                }
                 Ok(Decoded::Program { spec, envelope }) => match children.get(key.job, &spec, &attempt.cancel) {
                     // Its process tells the end.
                     Ok(child) => return child.run(order, action, &envelope),
@@ -481,7 +483,7 @@ impl Process {
         };
         if let Err(source) = std::thread::Builder::new().name("windrow-task".to_owned()).spawn(work) {
             let error = RemoteError::new(Kind::Limit, "starting a thread for an attempt").because(source.to_string());
-            let failure = AttemptFailure { error, cause: FailureCause::Error, lost: Vec::new() };
+            let failure = AttemptFailure::new(error, FailureCause::Error, Vec::new());
             self.again(Event::Ended { key, end: AttemptEnd::Failed(Box::new(failure)) });
         }
     }
@@ -525,7 +527,7 @@ impl Process {
         let (Some(child), Some(plan)) = (child, self.plans.get(&(driver.job, action))) else { return };
         match plan.decoded() {
             Ok(Decoded::Program { envelope, .. }) => child.learn(action, &envelope),
-            Ok(Decoded::Statement(_)) => {}
+            Ok(Decoded::Statement { .. }) => {}
             Err(error) => {
                 let end = DriverEnd::Failed { error: remote(&error, &self.node.name), cause: FailureCause::Error };
                 self.again(Event::DriverEnded { driver, end });
@@ -554,11 +556,13 @@ impl StoredPlan {
             return Ok(plan.clone());
         }
         let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let statement = |plan: &[u8], is_profiled| -> Result<Decoded> {
+            let plan = encode::decode(plan, &Closures::default(), &OpenedTables::on_this_host())?;
+            Ok(Decoded::Statement { plan: Arc::new(plan), is_profiled })
+        };
         let plan = match postcard::from_bytes(&bytes).map_err(|source| Unreadable { source })? {
-            PlanEnvelope::Statement(plan) => {
-                let plan = encode::decode(&plan, &Closures::default(), &OpenedTables::on_this_host())?;
-                Decoded::Statement(Arc::new(plan))
-            }
+            PlanEnvelope::Statement(plan) => statement(&plan, false)?,
+            PlanEnvelope::ProfiledStatement(plan) => statement(&plan, true)?,
             PlanEnvelope::Program { spec, .. } => {
                 let spec = postcard::from_bytes(&spec).map_err(|source| Unreadable { source })?;
                 Decoded::Program { spec: Arc::new(spec), envelope: Arc::new(bytes) }

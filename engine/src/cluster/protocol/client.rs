@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Blob, ClusterView, JobSummary, JobUpdate, JobView, LostInput, Message, ProtocolError, RemoteError, at_most,
-    check_error, check_lost, check_sources,
+    Blob, ClusterView, JobProfile, JobSummary, JobUpdate, JobView, LostInput, Message, ProtocolError, RemoteError,
+    at_most, check_error, check_lost, check_sources,
 };
 use crate::{
     cluster::limits::*,
@@ -58,6 +58,11 @@ pub enum Request {
     },
     /// The workers.
     Cluster,
+    /// What a job has cost. Before its rows are taken: then it is forgotten.
+    Profile {
+        /// Which.
+        job: JobId,
+    },
 }
 
 /// A job as it is handed in.
@@ -142,6 +147,8 @@ pub enum Answer {
     Cluster(ClusterView),
     /// It cannot be done.
     Failed(RemoteError),
+    /// What a job has cost.
+    Profile(Box<JobProfile>),
 }
 
 impl Message for FromClient {
@@ -170,6 +177,7 @@ impl Message for ToClient {
             Answer::Job(job) => at_most("attempts", job.attempts.len(), ATTEMPTS_SHOWN_MAX),
             Answer::Cluster(cluster) => at_most("workers", cluster.workers.len(), 2 * WORKERS_MAX),
             Answer::Failed(error) => check_error(error),
+            Answer::Profile(profile) => profile.check(),
             _ => Ok(()),
         }
     }

@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ActionNumber, AttemptKey, Blob, EdgeId, GroupTotal, Incarnation, Message, ProtocolError, RemoteError, Skeleton,
-    WorkerName, at_most, check_error, check_lost,
+    ActionNumber, AttemptCounters, AttemptKey, Blob, EdgeId, GroupTotal, Incarnation, Message, ProtocolError,
+    PulledFrom, RemoteError, Skeleton, StageCounters, WorkerName, at_most, check_error, check_lost, cost::check_pulled,
 };
 use crate::{
     cluster::limits::*,
@@ -198,6 +198,10 @@ pub struct AttemptReport {
     pub manifest: Option<Blob>,
     /// What it cost.
     pub counters: AttemptCounters,
+    /// Where what it pulled over the network came from; each worker once.
+    pub pulled: Vec<PulledFrom>,
+    /// What its pipelines did, if its plan asks for that.
+    pub profile: Option<Box<StageCounters>>,
 }
 
 /// What an attempt took of an edge.
@@ -211,21 +215,6 @@ pub struct EdgeTaken {
     pub is_enough: bool,
 }
 
-/// What an attempt cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptCounters {
-    /// Rows read and pulled.
-    pub rows_in: u64,
-    /// Bytes read and pulled.
-    pub bytes_in: u64,
-    /// Bytes pulled from other workers.
-    pub bytes_pulled: u64,
-    /// Bytes spilled.
-    pub bytes_spilled: u64,
-    /// Microseconds from its start to its end.
-    pub micros: u64,
-}
-
 /// Why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttemptFailure {
@@ -235,6 +224,15 @@ pub struct AttemptFailure {
     pub cause: FailureCause,
     /// The attempts whose frames it could not pull.
     pub lost: Vec<LostInput>,
+    /// What it cost until then.
+    pub counters: AttemptCounters,
+}
+
+impl AttemptFailure {
+    /// One of which nothing more is known.
+    pub fn new(error: RemoteError, cause: FailureCause, lost: Vec<LostInput>) -> AttemptFailure {
+        AttemptFailure { error, cause, lost, counters: AttemptCounters::default() }
+    }
 }
 
 /// Which kind of end a failed attempt or driver had.
@@ -330,7 +328,9 @@ impl Message for FromWorker {
                     "bytes of a manifest",
                     report.manifest.as_ref().map_or(0, |bytes| bytes.len()),
                     MANIFEST_BYTES_MAX,
-                )
+                )?;
+                check_pulled(&report.pulled)?;
+                report.profile.as_ref().map_or(Ok(()), |profile| profile.check())
             }
             WorkerBody::Ended { end: AttemptEnd::Failed(failure), .. } => {
                 check_error(&failure.error)?;

@@ -123,6 +123,7 @@ impl Maker {
                 error: self.error(),
                 cause: self.cause(),
                 lost: self.list(Maker::lost),
+                counters: self.counters(),
             }))
         } else {
             AttemptEnd::Finished(Box::new(AttemptReport {
@@ -130,8 +131,78 @@ impl Maker {
                 taken: self.list(|maker| EdgeTaken { edge: EdgeId(1), rows: maker.next(), is_enough: maker.flag() }),
                 value: self.option(Maker::blob),
                 manifest: self.option(Maker::blob),
-                counters: AttemptCounters { rows_in: self.next(), micros: self.next(), ..AttemptCounters::default() },
+                counters: self.counters(),
+                pulled: self.list(|maker| PulledFrom { worker: maker.name(), bytes: maker.next() }),
+                profile: self.option(|maker| Box::new(maker.stage_counters())),
             }))
+        }
+    }
+    fn counters(&mut self) -> AttemptCounters {
+        AttemptCounters {
+            rows_in: self.next(),
+            bytes_in: self.next(),
+            bytes_taken: self.next(),
+            bytes_pulled: self.next(),
+            bytes_spilled: self.next(),
+            micros: self.next(),
+            cpu_from: self.next(),
+            cpu_until: self.next(),
+            peak_bytes: self.next(),
+        }
+    }
+    fn stage_counters(&mut self) -> StageCounters {
+        let step = |maker: &mut Maker| StepCounters { nanos: maker.next(), rows: maker.next(), bytes: maker.next() };
+        let pipeline = |maker: &mut Maker| PipelineCounters {
+            nanos: maker.next(),
+            not_all_threads_nanos: maker.next(),
+            steps: maker.list(step),
+            tests: maker.list(|maker| (maker.next(), maker.next())),
+            peak_bytes: maker.next(),
+            spilled_bytes: maker.next(),
+        };
+        StageCounters { threads: self.small(), pipelines: self.list(pipeline) }
+    }
+    fn stage_profile(&mut self) -> StageProfile {
+        StageProfile {
+            stage: StageId(self.small()),
+            kind: StageKind::ByGroups,
+            tasks: self.small(),
+            attempts: self.small(),
+            failed: self.small(),
+            lost: self.small(),
+            cancelled: self.small(),
+            rows_in: self.next(),
+            bytes_in: self.next(),
+            rows_taken: self.next(),
+            bytes_taken: self.next(),
+            bytes_pulled: self.next(),
+            rows_out: self.next(),
+            bytes_out: self.next(),
+            bytes_spilled: self.next(),
+            task_micros: [self.next(), self.next(), self.next()],
+            wasted: Wasted { rows_in: self.next(), bytes_in: self.next(), micros: self.next() },
+            counters: self.option(Maker::stage_counters),
+        }
+    }
+    fn worker_profile(&mut self) -> WorkerProfile {
+        WorkerProfile {
+            name: self.name(),
+            tasks: self.small(),
+            wasted: self.small(),
+            cpu_micros: self.next(),
+            bytes_sent: self.next(),
+            bytes_pulled: self.next(),
+            bytes_spilled: self.next(),
+            peak_bytes: self.next(),
+        }
+    }
+    fn cost(&mut self) -> JobCost {
+        JobCost {
+            rows_in: self.next(),
+            bytes_in: self.next(),
+            bytes_spilled: self.next(),
+            cpu_micros: self.next(),
+            peak_bytes: self.next(),
         }
     }
     fn driver_end(&mut self) -> DriverEnd {
@@ -277,7 +348,8 @@ impl Maker {
             4 => Request::Cancel { job: self.job() },
             5 => Request::Jobs,
             6 => Request::Job { job: self.job() },
-            _ => Request::Cluster,
+            7 => Request::Cluster,
+            _ => Request::Profile { job: self.job() },
         };
         FromClient { request: self.next(), body }
     }
@@ -293,6 +365,7 @@ impl Maker {
                 workers: self.small(),
                 value: self.option(Maker::blob),
                 result: self.option(|maker| maker.list(Maker::source)),
+                cost: self.option(Maker::cost),
             })),
             2 => Answer::TakenDone { job: self.job() },
             3 => Answer::CancelDone { job: self.job() },
@@ -336,7 +409,13 @@ impl Maker {
                 queued: 2,
                 fenced: self.next(),
             }),
-            _ => Answer::Failed(self.error()),
+            7 => Answer::Failed(self.error()),
+            _ => Answer::Profile(Box::new(JobProfile {
+                job: self.job(),
+                stages: self.list(Maker::stage_profile),
+                workers: self.list(Maker::worker_profile),
+                is_cut: self.flag(),
+            })),
         };
         ToClient { epoch: Epoch(self.small()), request: self.next(), body }
     }
@@ -344,8 +423,8 @@ impl Maker {
 
 const WORKER_VARIANTS: u64 = 10;
 const ORDER_VARIANTS: u64 = 16;
-const REQUEST_VARIANTS: u64 = 8;
-const ANSWER_VARIANTS: u64 = 8;
+const REQUEST_VARIANTS: u64 = 9;
+const ANSWER_VARIANTS: u64 = 9;
 
 fn check_trip<M: Message + PartialEq + fmt::Debug>(message: &M, place: usize, byte: u8) -> Result<(), TestCaseError> {
     let bytes = message.to_bytes().unwrap();
@@ -430,6 +509,47 @@ fn the_bounds_hold_on_both_sides() {
     let bytes = postcard::to_allocvec(&message).unwrap();
     assert_eq!(FromClient::from_bytes(&bytes).unwrap_err().kind(), Kind::Limit);
     assert_eq!(FromClient::from_bytes(&vec![0; MESSAGE_BYTES_MAX + 1]).unwrap_err().kind(), Kind::Limit);
+}
+
+#[test]
+fn costs_are_bounded_on_both_sides() {
+    let steps = |count| StageCounters {
+        threads: 1,
+        pipelines: vec![PipelineCounters {
+            steps: vec![StepCounters::default(); count],
+            ..PipelineCounters::default()
+        }],
+    };
+    let ended = |report| {
+        let body = WorkerBody::Ended { key: Maker(1).key(), end: AttemptEnd::Finished(Box::new(report)) };
+        FromWorker { incarnation: Incarnation(1), epoch: Epoch(1), number: 1, body }
+    };
+    let profiled = |count| ended(AttemptReport { profile: Some(Box::new(steps(count))), ..AttemptReport::default() });
+    let pulled = |count| {
+        let from = |number| PulledFrom { worker: WorkerName::new(format!("w{number}")).unwrap(), bytes: 1 };
+        ended(AttemptReport { pulled: (0..count).map(from).collect(), ..AttemptReport::default() })
+    };
+    let told = |count| {
+        let stage = StageProfile { counters: Some(steps(count)), ..Maker(1).stage_profile() };
+        let profile = JobProfile { stages: vec![stage], ..JobProfile::default() };
+        ToClient { epoch: Epoch(1), request: 1, body: Answer::Profile(Box::new(profile)) }
+    };
+    check_bound(profiled(PROFILE_NUMBERS_MAX - 1), profiled(PROFILE_NUMBERS_MAX));
+    check_bound(pulled(WORKERS_MAX), pulled(WORKERS_MAX + 1));
+    check_bound(told(JOB_PROFILE_NUMBERS_MAX - 1), told(JOB_PROFILE_NUMBERS_MAX));
+    let mut named = pulled(1);
+    if let WorkerBody::Ended { end: AttemptEnd::Finished(report), .. } = &mut named.body {
+        report.pulled[0].worker = WorkerName("../x".to_owned());
+    }
+    assert!(FromWorker::from_bytes(&postcard::to_allocvec(&named).unwrap()).is_err());
+}
+
+/// The first is written and read; the second neither.
+fn check_bound<M: Message + PartialEq + fmt::Debug>(fits: M, exceeds: M) {
+    assert_eq!(M::from_bytes(&fits.to_bytes().unwrap()).unwrap(), fits);
+    assert_eq!(exceeds.to_bytes().unwrap_err().kind(), Kind::Limit);
+    let bytes = postcard::to_allocvec(&exceeds).unwrap();
+    assert_eq!(M::from_bytes(&bytes).unwrap_err().kind(), Kind::Limit);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptProgress, AttemptSource, Blob, Incarnation, JobKind, RemoteError, StageKind, WorkerName};
+use super::{AttemptProgress, AttemptSource, Blob, Incarnation, JobCost, JobKind, RemoteError, StageKind, WorkerName};
 use crate::shuffle::{AttemptId, Epoch, JobId, StageId, TaskId};
 
 /// Where a job stands: `queued → running → done | failed | cancelled`.
@@ -46,6 +46,8 @@ pub struct JobUpdate {
     pub value: Option<Blob>,
     /// The rows to pull, when done: by (stage, task). None while there is nothing to pull, or it is made again.
     pub result: Option<Vec<AttemptSource>>,
+    /// What it cost, once it has ended.
+    pub cost: Option<JobCost>,
 }
 
 /// How a stage goes.

@@ -118,7 +118,7 @@ impl Attempts {
         }
         for (key, state) in &mut self.attempts {
             if plan_key(*key) == (job, action) && matches!(state, State::Waiting(_)) {
-                let failure = AttemptFailure { error: error.clone(), cause: FailureCause::Process, lost: Vec::new() };
+                let failure = AttemptFailure::new(error.clone(), FailureCause::Process, Vec::new());
                 let end = AttemptEnd::Failed(Box::new(failure));
                 out.say(WorkerBody::Ended { key: *key, end: end.clone() });
                 *state = State::Ended { end, said: Said::now(now) };
@@ -217,7 +217,7 @@ impl Attempts {
 /// The answer to an order of an attempt that was cancelled: who asks again must learn that nothing will come.
 fn gone() -> AttemptEnd {
     let error = RemoteError::new(Kind::Cancelled, "an attempt that was cancelled is ordered again");
-    AttemptEnd::Failed(Box::new(AttemptFailure { error, cause: FailureCause::Process, lost: Vec::new() }))
+    AttemptEnd::Failed(Box::new(AttemptFailure::new(error, FailureCause::Process, Vec::new())))
 }
 
 fn want((job, action): PlanKey, part: u32) -> WorkerBody {

@@ -50,7 +50,7 @@ pub struct Sql {
     #[arg(long, value_name = "SIZE", value_parser = size::parse, hide = true, requires = "cluster")]
     task_size: Option<u64>,
     /// Write what each step did to this file as JSON, and a flame graph beside it as FILE.svg
-    #[arg(long, value_name = "FILE", conflicts_with = "cluster")]
+    #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineFlags,
@@ -161,6 +161,9 @@ impl Runner<'_> {
         match self.progress.totals() {
             Some(totals) => {
                 line.push_str(&format!(", {} shuffled, {}", size::show(totals.shuffled_bytes), totals.workers()));
+                if answer.report.spilled_bytes > 0 {
+                    line.push_str(&format!(", {} spilled", size::show(answer.report.spilled_bytes)));
+                }
             }
             None => line.push_str(&self.cost(answer)),
         }

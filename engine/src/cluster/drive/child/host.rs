@@ -527,7 +527,7 @@ fn failed(node: &Node, error: &Error, cause: FailureCause) -> AttemptEnd {
     let cause_of: &(dyn std::error::Error + 'static) = error.cause();
     let lost = cause_of.downcast_ref::<PullFailed>().map(|failed| failed.lost.clone()).unwrap_or_default();
     let error = remote(error, &node.name);
-    AttemptEnd::Failed(Box::new(AttemptFailure { error, cause, lost }))
+    AttemptEnd::Failed(Box::new(AttemptFailure::new(error, cause, lost)))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -29,7 +29,7 @@ use crate::{
             node::{Node, NodeParts},
             pull::{Fed, Feed, Fetch, PullRequest},
             skeleton::skeleton,
-            task::{self, Attempt},
+            task::{self, Attempt, Planned},
         },
         driver::{Begin, Driver},
         protocol::{
@@ -347,7 +347,10 @@ impl Program {
     /// Runs an attempt and tells its end.
     fn run(&self, order: &Order, attempt: &Attempt) {
         let end = match self.plan_of(order) {
-            Ok(plan) => task::run(&self.node, &plan, order, attempt),
+            Ok(plan) => {
+                let planned = Planned { plan: &plan, is_profiled: false };
+                task::run(&self.node, planned, order, attempt)
+            }
             Err(error) => AttemptEnd::Failed(Box::new(task::failure(&self.node, &error))),
         };
         if self.lock().attempts.remove(&order.key).is_none() {

@@ -131,6 +131,8 @@ pub enum PlanEnvelope {
         /// The plan itself.
         plan: Blob,
     },
+    /// A statement's whose attempts tell what their pipelines did.
+    ProfiledStatement(Blob),
 }
 
 impl PlanEnvelope {

@@ -118,6 +118,22 @@ fn all_frames_come_in_any_order() {
     assert_eq!(pulled(sends).unwrap(), 8);
 }
 
+#[test]
+fn bytes_that_came_are_counted_by_who_gave_them() {
+    let all: u64 = frames().iter().map(|frame| frame.len() as u64).sum();
+    let sources = |worker: &str| {
+        let worker = WorkerName::new(worker).unwrap();
+        [0, 1].map(|task| AttemptSource { worker: worker.clone(), ..source(task, THERE) }).to_vec()
+    };
+    for (worker, pulled) in [("there", vec![("there", all)]), ("here", vec![])] {
+        let inlet = PullInlet::new(&node(frames(), Vec::new()), sources(worker));
+        pull_all(&inlet).unwrap();
+        let taken = inlet.taken_bytes();
+        let by_worker: Vec<_> = taken.pulled.iter().map(|(worker, bytes)| (worker.as_str(), *bytes)).collect();
+        assert_eq!((taken.all, by_worker), (all, pulled));
+    }
+}
+
 /// The error, its chain as a text, and what it says is lost.
 fn told(error: &Error) -> (String, Vec<LostInput>) {
     let mut chain = error.to_string();
