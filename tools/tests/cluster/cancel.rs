@@ -81,6 +81,34 @@ fn a_job_is_cancelled() {
 }
 
 #[test]
+fn a_command_ends_with_its_cluster() {
+    let _machine = place::machine();
+    let tables = place::tables();
+    let cluster = Cluster::start(2);
+    let command = cluster.spawn_sql(tables.path(), LONG);
+    running(&cluster.client());
+    cluster.run(&["cluster", "stop"]).printed();
+    let stopped = Instant::now();
+    let ran = command.end();
+    let told = stopped.elapsed();
+    ran.fails(3, &["error: ", "the cluster was stopped", "hint: "]);
+    place::tell(&format!("stopped: the command ended {:.1} s after it", told.as_secs_f64()));
+    assert!(told < Duration::from_secs(5), "{told:?}");
+
+    // A coordinator that says good-bye, and that nobody starts again.
+    cluster.start_again(2, "512MiB", &[]);
+    let command = cluster.spawn_sql(tables.path(), LONG);
+    running(&cluster.client());
+    cluster.processes().1.signal(Signal::TERM);
+    let left = Instant::now();
+    let ran = command.end();
+    let told = left.elapsed();
+    ran.fails(3, &["error: ", "the cluster was stopped"]);
+    place::tell(&format!("the coordinator left: the command ended {:.1} s after it", told.as_secs_f64()));
+    assert!(told < Duration::from_secs(15), "{told:?}");
+}
+
+#[test]
 fn an_interrupted_command_ends_its_job() {
     let _machine = place::machine();
     let tables = place::tables();

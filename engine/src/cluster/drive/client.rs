@@ -54,6 +54,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 const CONNECT_AGAIN: Duration = Duration::from_millis(200);
 /// A coordinator that is gone is waited for as long as a job runs, up to this.
 const COORDINATOR_GONE: Duration = Duration::from_secs(60);
+/// One that has said good-bye is waited for so long: whoever restarts it does so by then.
+const COORDINATOR_LEFT: Duration = Duration::from_secs(3);
 
 /// A client. One thread at a time asks.
 pub struct Client {
@@ -65,6 +67,10 @@ pub struct Client {
     link: std::cell::Cell<Option<LinkId>>,
     is_up: std::cell::Cell<bool>,
     down_at: std::cell::Cell<Option<Instant>>,
+    /// Since when the coordinator that we reached is gone by its own will, and no other has come.
+    left_at: std::cell::Cell<Option<Instant>>,
+    /// The folder of our certificate: it goes with a cluster of this machine that is stopped.
+    identity: PathBuf,
     /// Was the coordinator ever reached?
     was_up: std::cell::Cell<bool>,
     refusal: std::cell::RefCell<Option<NetError>>,
@@ -117,6 +123,8 @@ impl Client {
             link: std::cell::Cell::new(None),
             is_up: std::cell::Cell::new(false),
             down_at: std::cell::Cell::new(None),
+            left_at: std::cell::Cell::new(None),
+            identity: address.identity.clone(),
             was_up: std::cell::Cell::new(false),
             refusal: std::cell::RefCell::new(None),
             next_request: AtomicU64::new(super::worker::random()),
@@ -289,8 +297,9 @@ impl Client {
         Ok(())
     }
 
-    /// Waits for the next message of the coordinator; connects again when the connection is gone.
+    /// Waits for the next message of the coordinator; connects again when the connection is gone, unless the cluster is.
     fn hear(&self, patience: Duration) -> Result<Option<ToClient>> {
+        self.check_stopped()?;
         let may_connect = self.down_at.get().is_none_or(|at| at.elapsed() >= CONNECT_AGAIN);
         if self.link.get().is_none() && may_connect {
             self.link.set(Some(self.network.link(self.coordinator, Role::Coordinator)));
@@ -298,6 +307,7 @@ impl Client {
         match self.events.recv_timeout(patience) {
             Ok(NetEvent::Up { link, .. }) if Some(link) == self.link.get() => {
                 self.is_up.set(true);
+                self.left_at.set(None);
                 self.was_up.set(true);
             }
             Ok(NetEvent::Down { link, cause }) if Some(link) == self.link.get() => {
@@ -306,6 +316,9 @@ impl Client {
                 self.is_up.set(false);
                 if cause.kind() == Kind::Denied {
                     return Err(NotLetIn { coordinator: self.coordinator, source: cause }.into());
+                }
+                if matches!(cause, NetError::ClosedByPeer { .. }) && self.was_up.get() {
+                    self.left_at.set(self.left_at.get().or(Some(Instant::now())));
                 }
                 *self.refusal.borrow_mut() = Some(cause);
             }
@@ -316,6 +329,14 @@ impl Client {
             Err(RecvTimeoutError::Disconnected) => return Err(self.unreachable(Duration::ZERO)),
         }
         Ok(None)
+    }
+
+    /// A cluster that was stopped does not come back: its coordinator has said good-bye and nobody follows, or what was written down of it
+    /// on this machine is gone.
+    fn check_stopped(&self) -> Result<()> {
+        let has_left = self.left_at.get().is_some_and(|at| at.elapsed() > COORDINATOR_LEFT);
+        let is_gone = self.was_up.get() && !self.is_up.get() && !self.identity.exists();
+        if has_left || is_gone { Err(Stopped { coordinator: self.coordinator }.into()) } else { Ok(()) }
     }
 
     fn unreachable(&self, waited: Duration) -> crate::error::Error {
@@ -368,6 +389,21 @@ struct NotLetIn {
 impl Cause for NotLetIn {
     fn kind(&self) -> Kind {
         Kind::Denied
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("asking the coordinator at {coordinator}: the cluster was stopped")]
+struct Stopped {
+    coordinator: SocketAddr,
+}
+
+impl Cause for Stopped {
+    fn kind(&self) -> Kind {
+        Kind::Unreachable
+    }
+    fn hint(&self) -> Option<String> {
+        Some("what ran there is lost: start the cluster (`windrow cluster start --local N`), and ask again".to_owned())
     }
 }
 
