@@ -473,6 +473,78 @@ fn a_worker_that_was_killed_is_dead() {
 }
 
 #[test]
+fn dead_workers_are_told_and_started_again() {
+    let place = Place::new();
+    start(&place, "3");
+    let status = || place.run(&["cluster", "status", "--json"]).json();
+    let before = status();
+    let pid = |status: &Value, worker: usize| status["workers"][worker]["pid"].as_u64().unwrap();
+    for worker in [0, 2] {
+        signal(pid(&before, worker), Signal::KILL);
+        eventually("it is gone", || if is_gone(pid(&before, worker)) { Ok(()) } else { Err(String::new()) });
+    }
+    // At once, whether or not the coordinator misses them yet.
+    let states = |status: &Value| {
+        let workers = status["workers"].as_array().unwrap().iter();
+        workers.map(|worker| worker["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(states(&status()), ["dead", "ready", "dead"]);
+    let table = place.prints(&["cluster", "status"]);
+    let hint = "w1 and w3 are dead: `windrow cluster start --local 3` starts them again\n";
+    assert!(table.ends_with(hint), "{table}");
+    let says =
+        &["the cluster local has 3 workers, and of those w1 and w3 are dead", "`windrow cluster start --local 3`"];
+    check_bad(&place, &[(&["cluster", "start", "--local", "2"], 1, says)]);
+
+    let said = place.prints(&["cluster", "start", "--local", "3"]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("started again: worker w1 at 127.0.0.1:"), "{said}");
+    assert!(lines[1].starts_with("started again: worker w3 at 127.0.0.1:"), "{said}");
+    let after = status();
+    assert_eq!(states(&after), ["ready", "ready", "ready"]);
+    assert_eq!(pid(&after, 1), pid(&before, 1));
+    assert_eq!(after["coordinator"], before["coordinator"]);
+    for worker in [0, 2] {
+        assert!(pid(&after, worker) != pid(&before, worker) && said.contains(&pid(&after, worker).to_string()));
+        // As large as they were, though nobody said it again.
+        let same = |key: &str| after["workers"][worker][key] == before["workers"][worker][key];
+        assert!(same("threads") && same("memory_bytes"), "{before} {after}");
+    }
+    let says = &["the cluster local runs already"];
+    check_bad(&place, &[(&["cluster", "start", "--local", "3"], 1, says)]);
+    assert!(!place.prints(&["cluster", "status"]).contains("dead"));
+    assert_eq!(place.prints(&["cluster", "stop"]).lines().count(), 4);
+    let pids: Vec<u64> = (0..3).flat_map(|worker| [pid(&before, worker), pid(&after, worker)]).collect();
+    assert!(pids.iter().all(|pid| is_gone(*pid)), "{pids:?}");
+}
+
+#[test]
+fn the_coordinator_that_answers_is_shown() {
+    let place = Place::new();
+    start(&place, "1");
+    let status = || place.run(&["cluster", "status", "--json"]).json();
+    let before = status()["coordinator"].clone();
+    signal(before["pid"].as_u64().unwrap(), Signal::KILL);
+    eventually("the coordinator is gone", || {
+        if is_gone(before["pid"].as_u64().unwrap()) { Ok(()) } else { Err(String::new()) }
+    });
+    let home = place.cluster("local");
+    let (identity, folder) = (home.join("identity/coordinator"), home.join("coordinator"));
+    let words = ["coordinator", "--bind", before["address"].as_str().unwrap(), "--identity"];
+    let words = [&words[..], &[identity.to_str().unwrap(), "--folder", folder.to_str().unwrap()]].concat();
+    let mut child = place.command(&words).stderr(Stdio::null()).spawn().unwrap();
+    let after = eventually("another one answers", || {
+        let ran = place.run(&["cluster", "status", "--json"]);
+        if ran.code == Some(0) { Ok(ran.json()["coordinator"].clone()) } else { Err(format!("{ran:?}")) }
+    });
+    assert_eq!(after["pid"].as_u64(), Some(u64::from(child.id())), "{after}");
+    assert_eq!(after["address"], before["address"]);
+    let stopped = place.prints(&["cluster", "stop"]);
+    assert!(stopped.contains(&format!("stopped the coordinator (process {})", child.id())), "{stopped}");
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
 fn a_cluster_without_its_coordinator_cannot_be_reached() {
     let place = Place::new();
     start(&place, "1");

@@ -330,6 +330,7 @@ impl Coordinator {
         let count = |state: JobState| self.jobs.values().filter(|job| job.state == state).count() as u32;
         ClusterView {
             epoch: self.options.epoch,
+            pid: self.options.pid,
             workers,
             running: count(JobState::Running),
             queued: count(JobState::Queued),

@@ -168,6 +168,8 @@ pub struct Options {
     pub epoch: Epoch,
     /// Older lives are told apart. Off only where a test shows that it would fail.
     pub fencing: bool,
+    /// The process, for people.
+    pub pid: u32,
     /// Messages wait for the journal. Off only where a test shows that it would fail.
     pub waits_for_journal: bool,
 }
@@ -175,7 +177,7 @@ pub struct Options {
 impl Options {
     /// The options of a life.
     pub fn new(epoch: Epoch) -> Options {
-        Options { epoch, fencing: true, waits_for_journal: true }
+        Options { epoch, fencing: true, pid: std::process::id(), waits_for_journal: true }
     }
 }
 

@@ -392,6 +392,7 @@ impl Maker {
             })),
             6 => Answer::Cluster(ClusterView {
                 epoch: Epoch(self.small()),
+                pid: self.small(),
                 workers: self.list(|maker| WorkerView {
                     name: maker.name(),
                     incarnation: Incarnation(maker.next()),

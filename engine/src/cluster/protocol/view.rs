@@ -152,6 +152,8 @@ pub enum AttemptState {
 pub struct ClusterView {
     /// The coordinator's life.
     pub epoch: Epoch,
+    /// The coordinator's process.
+    pub pid: u32,
     /// By name.
     pub workers: Vec<WorkerView>,
     /// Jobs that run.

@@ -8,7 +8,7 @@ use windrow::{
     Error, Kind, Session, Settings,
     cluster::{
         drive::{Client, ClusterAddress},
-        protocol::{Answer, ClusterView, Request, WorkerState},
+        protocol::{Answer, ClusterView, Request, WorkerState, WorkerView},
     },
 };
 use windrow_bench::Nodes;
@@ -16,7 +16,7 @@ use windrow_net::{Authority, NetError, Role};
 
 use super::{
     error::ClusterError,
-    folder::{self, CLIENT, COORDINATOR, ClusterFolder, ClusterName, Record},
+    folder::{self, CLIENT, COORDINATOR, ClusterFolder, ClusterName, Record, WorkerRecord},
 };
 use crate::{process::Process, progress::Progress};
 
@@ -111,6 +111,16 @@ impl Contact {
         let view = self.view()?;
         let ready = || view.workers.iter().filter(|worker| worker.state == WorkerState::Ready);
         Ok(Nodes { workers: ready().count(), threads: ready().map(|worker| worker.threads as usize).sum() })
+    }
+
+    /// Whether a worker that was started with the cluster is dead: its process has ended, nobody works in its folder, and the coordinator
+    /// knows of no other process of its name.
+    pub fn is_dead(&self, worker: &WorkerRecord, view: &ClusterView) -> bool {
+        let is_other = |other: &WorkerView| {
+            let is_here = matches!(other.state, WorkerState::Ready | WorkerState::Leaving);
+            other.name.as_str() == worker.id && other.pid != worker.process.pid && is_here
+        };
+        self.folder.running(&self.record, &worker.id).is_none() && !view.workers.iter().any(is_other)
     }
 
     /// An answer that was not asked for.

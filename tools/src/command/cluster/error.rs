@@ -37,6 +37,8 @@ pub enum ClusterError {
     Busy { name: ClusterName },
     #[error("the cluster {name} runs already: {who} is process {pid}")]
     Runs { name: ClusterName, who: String, pid: u32 },
+    #[error("the cluster {name} has {workers} workers, and of those {} dead", are(dead))]
+    OtherSize { name: ClusterName, workers: usize, dead: Vec<String> },
     #[error("making the spool's folder {}: it is there already", path.display())]
     SpoolExists { path: PathBuf },
     #[error("starting {who} of the cluster {name}")]
@@ -110,6 +112,7 @@ impl Cause for ClusterError {
         match self {
             ClusterError::NoHome
             | ClusterError::Runs { .. }
+            | ClusterError::OtherSize { .. }
             | ClusterError::Busy { .. }
             | ClusterError::SpoolExists { .. } => Kind::Request,
             ClusterError::RecordVersion { .. } => Kind::Unsupported,
@@ -132,6 +135,10 @@ impl Cause for ClusterError {
         match self {
             ClusterError::NoHome => Some("set WINDROW_STATE_DIR, XDG_STATE_HOME or HOME to a folder".to_owned()),
             ClusterError::Runs { name, .. } => Some(format!("`{}` stops it", told("stop", name))),
+            ClusterError::OtherSize { name, workers, dead } => {
+                let them = if dead.len() == 1 { "it" } else { "them" };
+                Some(format!("`{}` starts {them} again, with the folders they had", start_again(name, *workers)))
+            }
             ClusterError::Busy { .. } => Some("wait until that is done".to_owned()),
             ClusterError::SpoolExists { .. } => Some("remove it, or name another folder by --spool".to_owned()),
             ClusterError::Unknown { name, others } => {
@@ -153,6 +160,20 @@ impl Cause for ClusterError {
             _ => None,
         }
     }
+}
+
+/// "w1 is", "w1 and w3 are", "w1, w2 and w3 are".
+pub fn are(workers: &[String]) -> String {
+    match workers {
+        [] => "none is".to_owned(),
+        [one] => format!("{one} is"),
+        [first @ .., last] => format!("{} and {last} are", first.join(", ")),
+    }
+}
+
+/// The command that starts those of the cluster's workers again that are dead.
+pub fn start_again(name: &ClusterName, workers: usize) -> String {
+    told(&format!("start --local {workers}"), name)
 }
 
 /// A command about the cluster `name`.

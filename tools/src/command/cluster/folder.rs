@@ -117,6 +117,12 @@ pub struct WorkerRecord {
     /// Which process.
     #[serde(flatten)]
     pub process: Process,
+    /// Its threads, for when it is started again.
+    #[serde(default)]
+    pub threads: Option<usize>,
+    /// Its memory, the same.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
 }
 
 impl Record {
@@ -180,8 +186,14 @@ impl ClusterFolder {
         record.spool.as_ref().map_or_else(|| self.home(who), |spool| spool.join(who))
     }
 
+    /// The process that `who` is now: the one that was started, or the one that works in its folder; none if it is dead.
+    pub fn running(&self, record: &Record, who: &str) -> Option<Process> {
+        let (_, process) = record.processes().find(|(name, _)| *name == who)?;
+        if process.is_running() { Some(process.clone()) } else { self.holder(record, who) }
+    }
+
     /// Who works in the folder of a process: another one, where somebody has started it again by hand.
-    pub fn holder(&self, record: &Record, who: &str) -> Option<Process> {
+    fn holder(&self, record: &Record, who: &str) -> Option<Process> {
         let lock = match who {
             COORDINATOR => lock_of(&self.home(who)),
             _ => lock_of(&self.worker_home(record, who).join(SPOOL_FOLDER)),
@@ -361,7 +373,7 @@ mod tests {
         let process = Process::of(std::process::id()).unwrap();
         let address = Some(SocketAddr::from(([127, 0, 0, 1], 7000)));
         record.coordinator = Some(CoordinatorRecord { process: process.clone(), address });
-        record.workers.push(WorkerRecord { id: worker_name(1), process });
+        record.workers.push(WorkerRecord { id: worker_name(1), process, threads: Some(2), memory_bytes: None });
         folder.write(&record).unwrap();
         assert_eq!(folder.read().unwrap(), Some(record.clone()));
         assert_eq!(record.processes().map(|(who, _)| who).collect::<Vec<_>>(), ["w1", COORDINATOR]);

@@ -7,6 +7,9 @@
 //!   certificates ─► coordinator ─"coordinator ADDRESS"─► workers ─"worker NAME ADDRESS"─► the coordinator sees them all ready
 //! ```
 //! Each child says a line on its standard output once it can be reached, and keeps that open while it runs: its end is seen there.
+//! Of a cluster that runs, with dead workers among its own, those and no others are started again, under their names and with their
+//! certificates; for the coordinator they are other lives of them.
+//!
 //! The record is written after each step. Should this command be killed between a child's start and its record, then nobody reads the
 //! child's line, and the child ends by itself.
 
@@ -45,7 +48,7 @@ use crate::{
 /// Start a coordinator and workers on this machine
 #[derive(clap::Args)]
 #[command(
-    after_help = "It returns when all are ready. Threads and memory of the machine are shared among the workers unless they are given.\n\nExamples:\n  windrow cluster start --local 2\n  windrow cluster start --local 4 --threads 1 --memory 2GiB --name field"
+    after_help = "It returns when all are ready. Of a cluster that runs it starts those workers again that are dead.\nThreads and memory of the machine are shared among the workers unless they are given.\n\nExamples:\n  windrow cluster start --local 2\n  windrow cluster start --local 4 --threads 1 --memory 2GiB --name field"
 )]
 pub struct Start {
     /// How many workers
@@ -78,6 +81,7 @@ impl Start {
             folder: ClusterFolder::of(&self.name.name)?,
             workers: self.local,
             settings,
+            given: Given { threads: self.threads, memory_bytes: self.memory },
             spool: self.spool.clone(),
         };
         output::text(&start(&options, signals)?)
@@ -92,8 +96,19 @@ pub struct StartOptions {
     pub workers: u32,
     /// Of each worker.
     pub settings: Settings,
+    /// What of that somebody has asked for.
+    pub given: Given,
     /// The folder in which one is made for the spools; else they lie in the cluster's own.
     pub spool: Option<PathBuf>,
+}
+
+/// What somebody has asked for each worker; a dead one is otherwise started as it was.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given {
+    /// Threads that compute.
+    pub threads: Option<usize>,
+    /// Memory.
+    pub memory_bytes: Option<u64>,
 }
 
 /// What each of so many workers gets of the machine, but for what was said.
@@ -113,22 +128,39 @@ pub fn share(workers: u32, threads: Option<usize>, memory_bytes: Option<u64>) ->
 pub fn start(options: &StartOptions, signals: &Signals) -> Result<String, Failure> {
     let folder = &options.folder;
     let _lock = folder.lock()?;
-    replace_stale(folder)?;
-    let spool = options.spool.as_deref().map(|spool| spool_folder(folder, spool)).transpose()?;
-
-    let started = Started::new(folder, spool.clone());
-    let undo = {
-        let started = started.clone();
-        signals.on_exit(move || started.undo())
-    };
-    let mut starting = Starting::new(folder, spool, started.clone());
-    let workers: Vec<String> = (1..=options.workers).map(worker_name).collect();
-    if let Err(error) = starting.all(&workers, &options.settings) {
-        started.undo();
-        return Err(error.into());
+    if let Some(record) = replace_stale(folder)? {
+        let dead = dead_workers(options, &record)?;
+        let started = Started::new(folder, record.spool.clone(), false);
+        let starting = Starting::new(folder, record, started);
+        let starting = starting.done(signals, |starting| starting.again(&dead, options))?;
+        return Ok(dead.iter().map(|who| format!("started again: {}", starting.line(who))).collect());
     }
-    drop(undo);
+    let spool = options.spool.as_deref().map(|spool| spool_folder(folder, spool)).transpose()?;
+    let started = Started::new(folder, spool.clone(), true);
+    let starting = Starting::new(folder, Record::new(folder.name(), spool), started);
+    let workers: Vec<String> = (1..=options.workers).map(worker_name).collect();
+    let starting = starting.done(signals, |starting| starting.all(&workers, &options.settings))?;
     Ok(starting.lines())
+}
+
+/// The workers of a cluster that runs which are to be started again; else why it is left as it is.
+fn dead_workers(options: &StartOptions, record: &Record) -> Result<Vec<String>, ClusterError> {
+    let (folder, name) = (&options.folder, options.folder.name().clone());
+    let running = |who: &str| folder.running(record, who);
+    if running(COORDINATOR).is_some() && options.spool.is_none() {
+        let contact = Contact::at(folder.clone())?;
+        let view = contact.view()?;
+        let dead = record.workers.iter().filter(|worker| contact.is_dead(worker, &view));
+        let (dead, workers): (Vec<String>, _) = (dead.map(|worker| worker.id.clone()).collect(), record.workers.len());
+        match dead.is_empty() {
+            false if options.workers as usize == workers => return Ok(dead),
+            false => return Err(ClusterError::OtherSize { name, workers, dead }),
+            true => {}
+        }
+    }
+    let mut processes = record.processes();
+    let (who, pid) = processes.find_map(|(who, _)| Some((who_is(who), running(who)?.pid))).unwrap_or_default();
+    Err(ClusterError::Runs { name, who, pid })
 }
 
 /// A fresh folder of our own in `spool`.
@@ -142,13 +174,13 @@ fn spool_folder(folder: &ClusterFolder, spool: &Path) -> Result<PathBuf, Cluster
     Ok(path)
 }
 
-/// Removes what an earlier cluster of the name left; one that runs is an error.
-fn replace_stale(folder: &ClusterFolder) -> Result<(), ClusterError> {
-    let Some(record) = folder.read()? else { return folder.remove() };
-    if let Some((who, process)) = record.processes().find(|(_, process)| process.is_running()) {
-        return Err(ClusterError::Runs { name: folder.name().clone(), who: who_is(who), pid: process.pid });
+/// Removes what an earlier cluster of the name left; the record of one that runs.
+fn replace_stale(folder: &ClusterFolder) -> Result<Option<Record>, ClusterError> {
+    let Some(record) = folder.read()? else { return folder.remove().map(|()| None) };
+    if record.processes().any(|(who, _)| folder.running(&record, who).is_some()) {
+        return Ok(Some(record));
     }
-    clear(folder, &record)
+    clear(folder, &record).map(|()| None)
 }
 
 /// What was started, for whoever has to undo it.
@@ -156,6 +188,8 @@ fn replace_stale(folder: &ClusterFolder) -> Result<(), ClusterError> {
 struct Started {
     folder: ClusterFolder,
     spool: Option<PathBuf>,
+    /// The cluster is this start's: with it goes all that was made.
+    is_new: bool,
     children: Arc<Mutex<Children>>,
 }
 
@@ -167,8 +201,8 @@ struct Children {
 }
 
 impl Started {
-    fn new(folder: &ClusterFolder, spool: Option<PathBuf>) -> Started {
-        Started { folder: folder.clone(), spool, children: Arc::default() }
+    fn new(folder: &ClusterFolder, spool: Option<PathBuf>, is_new: bool) -> Started {
+        Started { folder: folder.clone(), spool, is_new, children: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Children> {
@@ -207,8 +241,10 @@ impl Started {
             let _ = child.wait();
         }
         children.running.clear();
-        // What is left after an error here is replaced by the next start.
-        let _ = clear(&self.folder, &Record::new(self.folder.name(), self.spool.clone()));
+        if self.is_new {
+            // What is left after an error here is replaced by the next start.
+            let _ = clear(&self.folder, &Record::new(self.folder.name(), self.spool.clone()));
+        }
     }
 }
 
@@ -230,11 +266,23 @@ struct Starting {
 }
 
 impl Starting {
-    fn new(folder: &ClusterFolder, spool: Option<PathBuf>, started: Started) -> Starting {
+    fn new(folder: &ClusterFolder, record: Record, started: Started) -> Starting {
         let (tell, heard) = mpsc::channel();
-        let record = Record::new(folder.name(), spool);
         let deadline = Instant::now() + READY_WITHIN;
         Starting { folder: folder.clone(), record, started, deadline, tell, heard, addresses: Vec::new() }
+    }
+
+    /// Does the work; undoes it when it fails, or when somebody ends this command meanwhile.
+    fn done(
+        mut self,
+        signals: &Signals,
+        work: impl FnOnce(&mut Starting) -> Result<(), ClusterError>,
+    ) -> Result<Starting, Failure> {
+        let started = self.started.clone();
+        let undo = signals.on_exit(move || started.undo());
+        work(&mut self).inspect_err(|_| self.started.undo())?;
+        drop(undo);
+        Ok(self)
     }
 
     fn all(&mut self, workers: &[String], settings: &Settings) -> Result<(), ClusterError> {
@@ -247,16 +295,50 @@ impl Starting {
         self.record.coordinator = Some(CoordinatorRecord { process, address: Some(coordinator) });
         self.folder.write(&self.record)?;
 
-        let coordinator = coordinator.to_string();
-        let (threads, memory) = (settings.threads.to_string(), settings.memory_bytes.to_string());
         for who in workers {
-            let home = self.folder.worker_home(&self.record, who);
-            let join = ["worker", "--join", &coordinator, "--name", who, "--bind", "127.0.0.1:0"];
-            let size = ["--threads", &threads, "--memory", &memory];
-            let process = self.spawn(who, &[&join[..], &size].concat(), home)?;
-            self.record.workers.push(WorkerRecord { id: who.clone(), process });
+            let process = self.worker(who, coordinator, settings.threads, settings.memory_bytes)?;
+            let (threads, memory_bytes) = (Some(settings.threads), Some(settings.memory_bytes));
+            self.record.workers.push(WorkerRecord { id: who.clone(), process, threads, memory_bytes });
             self.folder.write(&self.record)?;
         }
+        self.until_ready(workers)
+    }
+
+    /// Starts workers of a cluster that runs again.
+    fn again(&mut self, dead: &[String], options: &StartOptions) -> Result<(), ClusterError> {
+        let unfinished = || ClusterError::Unfinished { name: self.folder.name().clone() };
+        let coordinator = self.record.coordinator.as_ref().and_then(|it| it.address).ok_or_else(unfinished)?;
+        for place in 0..self.record.workers.len() {
+            let WorkerRecord { id, threads, memory_bytes, .. } = self.record.workers[place].clone();
+            if !dead.contains(&id) {
+                continue;
+            }
+            let threads = options.given.threads.or(threads).unwrap_or(options.settings.threads);
+            let memory_bytes = options.given.memory_bytes.or(memory_bytes).unwrap_or(options.settings.memory_bytes);
+            let process = self.worker(&id, coordinator, threads, memory_bytes)?;
+            let (threads, memory_bytes) = (Some(threads), Some(memory_bytes));
+            self.record.workers[place] = WorkerRecord { id, process, threads, memory_bytes };
+            self.folder.write(&self.record)?;
+        }
+        self.until_ready(dead)
+    }
+
+    /// Starts a worker.
+    fn worker(
+        &self,
+        who: &str,
+        coordinator: SocketAddr,
+        threads: usize,
+        memory_bytes: u64,
+    ) -> Result<Process, ClusterError> {
+        let home = self.folder.worker_home(&self.record, who);
+        let (coordinator, threads, memory) = (coordinator.to_string(), threads.to_string(), memory_bytes.to_string());
+        let join = ["worker", "--join", &coordinator, "--name", who, "--bind", "127.0.0.1:0"];
+        let size = ["--threads", &threads, "--memory", &memory];
+        self.spawn(who, &[&join[..], &size].concat(), home)
+    }
+
+    fn until_ready(&mut self, workers: &[String]) -> Result<(), ClusterError> {
         for who in workers {
             self.address_of(who)?;
         }
@@ -307,8 +389,11 @@ impl Starting {
         let contact = Contact::at(self.folder.clone())?;
         loop {
             let view = contact.view()?;
+            // This life of it: the coordinator may not have noticed yet that an earlier one is dead.
+            let pid_of = |who: &str| self.record.processes().find(|(name, _)| *name == who).map(|(_, is)| is.pid);
             let is_ready = |who: &String| {
-                view.workers.iter().any(|worker| worker.name.as_str() == who && worker.state == WorkerState::Ready)
+                let mut workers = view.workers.iter().filter(|worker| worker.name.as_str() == who);
+                workers.any(|worker| worker.state == WorkerState::Ready && Some(worker.pid) == pid_of(who))
             };
             let Some(missing) = workers.iter().find(|who| !is_ready(who)) else { return Ok(()) };
             if Instant::now() >= self.deadline {
@@ -343,14 +428,16 @@ impl Starting {
 
     /// A line for each process, the coordinator's first.
     fn lines(&self) -> String {
-        let of = |who: &str| self.addresses.iter().find(|(name, _)| name == who).map(|(_, address)| *address);
-        let mut processes: Vec<_> = self.record.processes().collect();
+        let mut processes: Vec<_> = self.record.processes().map(|(who, _)| who).collect();
         processes.rotate_right(1);
-        let line = |(who, process): (&str, &Process)| {
-            let is = if who == COORDINATOR { who.to_owned() } else { format!("worker {who}") };
-            let address = of(who).map(|address| format!(" at {address}")).unwrap_or_default();
-            format!("{is}{address}, process {}\n", process.pid)
-        };
-        processes.into_iter().map(line).collect()
+        processes.into_iter().map(|who| self.line(who)).collect()
+    }
+
+    fn line(&self, who: &str) -> String {
+        let address = self.addresses.iter().find(|(name, _)| name == who);
+        let address = address.map(|(_, address)| format!(" at {address}")).unwrap_or_default();
+        let pid = self.record.processes().find(|(name, _)| *name == who).map_or(0, |(_, process)| process.pid);
+        let is = if who == COORDINATOR { who.to_owned() } else { format!("worker {who}") };
+        format!("{is}{address}, process {pid}\n")
     }
 }

@@ -5,13 +5,17 @@
 use serde::Serialize;
 use windrow::cluster::protocol::{ClusterView, WorkerState, WorkerView};
 
-use super::{Contact, NameFlag, folder::Record};
+use super::{
+    ClusterName, Contact, NameFlag,
+    error::{are, start_again},
+};
 use crate::{columns::columns, error::Failure, output, size};
 
 /// Show a cluster's processes
 #[derive(clap::Args)]
 #[command(
-    after_help = "A worker is ready, leaving (it takes no more work), absent (the coordinator waits for it) or dead.\n\nExamples:\n  windrow cluster status\n  windrow cluster status --json"
+    after_help = "A worker is ready, leaving (it takes no more work), absent (the coordinator waits for it) or dead.\n\\
+                  `windrow cluster start` starts those again that are dead.\n\nExamples:\n  windrow cluster status\n  windrow cluster status --json"
 )]
 pub struct Status {
     #[command(flatten)]
@@ -27,6 +31,9 @@ struct Account<'a> {
     name: &'a str,
     coordinator: CoordinatorAccount,
     workers: Vec<WorkerAccount>,
+    /// Those of the workers that were started with the cluster which are dead, and how many those were.
+    #[serde(skip)]
+    dead: (Vec<String>, usize),
     jobs_running: u32,
     jobs_queued: u32,
 }
@@ -55,38 +62,43 @@ impl Status {
     pub fn run(&self) -> Result<(), Failure> {
         let contact = Contact::of(&self.name.name)?;
         let view = contact.view()?;
-        let account = Account::of(&contact.record, &contact.address().coordinator.to_string(), &view);
-        if self.json { output::json(&account) } else { output::text(&account.table()) }
+        let account = Account::of(&contact, &view);
+        if self.json { output::json(&account) } else { output::text(&account.table(&self.name.name)) }
     }
 }
 
 impl<'a> Account<'a> {
     /// Workers as they were started, then those that came by themselves.
-    fn of(record: &'a Record, address: &str, view: &ClusterView) -> Account<'a> {
+    fn of(contact: &'a Contact, view: &ClusterView) -> Account<'a> {
+        let record = &contact.record;
         let seen = |id: &str| view.workers.iter().find(|worker| worker.name.as_str() == id);
-        let started = record.workers.iter().map(|worker| match seen(&worker.id) {
-            Some(view) => WorkerAccount::of(view),
-            None => {
-                let state = if worker.process.is_running() { WorkerState::Absent } else { WorkerState::Dead };
-                WorkerAccount::unseen(&worker.id, worker.process.pid, state)
-            }
+        let started = record.workers.iter().map(|worker| match (seen(&worker.id), contact.is_dead(worker, view)) {
+            // It is seen here before it is missed there.
+            (Some(view), true) => WorkerAccount { state: word(WorkerState::Dead), ..WorkerAccount::of(view) },
+            (Some(view), false) => WorkerAccount::of(view),
+            (None, false) => WorkerAccount::unseen(&worker.id, worker.process.pid, WorkerState::Absent),
+            (None, true) => WorkerAccount::unseen(&worker.id, worker.process.pid, WorkerState::Dead),
         });
+        let dead = record.workers.iter().filter(|worker| contact.is_dead(worker, view));
+        let dead = (dead.map(|worker| worker.id.clone()).collect(), record.workers.len());
         let is_started = |id: &str| record.workers.iter().any(|worker| worker.id == id);
         let joined = view.workers.iter().filter(|worker| !is_started(worker.name.as_str())).map(WorkerAccount::of);
         Account {
             name: &record.name,
             coordinator: CoordinatorAccount {
-                pid: record.coordinator.as_ref().map_or(0, |coordinator| coordinator.process.pid),
-                address: address.to_owned(),
+                // The one that answers: somebody may have started it again by hand.
+                pid: view.pid,
+                address: contact.address().coordinator.to_string(),
                 epoch: view.epoch.0,
             },
-            workers: started.chain(joined).collect(),
+            workers: started.into_iter().chain(joined).collect(),
+            dead,
             jobs_running: view.running,
             jobs_queued: view.queued,
         }
     }
 
-    fn table(&self) -> String {
+    fn table(&self, name: &ClusterName) -> String {
         let coordinator = &self.coordinator;
         let head = ["", "pid", "address", "state", "threads", "memory", "tasks"];
         let first = vec![
@@ -104,7 +116,15 @@ impl<'a> Account<'a> {
         });
         let rows: Vec<Vec<String>> = std::iter::once(first).chain(workers).collect();
         let jobs = format!("{} jobs run, {} wait", self.jobs_running, self.jobs_queued);
-        format!("cluster {}: {jobs}\n{}", self.name, columns(&head, &rows))
+        let (dead, started) = &self.dead;
+        let hint = match dead.len() {
+            0 => String::new(),
+            count => {
+                let them = if count == 1 { "it" } else { "them" };
+                format!("{} dead: `{}` starts {them} again\n", are(dead), start_again(name, *started))
+            }
+        };
+        format!("cluster {}: {jobs}\n{}{hint}", self.name, columns(&head, &rows))
     }
 }
 

@@ -64,8 +64,8 @@ fn end_all(folder: &ClusterFolder, record: &Record) -> Result<Vec<(String, u32)>
     for processes in [workers, coordinator] {
         let held: Vec<(&str, Process, Held)> = processes
             .into_iter()
-            .filter_map(|(who, process)| {
-                let process = if process.is_running() { process.clone() } else { folder.holder(record, who)? };
+            .filter_map(|(who, _)| {
+                let process = folder.running(record, who)?;
                 let held = process.hold()?;
                 Some((who, process, held))
             })

@@ -10,7 +10,7 @@ use windrow::Settings;
 use super::{
     Contact,
     folder::{ClusterFolder, ClusterName},
-    start::{StartOptions, share, start},
+    start::{Given, StartOptions, share, start},
     stop::stop,
 };
 use crate::{
@@ -35,7 +35,8 @@ impl TemporaryCluster {
         let folder = ClusterFolder::within(folder, &ClusterName::own());
         let threads = (settings.threads / workers as usize).max(1);
         let settings = share(workers, Some(threads), Some(settings.memory_bytes / u64::from(workers)))?;
-        start(&StartOptions { folder: folder.clone(), workers, settings, spool: None }, signals)?;
+        let given = Given::default();
+        start(&StartOptions { folder: folder.clone(), workers, settings, given, spool: None }, signals)?;
         let own = folder.clone();
         let on_exit = signals.on_exit(move || end(&own));
         Ok(TemporaryCluster { folder, _on_exit: on_exit })
