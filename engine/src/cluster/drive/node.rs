@@ -13,7 +13,7 @@ use std::{
 
 use windrow_net::{Event, LinkId, MessageKind, NetError, Network, Pull, PullRead, Role};
 
-use super::pull::{Fed, Feed, Fetch, NOT_HELD, PULL, PullRequest, TRAFFIC, Traffic, Unwritable, WINDOW_BYTES};
+use super::pull::{Fed, Feed, Fetch, NOT_HELD, PULL, PullRequest, TRAFFIC, Traffic, Unwritable, WINDOW_BYTES_MIN};
 use crate::{
     cluster::protocol::{Incarnation, RemoteError, WorkerName},
     error::{Cause, Error, Kind, Result, bug},
@@ -175,12 +175,18 @@ impl Links {
 
     /// Asks the worker at `address` what it has sent and pulled.
     pub fn ask_traffic(&self, address: &str) -> Result<Box<dyn Feed>> {
-        self.ask_kind(address, TRAFFIC, Vec::new())
+        self.ask_kind(address, TRAFFIC, Vec::new(), WINDOW_BYTES_MIN)
     }
 
-    fn ask_kind(&self, address: &str, kind: MessageKind, request: Vec<u8>) -> Result<Box<dyn Feed>> {
+    fn ask_kind(
+        &self,
+        address: &str,
+        kind: MessageKind,
+        request: Vec<u8>,
+        window_bytes: usize,
+    ) -> Result<Box<dyn Feed>> {
         let network = self.network().clone().ok_or_else(|| bug("cluster", "asked while no network is there"))?;
-        let asked = Arc::new(Asked { kind, request, state: Mutex::default() });
+        let asked = Arc::new(Asked { kind, request, window_bytes, state: Mutex::default() });
         // Held while a connection is begun, so that nobody hears of it before it is written down.
         let mut links = self.links();
         match links.get_mut(address) {
@@ -209,9 +215,9 @@ impl Links {
 }
 
 impl Fetch for Links {
-    fn ask(&self, address: &str, request: &PullRequest) -> Result<Box<dyn Feed>> {
+    fn ask(&self, address: &str, request: &PullRequest, window_bytes: usize) -> Result<Box<dyn Feed>> {
         let request = postcard::to_allocvec(request).map_err(|source| Unwritable { source })?;
-        self.ask_kind(address, PULL, request)
+        self.ask_kind(address, PULL, request, window_bytes)
     }
 }
 
@@ -219,6 +225,7 @@ impl Fetch for Links {
 struct Asked {
     kind: MessageKind,
     request: Vec<u8>,
+    window_bytes: usize,
     state: Mutex<AskedState>,
 }
 
@@ -238,7 +245,7 @@ impl Default for AskedState {
 
 impl Asked {
     fn ask(&self, network: &Network, link: LinkId) {
-        self.turn(AskedState::Open(network.ask(link, self.kind, self.request.clone(), WINDOW_BYTES)));
+        self.turn(AskedState::Open(network.ask(link, self.kind, self.request.clone(), self.window_bytes)));
     }
 
     fn fail(&self, cause: &NetError) {

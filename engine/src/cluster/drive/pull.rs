@@ -25,6 +25,7 @@ use crate::{
     batch::buffer::{Buffer, MutableBuffer},
     cluster::protocol::{AttemptSource, Incarnation, LostInput, RemoteError, WorkerName},
     error::{Cause, Error, Kind, Result},
+    memory::Reservation,
     operator::{
         Wake,
         exchange::{Arrival, Inlet},
@@ -47,6 +48,8 @@ pub const TRAFFIC: MessageKind = MessageKind(0x0202);
 pub const NOT_HELD: u32 = 1;
 /// Bytes of a stream that are read ahead of who takes them: two frames of the largest usual size.
 pub const WINDOW_BYTES: usize = 4 << 20;
+/// The same where memory is short: enough that the network is not waited for at each packet.
+pub const WINDOW_BYTES_MIN: usize = 256 << 10;
 
 /// Bytes of frames from one node, as they come.
 pub trait Feed: Send {
@@ -75,8 +78,8 @@ pub enum Fed {
 
 /// Who asks nodes for frames: the network, or for a program's process its worker.
 pub trait Fetch: Send + Sync {
-    /// Asks the worker at `address`.
-    fn ask(&self, address: &str, request: &PullRequest) -> Result<Box<dyn Feed>>;
+    /// Asks the worker at `address`; at most `window_bytes` are read ahead.
+    fn ask(&self, address: &str, request: &PullRequest, window_bytes: usize) -> Result<Box<dyn Feed>>;
 }
 
 /// What a worker, or a client, has sent and pulled: bytes of frames that crossed the network.
@@ -110,6 +113,8 @@ struct State {
     local: VecDeque<Local>,
     ledger: Ledger,
     taken: TakenBytes,
+    /// What the streams read ahead.
+    windows: Reservation,
 }
 
 /// Bytes of frames that were taken.
@@ -142,6 +147,8 @@ struct Local {
 /// What one node sends.
 struct Stream {
     feed: Box<dyn Feed>,
+    /// What it reads ahead, which is reserved.
+    window_bytes: usize,
     /// What is lost when it breaks.
     sources: Vec<AttemptSource>,
     frame: Assembly,
@@ -155,7 +162,8 @@ impl PullInlet {
             source.groups.iter().for_each(|(group, reported)| ledger.expect(source.key, *group, *reported));
         }
         let (streams, local, taken) = (Vec::new(), VecDeque::new(), TakenBytes::default());
-        let state = State { unasked: sources, streams, local, ledger, taken };
+        let windows = node.governor.reservation("frames read ahead");
+        let state = State { unasked: sources, streams, local, ledger, taken, windows };
         Arc::new(PullInlet { node: Arc::clone(node), state: Mutex::new(state) })
     }
 
@@ -202,6 +210,7 @@ impl Inlet for PullInlet {
                 Read::Pending => number += 1,
                 Read::End => {
                     let stream = state.streams.remove(number);
+                    state.windows.resize(state.windows.bytes().saturating_sub(stream.window_bytes as u64))?;
                     stream.sources.iter().try_for_each(|source| close(&state.ledger, source))?;
                 }
             }
@@ -242,10 +251,20 @@ impl PullInlet {
             }
             let groups = |source: &AttemptSource| source.groups.iter().map(|(group, _)| *group).collect();
             let wanted = sources.iter().map(|source| (source.key, groups(source))).collect();
-            let feed = self.node.fetch.ask(&sources[0].address, &PullRequest { incarnation, wanted })?;
-            state.streams.push(Stream { feed, sources, frame: Assembly::default() });
+            let window_bytes = self.reserve_window(&mut state.windows)?;
+            let feed = self.node.fetch.ask(&sources[0].address, &PullRequest { incarnation, wanted }, window_bytes)?;
+            state.streams.push(Stream { feed, window_bytes, sources, frame: Assembly::default() });
         }
         Ok(())
+    }
+
+    /// Reading ahead is worth memory that is free, and none that an operator would have to write to disk for it.
+    fn reserve_window(&self, windows: &mut Reservation) -> Result<usize> {
+        let governor = &self.node.governor;
+        let spare_bytes = governor.free_bytes().saturating_sub(governor.headroom_bytes());
+        let window_bytes = if spare_bytes > 2 * WINDOW_BYTES as u64 { WINDOW_BYTES } else { WINDOW_BYTES_MIN };
+        windows.grow(window_bytes as u64)?;
+        Ok(window_bytes)
     }
 }
 

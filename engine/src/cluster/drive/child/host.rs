@@ -27,7 +27,7 @@ use crate::{
         drive::{
             driver::wait_for,
             node::{Node, host, origin, remote},
-            pull::{Fed, PullFailed, not_held},
+            pull::{Fed, PullFailed, WINDOW_BYTES, WINDOW_BYTES_MIN, not_held},
         },
         limits::{PART_BYTES, VALUE_BYTES_MAX},
         protocol::{
@@ -407,7 +407,8 @@ impl Child {
             }
             return Ok(());
         }
-        let mut feed = self.node.fetch.ask(&ask.address, &ask.request).map_err(lost)?;
+        let window_bytes = ask.window_bytes.clamp(WINDOW_BYTES_MIN as u64, WINDOW_BYTES as u64) as usize;
+        let mut feed = self.node.fetch.ask(&ask.address, &ask.request, window_bytes).map_err(lost)?;
         loop {
             match feed.try_read() {
                 Fed::Bytes(bytes) => {

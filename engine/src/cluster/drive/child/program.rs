@@ -439,10 +439,11 @@ struct ByWorker {
 }
 
 impl Fetch for ByWorker {
-    fn ask(&self, address: &str, request: &PullRequest) -> Result<Box<dyn Feed>> {
+    fn ask(&self, address: &str, request: &PullRequest, window_bytes: usize) -> Result<Box<dyn Feed>> {
         let failed = |source| ProgramError::Connect { socket: self.socket.clone(), source };
         let stream = wire::connect(&self.socket).map_err(failed)?;
-        write(&stream, &PullAsk { address: address.to_owned(), request: request.clone() })?;
+        let window_bytes = window_bytes as u64;
+        write(&stream, &PullAsk { address: address.to_owned(), request: request.clone(), window_bytes })?;
         let shared = Arc::new(FeedShared::default());
         let reading = Arc::clone(&shared);
         let work = move || reading.read_all(Reader::new(stream));

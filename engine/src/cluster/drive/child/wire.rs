@@ -104,6 +104,8 @@ pub struct PullAsk {
     pub address: String,
     /// Which.
     pub request: PullRequest,
+    /// What is read ahead, of which the process has reserved as much.
+    pub window_bytes: u64,
 }
 
 /// A piece of what was pulled.

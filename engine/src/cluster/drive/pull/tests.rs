@@ -19,7 +19,7 @@ use crate::{
 struct Scripted(Vec<Vec<u8>>);
 
 impl Fetch for Scripted {
-    fn ask(&self, _: &str, _: &PullRequest) -> Result<Box<dyn Feed>> {
+    fn ask(&self, _: &str, _: &PullRequest, _: usize) -> Result<Box<dyn Feed>> {
         let bytes: Vec<u8> = self.0.concat();
         let pieces = bytes.chunks(97).map(Bytes::copy_from_slice).collect();
         Ok(Box::new(Pieces(pieces)))
@@ -116,6 +116,29 @@ fn all_frames_come_in_any_order() {
     assert_eq!(pulled(sends.clone()).unwrap(), 8);
     sends.reverse();
     assert_eq!(pulled(sends).unwrap(), 8);
+}
+
+#[test]
+fn what_is_read_ahead_is_reserved_and_less_where_memory_is_short() {
+    let node = node(frames(), Vec::new());
+    let inlet = || PullInlet::new(&node, vec![source(0, THERE), source(1, THERE)]);
+    let used = || node.governor.used_bytes();
+    let (first, second) = (inlet(), inlet());
+    assert_eq!(used(), 0, "nothing was asked yet");
+    assert!(matches!(first.pull().unwrap(), Arrival::Frame(_)));
+    assert_eq!(used(), WINDOW_BYTES as u64);
+    assert_eq!(pull_all(&first).unwrap(), 7);
+    assert_eq!(used(), 0, "the stream has ended");
+
+    let mut others = node.governor.reservation("others");
+    others.grow(node.governor.free_bytes() - node.governor.headroom_bytes()).unwrap();
+    assert!(matches!(second.pull().unwrap(), Arrival::Frame(_)));
+    assert_eq!(used() - others.bytes(), WINDOW_BYTES_MIN as u64);
+    drop(second);
+    assert_eq!(used(), others.bytes(), "nobody pulls any more");
+    others.grow(node.governor.free_bytes()).unwrap();
+    let error = inlet().pull().map(drop).unwrap_err();
+    assert_eq!(error.kind(), Kind::Limit, "{error:?}");
 }
 
 #[test]
