@@ -140,6 +140,9 @@ const OVER_LINEITEM: &[&str] = &[
        from lineitem group by l_suppkey",
     "select o_custkey, o_totalprice from (select *, rank() over (partition by o_custkey order by o_totalprice desc) r from orders)
        where r <= 2",
+    "select l_orderkey, l_linenumber, r from (select *, row_number() over (partition by l_suppkey order by l_returnflag) r,
+       dense_rank() over (partition by l_suppkey order by l_returnflag) d from lineitem) where 4 > r and d = 1",
+    "select l_orderkey, l_comment from (select *, row_number() over (order by l_comment desc) r from lineitem) where r <= 9",
     "select count(*), sum(a.l_tax) from lineitem a join lineitem b on a.l_shipmode = b.l_shipmode and a.l_tax = b.l_discount
        and a.l_orderkey < 1000 and b.l_orderkey < 1000",
 ];

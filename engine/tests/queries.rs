@@ -55,6 +55,33 @@ fn queries_have_their_answers() {
     assert!(wrong.is_empty(), "\n{wrong}");
 }
 
+/// Which windows are asked for the first rows of their partitions only: those of which no call looks further.
+#[test]
+fn first_rows_are_asked_of_the_window() {
+    let session = Session::new(Settings { threads: 1, ..Settings::default() }).unwrap();
+    let bounds = |calls: &str, condition: &str| -> Vec<String> {
+        let query = format!(
+            "explain select * from (select *, {calls} from (values (1, 2), (3, 4)) t(p, o) window w as (partition by p order by o)) where {condition}"
+        );
+        let plan = rows(&session.query(&query).unwrap_or_else(|error| panic!("{query}: {error:?}")));
+        let lines = plan.iter().flat_map(|row| row.lines());
+        let bounds = lines.filter_map(|line| line.split_once("into window")?.1.split_once(", where "));
+        bounds.map(|(_, bound)| bound.to_owned()).collect()
+    };
+    let number = "row_number() over w as r";
+    for condition in ["r <= 2", "r < 3", "2 >= r and o > 0", "r < 9 and r <= 2", "r = 2"] {
+        assert_eq!(bounds(number, condition), ["row_number() <= 2"], "{condition}");
+    }
+    for condition in ["r >= 2", "r <= 0", "r <= 2 or o = 1", "r <= o", "r + 1 <= 2"] {
+        assert_eq!(bounds(number, condition), [""; 0], "{condition}");
+    }
+    assert_eq!(bounds(&format!("{number}, rank() over w as k, lag(o) over w as l"), "k = 1"), ["rank() <= 1"]);
+    assert_eq!(bounds("dense_rank() over w as r", "r < 2"), ["dense_rank() <= 1"]);
+    for other in ["lead(o) over w", "sum(o) over w", "ntile(2) over w", "lag(o + 1) over w"] {
+        assert_eq!(bounds(&format!("{number}, {other}"), "r <= 2"), [""; 0], "{other}");
+    }
+}
+
 /// Does the query itself say an order, and not only a part of it in parentheses?
 fn is_ordered(query: &str) -> bool {
     let open = |text: &str| text.matches('(').count() - text.matches(')').count();

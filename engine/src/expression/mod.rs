@@ -25,7 +25,7 @@ pub use error::ExpressionError;
 pub(crate) use evaluate::can_fail;
 pub use evaluate::{Evaluator, Parameters, Value};
 pub use literal::Literal;
-pub use windows::{Bound, Frame, FrameUnits, WindowCall, WindowFunction};
+pub use windows::{Bound, Frame, FrameUnits, RankBound, WindowCall, WindowFunction};
 
 use crate::batch::datatypes::DataType;
 

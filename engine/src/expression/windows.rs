@@ -22,6 +22,15 @@ pub struct WindowCall {
     pub returns: DataType,
 }
 
+/// Only the first rows of each partition are wanted: the others are left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RankBound {
+    /// Which of the calls says how many rows come first: row_number, rank or dense_rank.
+    pub call: usize,
+    /// Its greatest value, 1 at least, of a row that is given.
+    pub most: u64,
+}
+
 /// The window functions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum WindowFunction {

@@ -199,7 +199,11 @@ fn state_detail(spec: &StateSpec, number: usize) -> String {
                 format!(" in order of {}", keys(&window.order, &window.input))
             };
             let partition = list(&window.partition, &window.input, ", ");
-            format!("{name} by [{partition}]{order}: {}", calls.join(", "))
+            let bound = window.bound.map_or_else(String::new, |bound| {
+                let call = calls.get(bound.call).map_or("", String::as_str);
+                format!(", where {call} <= {}", bound.most)
+            });
+            format!("{name} by [{partition}]{order}: {}{bound}", calls.join(", "))
         }
         StateSpec::MapGroups(groups) => {
             let part =

@@ -13,7 +13,7 @@ use crate::{
         Batch,
         datatypes::{Schema, SchemaRef},
     },
-    expression::{AggregateCall, Expression, SortKey, WindowCall},
+    expression::{AggregateCall, Expression, RankBound, SortKey, WindowCall},
     operator::groups::PartColumn,
     plan::closures::Closure,
     scan::Table,
@@ -43,8 +43,14 @@ pub enum Node {
     /// One row per distinct key: the keys' columns, then one column per call. Without keys exactly one row.
     Aggregate { input: Box<Logical>, keys: Vec<Expression>, calls: Vec<AggregateCall> },
     /// The input's columns, then one column per call: of the rows around each row. A partition is the rows with equal values of
-    /// `partition`, NULLs equal to each other, in `order`, then by content.
-    Window { input: Box<Logical>, partition: Vec<Expression>, order: Vec<SortKey>, calls: Vec<WindowCall> },
+    /// `partition`, NULLs equal to each other, in `order`, then by content. With `bound` only its first rows are given.
+    Window {
+        input: Box<Logical>,
+        partition: Vec<Expression>,
+        order: Vec<SortKey>,
+        calls: Vec<WindowCall>,
+        bound: Option<RankBound>,
+    },
     /// Two inputs put together.
     Join(Join),
     /// A total order: by the keys, then by row content. With `fetch` only the first rows of it, after `skip`.

@@ -73,9 +73,14 @@ pub fn estimate(node: &Logical) -> Estimate {
             }
             estimate
         }
-        Node::Window { input, .. } => {
+        Node::Window { input, partition, bound, .. } => {
             let input = estimate(input);
-            let mut estimate = plain(input.rows, node);
+            let rows = bound.map_or(input.rows, |bound| {
+                let partitions = partition.iter().map(|key| input.column(key).distinct).product::<f64>();
+                input.rows.min(partitions.max(1.0) * bound.most as f64)
+            });
+            let input = input.with_rows(rows);
+            let mut estimate = plain(rows, node);
             estimate.columns.iter_mut().zip(input.columns).for_each(|(column, known)| *column = known);
             estimate
         }

@@ -144,10 +144,11 @@ fn draw(plan: &Logical) -> String {
                 let calls: Vec<_> = calls.iter().map(|call| call.show(&over)).collect();
                 format!("aggregate [{}] [{}]", list(keys), calls.join(", "))
             }
-            Node::Window { partition, order, calls, .. } => {
+            Node::Window { partition, order, calls, bound, .. } => {
                 let order: Vec<_> = order.iter().map(|key| key.show(&over)).collect();
                 let calls: Vec<_> = calls.iter().map(|call| call.show(&over)).collect();
-                format!("window [{}] [{}] [{}]", list(partition), order.join(", "), calls.join(", "))
+                let bound = bound.map_or_else(String::new, |bound| format!(" {} <= {}", calls[bound.call], bound.most));
+                format!("window [{}] [{}] [{}]{bound}", list(partition), order.join(", "), calls.join(", "))
             }
             Node::Join(join) => {
                 let on: Vec<_> = join

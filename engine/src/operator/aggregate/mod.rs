@@ -24,6 +24,7 @@ mod groups; // Groups: one table with its states; takes batches in, gives column
 mod index; // Index: keys and hash table together: from columns to the numbers of groups
 mod keys; // Keys: the keys of groups in the form that is compared fastest
 mod merge; // Bucketed: the groups of a table by part; merging one part of all tables
+mod numbers; // KeyNumbers: numbers for keys, for other operators
 mod parts; // Parts: rows of many groups, by part: pending, taken in, spilled
 mod ranges; // RangeAggregates: over ranges of rows in order
 mod rows; // Plan::rows_of: what of a row the grouping needs
@@ -35,6 +36,7 @@ mod table; // Table: from row hashes to the numbers of groups
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
 
+pub use numbers::KeyNumbers;
 pub use ranges::RangeAggregates;
 pub use shared::Aggregate;
 pub use spec::{AggregateError, AggregatePhase, AggregateSpec};

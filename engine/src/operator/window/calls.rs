@@ -15,7 +15,7 @@ use super::{
 use crate::{
     batch::{
         Batch,
-        array::{Array, ArrayRef, UInt32Array},
+        array::{Array, ArrayRef, UInt32Array, UInt64Array},
         compute::{self, SortOptions},
         datatypes::{DataType, SchemaRef},
     },
@@ -32,6 +32,8 @@ pub(super) struct Calls {
     calls: Vec<Call>,
     aggregates: Vec<OverFrame>,
     output: SchemaRef,
+    /// The column of a rank, and its greatest value of a row that is given.
+    bound: Option<(usize, u64)>,
 }
 
 /// One column.
@@ -121,6 +123,7 @@ impl Calls {
             calls,
             aggregates: frames.into_iter().map(over).collect::<Result<_>>()?,
             output: Arc::clone(&spec.output),
+            bound: spec.bound.map(|bound| (spec.input.fields().len() + bound.call, bound.most)),
         })
     }
 
@@ -132,7 +135,7 @@ impl Calls {
         self.calls.len() as u64 * COLUMN_BYTES + states
     }
 
-    /// The rows of a unit with the columns of the calls.
+    /// The rows of a unit with the columns of the calls; of a bound those within it.
     pub(super) fn evaluate(&self, batch: &Batch) -> Result<Batch> {
         let order = values(&self.order, batch)?;
         let layout = Layout::new(batch.num_rows(), &values(&self.partition, batch)?, &order)?;
@@ -148,7 +151,11 @@ impl Calls {
             let is_cast = column.data_type() != field.data_type();
             columns.push(if is_cast { compute::cast(&column, field.data_type())? } else { column });
         }
-        Ok(Batch::try_new(Arc::clone(&self.output), columns)?)
+        let rows = Batch::try_new(Arc::clone(&self.output), columns)?;
+        let Some((column, most)) = self.bound else { return Ok(rows) };
+        let ranks = compute::cast(rows.column(column), &DataType::UInt64)?;
+        let within = compute::kernels::cmp::lt_eq(&ranks, &UInt64Array::new_scalar(most))?;
+        Ok(compute::filter_record_batch(&rows, &within)?)
     }
 }
 

@@ -4,7 +4,8 @@
 //! arrival: rows that the order leaves equal are put in order by their content, wherever a call could tell them apart.
 //!
 //! ```text
-//!   push       rows ──► a sort by partition, then order                               operator/sort; it spills
+//!   push       rows ──► those that may be within the bound, if there is one           bound.rs, prefix.rs
+//!              ──► a sort by partition, then order                                    operator/sort; it spills
 //!   pull       the sorted rows ──► cut where a partition ends ──► units               cut.rs, under a lock
 //!              a unit, on any thread: rows copied in order ──► partitions, peers      layout.rs
 //!                                     ──► frames ──► a column a call                  frames.rs, calls.rs; numbers.rs, places.rs
@@ -12,12 +13,14 @@
 //! A unit is whole partitions, together about a morsel of rows: many small partitions are computed on all threads. A partition longer
 //! than that is a unit of its own; its rows must fit into memory.
 
+mod bound; // RankFilter: rows that cannot be within a bound are left out before the sort
 mod calls; // Calls: the functions, prepared; a column each
 mod cut; // Cutter: units of whole partitions from sorted rows
 mod frames; // Frames: which rows each row looks at
 mod layout; // Layout: where partitions and peers begin
 mod numbers; // row_number, rank and their like
 mod places; // lag, lead, first, last, nth: whose value a row gets
+mod prefix; // Prefixes: the beginning of a row's place in the order, as a number
 mod shared; // Window: the operator; its sink and its source
 mod spec; // WindowSpec, WindowError
 #[cfg(test)]

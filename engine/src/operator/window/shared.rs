@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    bound::RankFilter,
     calls::Calls,
     cut::{Cutter, Unit},
     spec::WindowSpec,
@@ -29,6 +30,8 @@ pub struct Window {
     context: JobContext,
     parameters: Arc<Parameters>,
     sort: Sort,
+    /// Where only the first rows of each partition are given.
+    filter: Option<Arc<RankFilter>>,
     /// None until the first thread reads.
     cutter: Mutex<Option<Cutter>>,
 }
@@ -40,6 +43,7 @@ impl Window {
         Calls::new(spec, parameters)?;
         Ok(Arc::new(Window {
             sort: Sort::within(HOLDER, spec.ties(), &spec.sort(), context, parameters)?,
+            filter: RankFilter::new(spec, context, parameters)?,
             spec: spec.clone(),
             context: context.clone(),
             parameters: Arc::clone(parameters),
@@ -49,7 +53,10 @@ impl Window {
 
     /// Takes the input in.
     pub fn sink(&self) -> Arc<dyn Sink> {
-        self.sort.sink()
+        match &self.filter {
+            Some(filter) => filter.before(self.sort.sink()),
+            None => self.sort.sink(),
+        }
     }
 
     /// Gives it with the columns of the calls.

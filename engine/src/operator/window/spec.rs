@@ -5,7 +5,7 @@
 use crate::{
     batch::datatypes::{DataType, SchemaRef},
     error::{Cause, Kind},
-    expression::{Bound, Expression, FrameUnits, Literal, SortKey, WindowCall, WindowFunction},
+    expression::{Bound, Expression, FrameUnits, Literal, RankBound, SortKey, WindowCall, WindowFunction},
     operator::sort::{SortSpec, Ties},
 };
 
@@ -18,6 +18,8 @@ pub struct WindowSpec {
     pub order: Vec<SortKey>,
     /// The functions.
     pub calls: Vec<WindowCall>,
+    /// Which rows are given, if not all.
+    pub bound: Option<RankBound>,
     /// The input's columns.
     pub input: SchemaRef,
     /// The input's columns, then one a call.

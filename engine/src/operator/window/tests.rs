@@ -20,6 +20,8 @@ use crate::{
     settings::Settings,
 };
 
+mod bound; // the first rows of each partition
+
 /// Columns: partition, order, value, and a number that no two rows share.
 const COLUMNS: [&str; 4] = ["p", "o", "v", "id"];
 const P: usize = 0;
@@ -270,6 +272,7 @@ fn spec_of(partition: bool, order: Vec<SortKey>, frame: &Frame) -> WindowSpec {
         partition: if partition { vec![Expression::Column(P)] } else { Vec::new() },
         order,
         calls,
+        bound: None,
         input: schema(),
         output: Arc::new(Schema::new(fields)),
     }

@@ -36,7 +36,7 @@
 //! | join filter | expression; list of join column |
 //! | join column | 0 probe: n; 1 build: n; 2 mark |
 //! | sort, top-k | list of sort key; schema; skip; fetch: option |
-//! | window | keys; list of sort key; list of window call; input, output: schema |
+//! | window | keys; list of sort key; list of window call; bound: option of n, u64; input, output: schema |
 //! | window call | 0 row number; 1 rank; 2 dense rank; 3 percent rank; 4 cume dist; 5 ntile: u64; 6 shifted: expression, i64, option of expression, flag; 7 nth: expression, i64, flag; 8 call; then unit, start, end: bound; returns: type |
 //! | bound | 0 unbounded; 1 current row; 2 offset: i64; 3 value: expression |
 //! | sort key | expression; descending, NULLs first: flag |

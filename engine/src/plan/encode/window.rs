@@ -5,7 +5,7 @@
 use super::{EncodeError, reader::Reader, tagged, writer::Writer};
 use crate::{
     error::Result,
-    expression::{Bound, Frame, FrameUnits, WindowCall, WindowFunction},
+    expression::{Bound, Frame, FrameUnits, RankBound, WindowCall, WindowFunction},
     operator::window::WindowSpec,
 };
 
@@ -28,10 +28,15 @@ const VALUE: u8 = 3;
 
 impl Writer {
     pub(super) fn window(&mut self, spec: &WindowSpec) -> Result<()> {
-        let WindowSpec { partition, order, calls, input, output } = spec;
+        let WindowSpec { partition, order, calls, bound, input, output } = spec;
         self.expressions("keys", partition)?;
         self.list("sort keys", order, Writer::sort_key)?;
         self.list("window functions", calls, Writer::window_call)?;
+        self.option(bound.as_ref(), |writer, bound| {
+            writer.number("bound of ranks", bound.call)?;
+            writer.u64(bound.most);
+            Ok(())
+        })?;
         self.schema(input)?;
         self.schema(output)
     }
@@ -91,13 +96,17 @@ impl Writer {
 
 impl Reader<'_> {
     pub(super) fn window(&mut self) -> Result<WindowSpec> {
-        Ok(WindowSpec {
-            partition: self.expressions("keys")?,
-            order: self.list("sort keys", |reader| reader.sort_key())?,
-            calls: self.list("window functions", |reader| reader.window_call())?,
-            input: self.schema()?,
-            output: self.schema()?,
-        })
+        let partition = self.expressions("keys")?;
+        let order = self.list("sort keys", |reader| reader.sort_key())?;
+        let calls = self.list("window functions", |reader| reader.window_call())?;
+        let bound = self.option("bound of ranks", |reader| {
+            let (call, most) = (reader.number("bound of ranks")?, reader.u64("bound of ranks")?);
+            if call >= calls.len() {
+                return Err(EncodeError::Malformed { what: "bound of ranks" }.into());
+            }
+            Ok(RankBound { call, most })
+        })?;
+        Ok(WindowSpec { partition, order, calls, bound, input: self.schema()?, output: self.schema()? })
     }
 
     fn window_call(&mut self) -> Result<WindowCall> {

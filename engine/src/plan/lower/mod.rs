@@ -164,9 +164,7 @@ impl Lowering {
             Node::Filter { input, predicate } => filter::lower(self, input, predicate),
             Node::Project { input, expressions } => project::lower(self, input, expressions, schema),
             Node::Aggregate { input, keys, calls } => aggregate::lower(self, input, keys, calls, schema),
-            Node::Window { input, partition, order, calls } => {
-                window::lower(self, input, partition, order, calls, schema)
-            }
+            Node::Window { .. } => window::lower(self, logical),
             Node::Join(join) => join::lower(self, join, schema, None),
             Node::Sort { input, keys, skip, fetch } => sort::lower(self, input, keys, *skip, *fetch),
             Node::Limit { input, skip, fetch } => limit::lower(self, input, *skip, *fetch),

@@ -96,7 +96,7 @@ fn narrow(plan: Logical) -> Logical {
             let schema = retyped(&schema, key_types.chain(call_types));
             Logical { node: Node::Aggregate { input: Box::new(input), keys, calls }, schema }
         }
-        Node::Window { input, mut partition, mut order, mut calls } => {
+        Node::Window { input, mut partition, mut order, mut calls, bound } => {
             let (input, columns) = narrowed(*input);
             let of_calls = &schema.fields()[input.schema.fields().len()..];
             let types = input.schema.fields().iter().chain(of_calls).map(|field| field.data_type());
@@ -106,7 +106,7 @@ fn narrow(plan: Logical) -> Logical {
                 replace(expression, |expression| over(expression, &columns));
             }
             let input = Box::new(input);
-            Logical { node: Node::Window { input, partition, order, calls }, schema }
+            Logical { node: Node::Window { input, partition, order, calls, bound }, schema }
         }
         Node::Join(join) => narrow_join(join, &schema),
         Node::Sort { input, mut keys, skip, fetch } => {

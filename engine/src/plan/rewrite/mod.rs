@@ -2,6 +2,7 @@
 //!
 //! In: a logical plan. Out: a logical plan with the same rows and the same schema. Never: needs the physical operators.
 
+mod bound_ranks; // the first rows of each partition are asked of the window itself
 mod codes; // columns of strings stay codes into their files' dictionaries
 mod file_types; // columns travel in the types that their files have
 mod imply_filters; // conditions on one relation that follow from an OR over several
@@ -27,7 +28,7 @@ pub fn rewrite(plan: Logical) -> Result<Logical> {
     if deepest > limits::PLAN_DEPTH_MAX {
         return Err(TooDeep { depth: deepest, limit: limits::PLAN_DEPTH_MAX }.into());
     }
-    let plan = push_semi_joins::rewrite(plan);
+    let plan = push_semi_joins::rewrite(bound_ranks::rewrite(plan));
     let plan = split_distinct::rewrite(order_joins::rewrite(plan)?);
     let plan = share_groups::rewrite(prune_columns::rewrite(plan));
     Ok(file_types::rewrite(codes::rewrite(plan)))

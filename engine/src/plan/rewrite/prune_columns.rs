@@ -111,11 +111,16 @@ fn prune(plan: Logical, wanted: &[usize]) -> Logical {
 
 /// A window's own columns stand behind those of its input. Where no order is asked for, ties go by the columns that are left.
 fn prune_window(node: Node, schema: &SchemaRef, wanted: &[usize]) -> Logical {
-    let Node::Window { input, mut partition, mut order, calls } = node else {
+    let Node::Window { input, mut partition, mut order, calls, mut bound } = node else {
         return Logical { node, schema: Arc::clone(schema) };
     };
     let input_count = input.schema.fields().len();
-    let kept_calls: Vec<usize> = (0..calls.len()).filter(|call| wanted.contains(&(input_count + call))).collect();
+    let bounds = |call: usize| bound.is_some_and(|bound| bound.call == call);
+    let kept_calls: Vec<usize> =
+        (0..calls.len()).filter(|call| bounds(*call) || wanted.contains(&(input_count + call))).collect();
+    if let Some(bound) = &mut bound {
+        bound.call = kept_calls.partition_point(|call| *call < bound.call);
+    }
     let mut calls: Vec<WindowCall> = kept_calls.iter().map(|call| calls[*call].clone()).collect();
     let mut used: Vec<Expression> = partition.clone();
     used.extend(order.iter().map(|key| key.expression.clone()));
@@ -133,7 +138,7 @@ fn prune_window(node: Node, schema: &SchemaRef, wanted: &[usize]) -> Logical {
     let input = Box::new(prune(*input, &needed));
     let kept: Vec<usize> = needed.iter().copied().chain(kept_calls.iter().map(|call| input_count + call)).collect();
     let given = Arc::new(Schema::new(kept.iter().map(|column| schema.field(*column).clone()).collect::<Vec<_>>()));
-    choose(Logical { node: Node::Window { input, partition, order, calls }, schema: given }, &kept, wanted)
+    choose(Logical { node: Node::Window { input, partition, order, calls, bound }, schema: given }, &kept, wanted)
 }
 
 fn prune_join(join: Join, schema: &Schema, wanted: &[usize]) -> Logical {

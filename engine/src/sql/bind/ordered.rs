@@ -190,7 +190,7 @@ fn with_numbers(plan: Logical, keys: &[Expression], ordered: &Ordered) -> Result
     fields.extend(calls.iter().zip(["number", "count"]).map(|(_, name)| Field::new(name, DataType::Int64, true)));
     let (partition, order) = (keys.to_vec(), ordered.order.clone());
     let schema = Arc::new(Schema::new(fields));
-    let plan = over(plan, schema, |input| Node::Window { input, partition, order, calls });
+    let plan = over(plan, schema, |input| Node::Window { input, partition, order, calls, bound: None });
     Ok((plan, Numbers { row: Expression::Column(first), count: Expression::Column(first + 1) }))
 }
 

@@ -57,7 +57,13 @@ impl Binder<'_> {
                 fields.push(schema.field(input_count + place).clone());
             }
             let calls = calls.into_iter().map(|(_, call)| call).collect();
-            plan = over(plan, Arc::new(Schema::new(fields)), |input| Node::Window { input, partition, order, calls });
+            plan = over(plan, Arc::new(Schema::new(fields)), |input| Node::Window {
+                input,
+                partition,
+                order,
+                calls,
+                bound: None,
+            });
         }
         let columns: Vec<usize> = (0..input_count).chain(places).collect();
         if columns.iter().zip(0..).all(|(column, place)| *column == place) {

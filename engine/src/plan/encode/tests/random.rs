@@ -14,7 +14,9 @@ use crate::{
         datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef, TimeUnit, UnionFields, UnionMode},
     },
     error::Result,
-    expression::{AggregateCall, BinaryOp, Bound, Expression, Frame, Literal, SortKey, WindowCall, WindowFunction},
+    expression::{
+        AggregateCall, BinaryOp, Bound, Expression, Frame, Literal, RankBound, SortKey, WindowCall, WindowFunction,
+    },
     format::parquet::ParquetEncoder,
     kernel::testing::{Random, random_array, random_batch, random_type},
     operator::{
@@ -341,10 +343,14 @@ impl Maker<'_> {
     }
 
     fn window(&mut self) -> WindowSpec {
+        let calls = self.some(3, Self::window_call);
+        let call = self.random.below(calls.len().max(1));
+        let bound = (!calls.is_empty() && self.random.chance(50)).then(|| RankBound { call, most: self.random.next() });
         WindowSpec {
             partition: self.some(2, Self::expression),
             order: self.some(2, Self::sort_key),
-            calls: self.some(3, Self::window_call),
+            calls,
+            bound,
             input: self.schema(),
             output: self.schema(),
         }
