@@ -37,6 +37,6 @@ mod table; // Table: from row hashes to the numbers of groups
 mod tests;
 
 pub use numbers::KeyNumbers;
-pub use ranges::RangeAggregates;
+pub use ranges::{Carried, RangeAggregates};
 pub use shared::Aggregate;
 pub use spec::{AggregateError, AggregatePhase, AggregateSpec};

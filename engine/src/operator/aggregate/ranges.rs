@@ -31,6 +31,13 @@ use crate::{
     expression::{AggregateCall, AggregateFunction, Parameters},
 };
 
+/// What is known of rows that stand before a batch.
+pub struct Carried {
+    states: Vec<Box<dyn State>>,
+    /// By input, the rows that count.
+    counts: Vec<u64>,
+}
+
 /// Aggregates, prepared for batches of one schema.
 pub struct RangeAggregates {
     plan: Plan,
@@ -96,6 +103,72 @@ impl RangeAggregates {
         })
     }
 
+    /// No rows.
+    pub fn carried(&self) -> Result<Carried> {
+        let state = |spec: &StateSpec| {
+            let mut state = new_state(spec.kind, &self.plan.inputs[spec.input].types[0])?;
+            state.resize(1);
+            Ok(state)
+        };
+        let states = self.plan.states.iter().map(state).collect::<Result<_>>()?;
+        Ok(Carried { states, counts: vec![0; self.plan.inputs.len()] })
+    }
+
+    /// Takes the rows of `batch` in.
+    pub fn carry(&self, carried: &mut Carried, batch: &Batch) -> Result<()> {
+        let rows = self.plan.rows_of(&self.row_schema, batch)?;
+        let groups = vec![0; batch.num_rows()];
+        for (number, (_, columns, valid)) in self.plan.inputs_of(&rows).enumerate() {
+            carried.counts[number] += valid.as_ref().map_or(groups.len(), BooleanBuffer::count_set_bits) as u64;
+            let rows = Rows { groups: &groups, valid: valid.as_ref(), group_count: 1 };
+            let states = self.plan.states.iter().zip(&mut carried.states);
+            states.filter(|(spec, _)| spec.input == number).for_each(|(_, state)| state.update(&rows, columns));
+        }
+        Ok(())
+    }
+
+    /// The same rows once more.
+    pub fn carried_again(&self, carried: &Carried) -> Result<Carried> {
+        let mut again = Carried { counts: carried.counts.clone(), ..self.carried()? };
+        for (state, known) in again.states.iter_mut().zip(&carried.states) {
+            state.merge(known.as_ref(), &[0], &[0])?;
+        }
+        Ok(again)
+    }
+
+    /// The results of the carried rows: one of each call.
+    pub fn of_carried(&self, carried: &Carried) -> Result<Vec<ArrayRef>> {
+        let counts = carried.counts.iter().map(|count| vec![*count]).collect::<Vec<_>>();
+        self.finish(1, &counts, |state| Ok(carried.states[state].as_ref()))
+    }
+
+    /// The results of the carried rows and the first `ends[i]` of `batch`, for each i; where there is no end, of no rows at all.
+    pub fn of_beginnings(&self, carried: &Carried, batch: &Batch, ends: &[Option<u32>]) -> Result<Vec<ArrayRef>> {
+        let rows = self.plan.rows_of(&self.row_schema, batch)?;
+        // What is carried stands before the rows as one more.
+        let (leaves, starts) = (batch.num_rows() + 1, vec![0; ends.len()]);
+        let leaf_ends: Vec<u32> = ends.iter().map(|end| end.map_or(0, |end| end + 1)).collect();
+        let row_ends: Vec<u32> = ends.iter().map(|end| end.unwrap_or(0)).collect();
+        let behind: Vec<u32> = (1..leaves as u32).collect();
+        let mut counts = Vec::with_capacity(self.plan.inputs.len());
+        let mut results: Vec<Option<Box<dyn State>>> = self.plan.states.iter().map(|_| None).collect();
+        for (number, (input, columns, valid)) in self.plan.inputs_of(&rows).enumerate() {
+            let mut of_rows = counts_of(valid.as_ref(), &starts, &row_ends);
+            let before = ends.iter().map(|end| if end.is_some() { carried.counts[number] } else { 0 });
+            of_rows.iter_mut().zip(before).for_each(|(count, before)| *count += before);
+            counts.push(of_rows);
+            for (place, spec) in self.plan.states.iter().enumerate().filter(|(_, spec)| spec.input == number) {
+                let mut level = new_state(spec.kind, &input.types[0])?;
+                level.resize(leaves);
+                level.update(&Rows { groups: &behind, valid: valid.as_ref(), group_count: leaves }, columns);
+                level.merge(carried.states[place].as_ref(), &[0], &[0])?;
+                let new = || new_state(spec.kind, &input.types[0]);
+                results[place] = Some(over_levels(level, leaves, &starts, &leaf_ends, new)?);
+            }
+        }
+        self.finish(ends.len(), &counts, |state| computed(&results, state))
+    }
+
     fn compute(
         &self,
         batch: &Batch,
@@ -113,24 +186,35 @@ impl RangeAggregates {
                 *result = Some(state_of(valid.as_ref(), spec.kind, &input.types[0], columns)?);
             }
         }
-        let mut columns = Vec::with_capacity(plan.calls.len());
-        for call in &plan.calls {
+        self.finish(starts.len(), &counts, |state| computed(&results, state))
+    }
+
+    /// The columns of the calls, from so many results of each state.
+    fn finish<'a>(
+        &self,
+        count: usize,
+        counts: &[Vec<u64>],
+        state_of: impl Fn(usize) -> Result<&'a dyn State>,
+    ) -> Result<Vec<ArrayRef>> {
+        let mut columns = Vec::with_capacity(self.plan.calls.len());
+        for call in &self.plan.calls {
             let counts = &counts[call.input];
             let column = match (call.function, call.state) {
                 (AggregateFunction::Count, _) => {
                     Arc::new(Int64Array::from_iter_values(counts.iter().map(|count| *count as i64)))
                 }
-                (_, Some(state)) => match &results[state] {
-                    Some(state) => state.finish(0..starts.len(), counts, call)?,
-                    None => return Err(bug("aggregate", "a state without an input")),
-                },
-                (_, None) => new_null_array(&call.returns, starts.len()),
+                (_, Some(state)) => state_of(state)?.finish(0..count, counts, call)?,
+                (_, None) => new_null_array(&call.returns, count),
             };
             let is_cast = column.data_type() != &call.returns;
             columns.push(if is_cast { compute::cast(&column, &call.returns)? } else { column });
         }
         Ok(columns)
     }
+}
+
+fn computed(results: &[Option<Box<dyn State>>], state: usize) -> Result<&dyn State> {
+    results[state].as_deref().ok_or_else(|| bug("aggregate", "a state without an input"))
 }
 
 fn new_state(kind: StateKind, data_type: &DataType) -> Result<Box<dyn State>> {

@@ -27,17 +27,17 @@ use crate::{
 /// The functions, prepared for one thread.
 pub(super) struct Calls {
     pub(super) partition: Vec<Evaluator>,
-    order: Vec<Evaluator>,
-    options: SortOptions,
-    calls: Vec<Call>,
-    aggregates: Vec<OverFrame>,
+    pub(super) order: Vec<Evaluator>,
+    pub(super) options: SortOptions,
+    pub(super) calls: Vec<Call>,
+    pub(super) aggregates: Vec<OverFrame>,
     output: SchemaRef,
     /// The column of a rank, and its greatest value of a row that is given.
     bound: Option<(usize, u64)>,
 }
 
 /// One column.
-enum Call {
+pub(super) enum Call {
     /// One that looks at no value.
     Number(WindowFunction),
     Shifted {
@@ -57,19 +57,19 @@ enum Call {
 }
 
 /// All aggregates over one frame.
-struct OverFrame {
-    frame: Prepared,
-    aggregates: RangeAggregates,
+pub(super) struct OverFrame {
+    pub(super) frame: Prepared,
+    pub(super) aggregates: RangeAggregates,
 }
 
 /// A frame with evaluators.
-struct Prepared {
-    units: FrameUnits,
-    start: PreparedBound,
-    end: PreparedBound,
+pub(super) struct Prepared {
+    pub(super) units: FrameUnits,
+    pub(super) start: PreparedBound,
+    pub(super) end: PreparedBound,
 }
 
-enum PreparedBound {
+pub(super) enum PreparedBound {
     Known(BoundOf),
     Value(Evaluator),
 }
@@ -135,19 +135,24 @@ impl Calls {
         self.calls.len() as u64 * COLUMN_BYTES + states
     }
 
-    /// The rows of a unit with the columns of the calls; of a bound those within it.
+    /// The rows of a unit with the columns of the calls.
     pub(super) fn evaluate(&self, batch: &Batch) -> Result<Batch> {
         let order = values(&self.order, batch)?;
         let layout = Layout::new(batch.num_rows(), &values(&self.partition, batch)?, &order)?;
         let order = OrderOf { key: order.first(), options: self.options };
         let over_frame = |over: &OverFrame| over.evaluate(batch, &layout, &order);
         let over_frames = self.aggregates.iter().map(over_frame).collect::<Result<Vec<_>>>()?;
+        let column = |call: &Call| match call {
+            Call::Aggregate(place, number) => Ok(Arc::clone(&over_frames[*place][*number])),
+            call => call.evaluate(batch, &layout, &order),
+        };
+        self.given(batch, self.calls.iter().map(column).collect::<Result<_>>()?)
+    }
+
+    /// The rows with the columns of all calls; of a bound those within it.
+    pub(super) fn given(&self, batch: &Batch, of_calls: Vec<ArrayRef>) -> Result<Batch> {
         let mut columns = batch.columns().to_vec();
-        for (call, field) in self.calls.iter().zip(&self.output.fields()[batch.num_columns()..]) {
-            let column = match call {
-                Call::Aggregate(place, number) => Arc::clone(&over_frames[*place][*number]),
-                call => call.evaluate(batch, &layout, &order)?,
-            };
+        for (column, field) in of_calls.into_iter().zip(&self.output.fields()[batch.num_columns()..]) {
             let is_cast = column.data_type() != field.data_type();
             columns.push(if is_cast { compute::cast(&column, field.data_type())? } else { column });
         }
@@ -164,7 +169,7 @@ fn type_error(call: &WindowCall, spec: &WindowSpec, found: &DataType, expected: 
 }
 
 impl OverFrame {
-    fn evaluate(&self, batch: &Batch, layout: &Layout, order: &OrderOf<'_>) -> Result<Vec<ArrayRef>> {
+    pub(super) fn evaluate(&self, batch: &Batch, layout: &Layout, order: &OrderOf<'_>) -> Result<Vec<ArrayRef>> {
         match self.frame.frames(batch, layout, order)? {
             Frames::Ranges { starts, ends } => self.aggregates.of_ranges(batch, &starts, &ends),
             Frames::Whole => {
@@ -205,7 +210,7 @@ impl Prepared {
 }
 
 impl Call {
-    fn evaluate(&self, batch: &Batch, layout: &Layout, order: &OrderOf<'_>) -> Result<ArrayRef> {
+    pub(super) fn evaluate(&self, batch: &Batch, layout: &Layout, order: &OrderOf<'_>) -> Result<ArrayRef> {
         Ok(match self {
             Call::Number(function) => {
                 numbers(function, layout).ok_or_else(|| bug("window", "a function of values without its values"))?

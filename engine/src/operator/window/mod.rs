@@ -11,7 +11,8 @@
 //!                                     ──► frames ──► a column a call                  frames.rs, calls.rs; numbers.rs, places.rs
 //! ```
 //! A unit is whole partitions, together about a morsel of rows: many small partitions are computed on all threads. A partition longer
-//! than that is a unit of its own; its rows must fit into memory.
+//! than that is a unit of its own. One that memory does not hold goes to disk and is given a piece at a time (`stream.rs`, `pieces.rs`), if no call
+//! looks further than `reach.rs` allows: else it is an error.
 
 mod bound; // RankFilter: rows that cannot be within a bound are left out before the sort
 mod calls; // Calls: the functions, prepared; a column each
@@ -19,10 +20,13 @@ mod cut; // Cutter: units of whole partitions from sorted rows
 mod frames; // Frames: which rows each row looks at
 mod layout; // Layout: where partitions and peers begin
 mod numbers; // row_number, rank and their like
+mod pieces; // Piece: the columns of a piece of a partition
 mod places; // lag, lead, first, last, nth: whose value a row gets
 mod prefix; // Prefixes: the beginning of a row's place in the order, as a number
+mod reach; // Needs: how far the calls look
 mod shared; // Window: the operator; its sink and its source
 mod spec; // WindowSpec, WindowError
+mod stream; // Stream: a partition that memory does not hold
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests; // against a naive specification

@@ -59,12 +59,14 @@ fn buckets_of(layout: &Layout, buckets: u64) -> Vec<u64> {
     let mut results = Vec::with_capacity(layout.rows());
     for (start, end) in layout.each_partition() {
         let rows = u64::from(end - start);
-        let (length, longer) = (rows / buckets, rows % buckets);
-        let bucket = |row: u64| {
-            let in_longer = longer * (length + 1);
-            if row < in_longer { row / (length + 1) } else { longer + (row - in_longer) / length.max(1) }
-        };
-        results.extend((0..rows).map(|row| bucket(row) + 1));
+        results.extend((0..rows).map(|row| bucket(row, rows, buckets)));
     }
     results
+}
+
+/// The bucket, from 1, of the row of this number, from 0, among so many.
+pub(super) fn bucket(row: u64, rows: u64, buckets: u64) -> u64 {
+    let (length, longer) = (rows / buckets, rows % buckets);
+    let in_longer = longer * (length + 1);
+    1 + if row < in_longer { row / (length + 1) } else { longer + (row - in_longer) / length.max(1) }
 }

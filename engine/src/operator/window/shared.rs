@@ -10,8 +10,9 @@ use std::{
 use super::{
     bound::RankFilter,
     calls::Calls,
-    cut::{Cutter, Unit},
+    cut::{Cutter, Next},
     spec::WindowSpec,
+    stream::HOLDER,
 };
 use crate::{
     batch::{Batch, Morsel},
@@ -20,9 +21,6 @@ use crate::{
     memory::Reservation,
     operator::{JobContext, Outcome, Sink, Source, SourceThread, sort::Sort},
 };
-
-/// Who asks for memory.
-const HOLDER: &str = "window";
 
 /// The shared part.
 pub struct Window {
@@ -64,14 +62,13 @@ impl Window {
         Arc::new(WindowSource(Arc::clone(self)))
     }
 
-    fn next_unit(&self, calls: &Calls) -> Result<Option<Unit>> {
+    fn next(&self, calls: &Calls) -> Result<Option<Next>> {
         let mut cutter = self.cutter.lock().unwrap_or_else(PoisonError::into_inner);
         let cutter = match &mut *cutter {
             Some(cutter) => cutter,
-            none => none.insert(Cutter::new(self.sort.rows()?, self.rows_per_morsel())),
+            none => none.insert(Cutter::new(self.sort.rows()?, &self.spec.input, self.rows_per_morsel())),
         };
-        let bytes_per_row = calls.bytes_per_row();
-        cutter.next(&calls.partition, bytes_per_row, self.context.reservation(HOLDER))
+        cutter.next(calls, &self.context)
     }
 
     fn rows_per_morsel(&self) -> usize {
@@ -107,9 +104,15 @@ impl SourceThread for WindowThread {
         if self.ready.is_empty() {
             self._held = None;
             self.window.context.cancel.check()?;
-            let Some(unit) = self.window.next_unit(&self.calls)? else { return Ok((None, Outcome::Enough)) };
-            let rows = self.calls.evaluate(&unit.batch(&self.window.spec.input)?)?;
-            self._held = Some(unit.reservation);
+            let rows = match self.window.next(&self.calls)? {
+                None => return Ok((None, Outcome::Enough)),
+                Some(Next::Rows(rows)) => rows,
+                Some(Next::Unit(unit)) => {
+                    let rows = self.calls.evaluate(&unit.batch(&self.window.spec.input)?)?;
+                    self._held = Some(unit.reservation);
+                    rows
+                }
+            };
             let rows_per_morsel = self.window.rows_per_morsel();
             let firsts = (0..rows.num_rows()).step_by(rows_per_morsel);
             self.ready.extend(firsts.map(|first| rows.slice(first, rows_per_morsel.min(rows.num_rows() - first))));
