@@ -140,6 +140,14 @@ const OVER_LINEITEM: &[&str] = &[
        from lineitem group by l_suppkey",
     "select o_custkey, o_totalprice from (select *, rank() over (partition by o_custkey order by o_totalprice desc) r from orders)
        where r <= 2",
+    "select l_returnflag, l_shipmode, l_suppkey, grouping(l_shipmode), sum(l_quantity), avg(cast(l_tax as double)), min(l_comment),
+       count(*), max(l_shipdate) filter (where l_tax > 0.05) from lineitem group by cube(l_returnflag, l_shipmode, l_suppkey)",
+    "select l_suppkey, l_partkey, l_shipdate, stddev(cast(l_extendedprice as double)), sum(l_discount), corr(l_tax, l_quantity)
+       from lineitem group by grouping sets ((l_suppkey), (l_partkey, l_suppkey), (l_shipdate), (), (l_suppkey), ())",
+    "select o_orderstatus, o_orderpriority, count(distinct o_custkey) from orders group by rollup(o_orderstatus, o_orderpriority)",
+    "select l_suppkey, count(*), sum(l_tax) from lineitem where l_orderkey < 0 group by rollup(l_suppkey)",
+    "select k, n, count(*), sum(v) from (select l_suppkey k, l_linenumber n, l_tax v from lineitem union all
+       select o_custkey, null, o_totalprice from orders) group by rollup(n, k)",
     "select l_orderkey, l_linenumber, r from (select *, row_number() over (partition by l_suppkey order by l_returnflag) r,
        dense_rank() over (partition by l_suppkey order by l_returnflag) d from lineitem) where 4 > r and d = 1",
     "select l_orderkey, l_comment from (select *, row_number() over (order by l_comment desc) r from lineitem) where r <= 9",

@@ -82,6 +82,34 @@ fn first_rows_are_asked_of_the_window() {
     }
 }
 
+/// Grouping sets are one pass over the rows, and those that have a finer one none.
+#[test]
+fn grouping_sets_read_their_rows_once() {
+    let session = Session::new(Settings { threads: 1, ..Settings::default() }).unwrap();
+    let plan = |sets: &str| -> Vec<String> {
+        let query =
+            format!("explain select count(*), sum(c) from (values (1, 2, 3), (4, 5, 6)) t(a, b, c) group by {sets}");
+        let plan = rows(&session.query(&query).unwrap_or_else(|error| panic!("{query}: {error:?}")));
+        plan.iter().flat_map(|row| row.lines().map(|line| line.trim().to_owned())).collect()
+    };
+    let groupings = |plan: &[String], what: &str| {
+        plan.iter().filter(|line| line.starts_with("into")).map(|line| line.matches(what).count()).sum::<usize>()
+    };
+    for (sets, of_rows, merged) in [
+        ("cube(a, b, c)", 1, 7),
+        ("rollup(a, b)", 1, 2),
+        ("grouping sets ((a), (b), (c, b))", 2, 1),
+        ("grouping sets ((a), (a), ())", 1, 1),
+        ("grouping sets ((a), (b))", 2, 0),
+    ] {
+        let plan = plan(sets);
+        assert_eq!(plan.iter().filter(|line| line.starts_with("values")).count(), 1, "{plan:#?}");
+        let whole = groupings(&plan, "aggregate") - groupings(&plan, "of parts");
+        assert_eq!(whole, of_rows, "{plan:#?}");
+        assert_eq!(groupings(&plan, "of parts"), merged, "{plan:#?}");
+    }
+}
+
 /// Does the query itself say an order, and not only a part of it in parentheses?
 fn is_ordered(query: &str) -> bool {
     let open = |text: &str| text.matches('(').count() - text.matches(')').count();

@@ -40,7 +40,7 @@ fn expressions_mut(node: &mut Node) -> Vec<&mut Expression> {
         Node::Scan(scan) => scan.filters.iter_mut().collect(),
         Node::Filter { predicate, .. } => vec![predicate],
         Node::Project { expressions, .. } => expressions.iter_mut().collect(),
-        Node::Aggregate { keys, calls, .. } => {
+        Node::Aggregate { keys, calls, .. } | Node::GroupingSets { keys, calls, .. } => {
             let of_calls = calls.iter_mut().flat_map(|call| {
                 let order = call.order.iter_mut().map(|key| &mut key.expression);
                 call.arguments.iter_mut().chain(&mut call.filter).chain(order)

@@ -23,6 +23,7 @@ pub mod map; // MapBatches: the user's closure over batches
 pub mod project; // Project: columns from expressions
 pub mod share; // Share: rows that several pipelines read
 pub mod sort; // Sort, TopK: total order, ties by row content
+pub mod tee; // Tee: rows that go into several sinks
 pub mod values; // Values: rows that stand in the plan
 pub mod window; // Window: functions over the rows around a row
 

@@ -108,6 +108,7 @@ fn steps(pipeline: &Pipeline, states: &[StateSpec], edges: &[Edge]) -> Vec<Strin
             TransformSpec::Filter { conjuncts, input } => format!("filter {}", list(conjuncts, input, " and ")),
             TransformSpec::Project { expressions, input, .. } => format!("project {}", list(expressions, input, ", ")),
             TransformSpec::Probe(state) => format!("probe {}", state_detail(&states[state.0], state.0)),
+            TransformSpec::Finish(_) => "results of groups".to_owned(),
             TransformSpec::MapBatches(closure) => format!("map batches by {closure:?}"),
         });
     }
@@ -125,6 +126,10 @@ fn steps(pipeline: &Pipeline, states: &[StateSpec], edges: &[Edge]) -> Vec<Strin
                 Some((EdgeKind::Broadcast, _)) => format!("to edge {}: every task", edge.0),
                 _ => format!("to edge {}: one task", edge.0),
             },
+            StateSpec::Tee(each) => {
+                let each: Vec<String> = each.iter().map(|state| state_detail(&states[state.0], state.0)).collect();
+                format!("into {}", each.join(" and into "))
+            }
             spec => format!("into {}", state_detail(spec, state.0)),
         },
     });
@@ -145,6 +150,7 @@ fn state_name(spec: &StateSpec, number: usize) -> String {
         StateSpec::Scalar { .. } => "scalar",
         StateSpec::Write { .. } => "write",
         StateSpec::Share(_) => "shared rows",
+        StateSpec::Tee(_) => "each",
         StateSpec::Exchange(_) => "exchange",
     };
     format!("{name} #{number}")
@@ -168,6 +174,7 @@ fn state_detail(spec: &StateSpec, number: usize) -> String {
                 AggregatePhase::Whole => "",
                 AggregatePhase::Partial => ", in part",
                 AggregatePhase::Final => ", of parts",
+                AggregatePhase::Merge => ", in part, of parts",
             };
             format!("{name}{phase} by [{}]: {}", list(&aggregate.keys, &aggregate.input, ", "), calls.join(", "))
         }
@@ -218,7 +225,7 @@ fn state_detail(spec: &StateSpec, number: usize) -> String {
         StateSpec::Limit { skip, fetch } => format!("{name} of {fetch} rows after {skip}, by position"),
         StateSpec::Scalar { number: parameter } => format!("{name}: parameter ${parameter}"),
         StateSpec::Write { target, .. } => format!("{name} {target}"),
-        StateSpec::Collect | StateSpec::Share(_) | StateSpec::Exchange(_) => name,
+        StateSpec::Collect | StateSpec::Share(_) | StateSpec::Exchange(_) | StateSpec::Tee(_) => name,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
         Batch,
         datatypes::{Schema, SchemaRef},
     },
-    expression::{AggregateCall, Expression, RankBound, SortKey, WindowCall},
+    expression::{AggregateCall, Expression, Literal, RankBound, SortKey, WindowCall},
     operator::groups::PartColumn,
     plan::closures::Closure,
     scan::Table,
@@ -42,6 +42,9 @@ pub enum Node {
     Project { input: Box<Logical>, expressions: Vec<Expression> },
     /// One row per distinct key: the keys' columns, then one column per call. Without keys exactly one row.
     Aggregate { input: Box<Logical>, keys: Vec<Expression>, calls: Vec<AggregateCall> },
+    /// One row per distinct key of each set: the keys' columns, NULL where they are not of the set, the set's number, then one column per
+    /// call. The empty set gives exactly one row. No call counts each value once.
+    GroupingSets { input: Box<Logical>, keys: Vec<Expression>, sets: Vec<GroupingSet>, calls: Vec<AggregateCall> },
     /// The input's columns, then one column per call: of the rows around each row. A partition is the rows with equal values of
     /// `partition`, NULLs equal to each other, in `order`, then by content. With `bound` only its first rows are given.
     Window {
@@ -76,6 +79,15 @@ pub enum Node {
     WithParameter { input: Box<Logical>, number: usize, subquery: Box<Logical> },
     /// The rows of `input`, which is the same wherever this number stands. The schema is `input`'s.
     Shared { input: Box<Logical>, number: usize },
+}
+
+/// Some of the keys of [`Node::GroupingSets`].
+#[derive(Clone, Debug)]
+pub struct GroupingSet {
+    /// Their places among the keys, ascending.
+    pub keys: Vec<usize>,
+    /// What tells its rows from those of other sets.
+    pub number: Literal,
 }
 
 /// The rows of a table.
@@ -132,6 +144,7 @@ impl Logical {
             Node::Filter { input, .. }
             | Node::Project { input, .. }
             | Node::Aggregate { input, .. }
+            | Node::GroupingSets { input, .. }
             | Node::Window { input, .. }
             | Node::Sort { input, .. }
             | Node::Limit { input, .. }
@@ -152,6 +165,7 @@ impl Logical {
             Node::Filter { input, .. }
             | Node::Project { input, .. }
             | Node::Aggregate { input, .. }
+            | Node::GroupingSets { input, .. }
             | Node::Window { input, .. }
             | Node::Sort { input, .. }
             | Node::Limit { input, .. }

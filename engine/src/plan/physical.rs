@@ -143,6 +143,8 @@ pub enum TransformSpec {
     },
     /// Looks partners up in a join's sealed table.
     Probe(StateId),
+    /// Makes the results of groups of what a partial grouping knows of them, each group once.
+    Finish(AggregateSpec),
     MapBatches(Closure),
 }
 
@@ -186,6 +188,8 @@ pub enum StateSpec {
     Collect,
     /// Rows that several pipelines read.
     Share(SchemaRef),
+    /// Rows that go into several states, of which none is fed otherwise.
+    Tee(Vec<StateId>),
     /// Rows that leave the stage over an edge.
     Exchange(EdgeId),
     /// A parameter's value.

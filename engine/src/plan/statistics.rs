@@ -41,7 +41,7 @@ const HAVING_SELECTIVITY: f64 = 0.05;
 
 fn is_grouped(node: &Logical) -> bool {
     match &node.node {
-        Node::Aggregate { .. } => true,
+        Node::Aggregate { .. } | Node::GroupingSets { .. } => true,
         Node::Project { input, .. } | Node::Shared { input, .. } => is_grouped(input),
         _ => false,
     }
@@ -72,6 +72,10 @@ pub fn estimate(node: &Logical) -> Estimate {
                 *column = ColumnEstimate { distinct: key.distinct.min(rows), ..key };
             }
             estimate
+        }
+        Node::GroupingSets { input, keys, sets, .. } => {
+            let input = estimate(input);
+            plain(sets.iter().map(|set| input.groups(set.keys.iter().map(|key| &keys[*key]))).sum(), node)
         }
         Node::Window { input, partition, bound, .. } => {
             let input = estimate(input);
@@ -182,6 +186,11 @@ impl Estimate {
             column.distinct = column.distinct.min(rows).max(1.0);
         }
         self
+    }
+
+    /// How many distinct combinations of values these expressions are expected to have.
+    pub fn groups<'a>(&self, keys: impl Iterator<Item = &'a Expression>) -> f64 {
+        keys.map(|key| self.column(key).distinct).product::<f64>().min(self.rows).max(1.0)
     }
 
     /// What is expected of an expression's values.

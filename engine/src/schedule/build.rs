@@ -27,7 +27,7 @@ use crate::{
     observe::{Holding, Profile, Tested},
     operator::{
         JobContext, Sink, Source, Transform,
-        aggregate::Aggregate,
+        aggregate::{Aggregate, Finish},
         collect::{Collect, CollectSink, Scalar},
         exchange::{ExchangeSink, ExchangeSource, Inlet, Outlet},
         filter::Filter,
@@ -38,6 +38,7 @@ use crate::{
         project::Project,
         share::Share,
         sort::{Sort, TopK},
+        tee::Tee,
         values::Values,
         window::Window,
     },
@@ -116,11 +117,11 @@ pub fn build_stage(
     let builder = Builder { plan, stage, work, io, context, parameters };
     let holdings: Vec<Arc<Holding>> = stage.states.iter().map(|_| Arc::default()).collect();
     let holding = |number: usize| builder.work.is_profiled.then(|| Arc::clone(&holdings[number]));
-    let states = stage.states.iter().zip(0..).map(|(spec, number)| {
+    let mut states = Vec::with_capacity(stage.states.len());
+    for (number, spec) in stage.states.iter().enumerate() {
         let context = JobContext { holding: holding(number), ..context.clone() };
-        builder.state(spec, &context)
-    });
-    let states = states.collect::<Result<Vec<_>>>()?;
+        states.push(builder.state(spec, &context, &states)?);
+    }
     let mut graph = JobGraph { pipelines: Vec::new(), sinks: Vec::new(), profile: None };
     let mut sinks: Vec<(StateId, Role)> = Vec::new();
     let planned = with_rounds(stage)?;
@@ -259,11 +260,13 @@ enum State {
     Scalar(Arc<Scalar>),
     Write(Arc<Writing>),
     Share(Arc<Share>),
+    Tee(Arc<dyn Sink>),
     Exchange(Arc<dyn Sink>),
 }
 
 impl Builder<'_> {
-    fn state(&self, spec: &StateSpec, context: &JobContext) -> Result<State> {
+    /// `before`: the states before it.
+    fn state(&self, spec: &StateSpec, context: &JobContext, before: &[State]) -> Result<State> {
         let parameters = &self.parameters;
         Ok(match spec {
             StateSpec::Aggregate(spec) => State::Aggregate(Aggregate::new(spec, context, parameters)?),
@@ -275,6 +278,13 @@ impl Builder<'_> {
             StateSpec::MapGroups(spec) => State::Groups(Groups::new(&groups_spec(spec)?, context, parameters)?),
             StateSpec::Limit { skip, fetch } => State::Limit(Limit::new(*skip, *fetch, context)),
             StateSpec::Share(schema) => State::Share(Share::new(schema, context)),
+            StateSpec::Tee(each) => {
+                let sink = |state: &StateId| match before.get(state.0) {
+                    Some(state) => state.sink(Role::Fill),
+                    None => Err(bug("schedule", "rows go into a state that is not there yet")),
+                };
+                State::Tee(Tee::new(each.iter().map(sink).collect::<Result<_>>()?))
+            }
             StateSpec::Exchange(edge) => State::Exchange(self.exchange(*edge)?),
             StateSpec::Collect => State::Collect(Collect::new(context)),
             StateSpec::Scalar { number } => State::Scalar(Scalar::new(*number, parameters, context)),
@@ -343,6 +353,7 @@ impl Builder<'_> {
                 Some(State::NestedLoopJoin(join)) => join.probe(),
                 _ => return Err(bug("schedule", format!("state {} of {:?} cannot be probed", state.0, self.stage))),
             },
+            TransformSpec::Finish(spec) => Finish::new(spec, parameters)?,
             TransformSpec::MapBatches(closure) => match &closure.function {
                 Function::Batches(function) => {
                     MapBatches::new(Arc::clone(function), Arc::clone(&closure.output), closure.call_site)
@@ -387,7 +398,7 @@ impl State {
             (State::Scalar(scalar), Role::Fill) => Arc::clone(scalar) as Arc<dyn Sink>,
             (State::Write(writing), Role::Fill) => Arc::clone(writing).sink(),
             (State::Share(share), Role::Fill) => share.sink(),
-            (State::Exchange(sink), Role::Fill) => Arc::clone(sink),
+            (State::Exchange(sink) | State::Tee(sink), Role::Fill) => Arc::clone(sink),
             (_, Role::Mark) => return Err(bug("schedule", "only a join can be marked")),
         })
     }
@@ -403,7 +414,7 @@ impl State {
             State::Groups(groups) => groups.source(),
             State::Limit(limit) => Arc::new(LimitSource(Arc::clone(limit))),
             State::Share(share) => share.source(),
-            State::Collect(_) | State::Scalar(_) | State::Write(_) | State::Exchange(_) => {
+            State::Collect(_) | State::Scalar(_) | State::Write(_) | State::Exchange(_) | State::Tee(_) => {
                 return Err(bug("schedule", "an answer is no source"));
             }
         })

@@ -144,6 +144,11 @@ fn draw(plan: &Logical) -> String {
                 let calls: Vec<_> = calls.iter().map(|call| call.show(&over)).collect();
                 format!("aggregate [{}] [{}]", list(keys), calls.join(", "))
             }
+            Node::GroupingSets { keys, sets, calls, .. } => {
+                let calls: Vec<_> = calls.iter().map(|call| call.show(&over)).collect();
+                let sets: Vec<_> = sets.iter().map(|set| format!("{:?}", set.keys)).collect();
+                format!("grouping sets [{}] [{}] [{}]", list(keys), sets.join(", "), calls.join(", "))
+            }
             Node::Window { partition, order, calls, bound, .. } => {
                 let order: Vec<_> = order.iter().map(|key| key.show(&over)).collect();
                 let calls: Vec<_> = calls.iter().map(|call| call.show(&over)).collect();
@@ -201,6 +206,15 @@ fn check_types(plan: &Logical) {
             assert_eq!(keys.len() + calls.len(), plan.schema.fields().len());
             for (key, field) in keys.iter().zip(plan.schema.fields()) {
                 assert_eq!(&key.data_type(&input.schema).unwrap(), field.data_type());
+            }
+        }
+        Node::GroupingSets { input, keys, calls, sets } => {
+            assert_eq!(keys.len() + 1 + calls.len(), plan.schema.fields().len());
+            for (key, field) in keys.iter().zip(plan.schema.fields()) {
+                assert_eq!(&key.data_type(&input.schema).unwrap(), field.data_type());
+            }
+            for set in sets {
+                assert_eq!(&set.number.data_type(), plan.schema.field(keys.len()).data_type());
             }
         }
         Node::Scan(scan) => {
@@ -285,8 +299,13 @@ fn scalar_subqueries_become_parameters_computed_outermost_first() {
 }
 
 #[test]
-fn grouping_sets_are_a_union_of_aggregates() {
+fn grouping_sets_are_one_node_or_a_union_of_aggregates() {
     let logical = query("select a, b, sum(a) from t group by rollup (a, b)", &small()).unwrap();
+    check_types(&logical);
+    let plan = draw(&logical);
+    assert!(plan.contains("grouping sets [a, b] [[0, 1], [0], []] [sum(a)]"), "{plan}");
+    // Distinct values are not told in parts.
+    let logical = query("select a, b, count(distinct s) from t group by rollup (a, b)", &small()).unwrap();
     check_types(&logical);
     let plan = draw(&logical);
     for part in ["union", "aggregate [a, b]", "aggregate [a] ", "aggregate [] "] {

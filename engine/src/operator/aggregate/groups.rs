@@ -196,7 +196,7 @@ impl Groups {
 
     /// Takes rows of [`Plan::row_schema`] in.
     pub(super) fn push(&mut self, rows: &Batch, scratch: &mut Scratch) -> Result<()> {
-        if self.plan.phase == AggregatePhase::Final {
+        if self.plan.phase.takes_parts() {
             return self.push_partial(rows, scratch);
         }
         let plan = Arc::clone(&self.plan);
@@ -367,7 +367,7 @@ impl Groups {
     /// What is given of these groups. Only after [`Groups::seal`].
     pub(super) fn output(&self, groups: Range<usize>) -> Result<Batch> {
         match self.plan.phase {
-            AggregatePhase::Partial => self.partial_columns(groups),
+            AggregatePhase::Partial | AggregatePhase::Merge => self.partial_columns(groups),
             AggregatePhase::Whole | AggregatePhase::Final => self.columns(groups),
         }
     }

@@ -20,6 +20,7 @@ mod big; // Big: whole numbers of any length, quotients rounded once
 mod direct; // Direct: groups by place where the keys have few values
 mod distinct; // Distinct: the values of a group that were seen
 mod exact_sum; // ExactSums, ExactProducts: sums of floats without an error
+mod finish; // Finish: results from what is known of groups
 mod groups; // Groups: one table with its states; takes batches in, gives columns out
 mod index; // Index: keys and hash table together: from columns to the numbers of groups
 mod keys; // Keys: the keys of groups in the form that is compared fastest
@@ -36,6 +37,7 @@ mod table; // Table: from row hashes to the numbers of groups
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
 
+pub use finish::Finish;
 pub use numbers::KeyNumbers;
 pub use ranges::{Carried, RangeAggregates};
 pub use shared::Aggregate;

@@ -6,11 +6,11 @@
 //! ```text
 //!   │ key 0 │ key 1 │ … │ arguments of input 0 │ its filter, as a mask │ arguments of input 1 │ …
 //! ```
-//! Where other tables' knowledge is taken in (`AggregatePhase::Final`) the rows are theirs, as they stand.
+//! Where other tables' knowledge is taken in (`AggregatePhase::takes_parts`) the rows are theirs, as they stand.
 
 use std::{ops::Range, sync::Arc};
 
-use super::spec::{AggregatePhase, Input, Plan};
+use super::spec::{Input, Plan};
 use crate::{
     batch::{
         Batch,
@@ -27,7 +27,7 @@ use crate::{
 impl Plan {
     /// The columns of the rows that tables take in.
     pub(super) fn row_schema(&self) -> SchemaRef {
-        if self.phase == AggregatePhase::Final {
+        if self.phase.takes_parts() {
             return self.partial_schema();
         }
         let mut fields = Vec::new();
@@ -47,7 +47,7 @@ impl Plan {
     /// As [`Plan::row_schema`], with keys that are codes into a dictionary as they are.
     pub(super) fn coded_schema(&self) -> SchemaRef {
         let plain = self.row_schema();
-        if self.phase == AggregatePhase::Final {
+        if self.phase.takes_parts() {
             return plain;
         }
         let with_codes = |(number, field): (usize, &Arc<Field>)| match self.keys.get(number) {
@@ -67,7 +67,7 @@ impl Plan {
 
     /// The rows of a batch of the input, in the columns of `schema`: of [`Plan::row_schema`] or [`Plan::coded_schema`].
     pub(super) fn rows_of(&self, schema: &SchemaRef, batch: &Batch) -> Result<Batch> {
-        if self.phase == AggregatePhase::Final {
+        if self.phase.takes_parts() {
             return Ok(batch.clone());
         }
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());

@@ -32,6 +32,8 @@ use crate::{
     shuffle::BuilderOptions,
 };
 
+/// Memory of one thread's table of the one group of no keys.
+const GROUP_BYTES: u64 = 64 << 10;
 /// Memory of one thread's table while it is small.
 const THREAD_BYTES: u64 = 1 << 20;
 /// With less that is free it is looked at what the strings of a table's keys may take, before it takes them.
@@ -158,6 +160,9 @@ impl Sink for AggregateSink {
     }
 
     fn floor_bytes(&self) -> u64 {
+        if self.0.plan.key_types.is_empty() && !self.0.plan.has_distinct() {
+            return GROUP_BYTES * self.0.context.settings.threads as u64;
+        }
         (THREAD_BYTES + BuilderOptions::bytes_within(&self.0.context.settings) as u64)
             * self.0.context.settings.threads as u64
     }

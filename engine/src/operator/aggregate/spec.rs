@@ -43,6 +43,15 @@ pub enum AggregatePhase {
     Partial,
     /// From such columns of several tables to results.
     Final,
+    /// From such columns to such columns, of groups with fewer keys.
+    Merge,
+}
+
+impl AggregatePhase {
+    /// Are its rows what other tables know of their groups?
+    pub(super) fn takes_parts(self) -> bool {
+        matches!(self, AggregatePhase::Final | AggregatePhase::Merge)
+    }
 }
 
 impl AggregateSpec {

@@ -165,11 +165,9 @@ impl Shard {
         }
         least.reserve_exact(capacity - least.len());
         least.resize(wanted, u128::MAX);
-        let mut row = 0;
-        let kept = BooleanBuffer::collect_bool(rows, |_| {
+        let kept = BooleanBuffer::collect_bool(rows, |row| {
             let prefix = prefixes[row];
             let first = numbers[row] as usize * *ranks;
-            row += 1;
             let least = &mut least[first..first + *ranks];
             let may_be = prefix <= least[*ranks - 1];
             if may_be {

@@ -26,9 +26,10 @@
 //! | stage | 0 single, 1 splits, 2 groups: n; needs: list of n; states: list; pipelines: list |
 //! | pipeline | source; transforms: list; state n; role; waits for: list of n |
 //! | source | 0 scan: table n, columns: list of n, filters, tells ends: flag; 1 values: schema, batches; 2 state: n; 3 exchange: schema, list of n |
-//! | transform | 0 filter: conjuncts, input; 1 project: expressions, input, output; 2 probe: n; 3 map batches: closure |
+//! | transform | 0 filter: conjuncts, input; 1 project: expressions, input, output; 2 probe: n; 3 map batches: closure; 4 finish: aggregate |
 //! | closure | number n; call site: text; output: schema |
-//! | state | 0 aggregate; 1 hash join; 2 nested-loop join; 3 sort; 4 top-k; 5 limit: skip, fetch; 6 collect; 7 scalar: n; 8 write: path, schema; 9 exchange: n; 10 share: schema; 11 window |
+//! | state | 0 aggregate; 1 hash join; 2 nested-loop join; 3 sort; 4 top-k; 5 limit: skip, fetch; 6 collect; 7 scalar: n; 8 write: path, schema; 9 exchange: n; 10 share: schema; 11 window; 12 map groups; 13 tee: list of n |
+//! | map groups | part: option of n, count; keys; list of sort key; input: schema; closure |
 //! | aggregate | phase; keys; calls: list; input, output: schema |
 //! | call | function; arguments; filter: option; distinct: flag; order: list of sort key; returns: type |
 //! | hash join | kind; build keys; probe keys; filter: option; output: list of join column; NULLs equal, NOT IN: flag; build, probe, output: schema |

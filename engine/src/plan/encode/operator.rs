@@ -27,7 +27,7 @@ tagged!(AggregateFunction, "aggregate", {
     VarPopulation = 11, StddevSample = 12, StddevPopulation = 13, Corr = 14, CovarSample = 15, CovarPopulation = 16,
     RegrSlope = 17, RegrIntercept = 18, RegrR2 = 19, RegrAvgX = 20, RegrAvgY = 21, RegrSxx = 22, RegrSyy = 23, RegrSxy = 24
 });
-tagged!(AggregatePhase, "phase of a grouping", { Whole = 0, Partial = 1, Final = 2 });
+tagged!(AggregatePhase, "phase of a grouping", { Whole = 0, Partial = 1, Final = 2, Merge = 3 });
 tagged!(JoinRows, "kind of a join", {
     Inner = 0, ProbeOuter = 1, BuildOuter = 2, Full = 3, ProbeSemi = 4, ProbeAnti = 5, ProbeMark = 6, BuildSemi = 7, BuildAnti = 8,
     BuildMark = 9

@@ -35,6 +35,7 @@ const FILTER: u8 = 0;
 const PROJECT: u8 = 1;
 const PROBE: u8 = 2;
 const MAP_BATCHES: u8 = 3;
+const FINISH: u8 = 4;
 
 const AGGREGATE: u8 = 0;
 const HASH_JOIN: u8 = 1;
@@ -49,6 +50,7 @@ const EXCHANGE: u8 = 9;
 const SHARE: u8 = 10;
 const WINDOW: u8 = 11;
 const MAP_GROUPS: u8 = 12;
+const TEE: u8 = 13;
 
 impl Writer {
     pub(super) fn plan(&mut self, plan: &PhysicalPlan) -> Result<()> {
@@ -147,6 +149,10 @@ impl Writer {
                 self.u8(PROBE);
                 self.number("states", state.0)
             }
+            TransformSpec::Finish(spec) => {
+                self.u8(FINISH);
+                self.aggregate(spec)
+            }
             TransformSpec::MapBatches(closure) => {
                 self.u8(MAP_BATCHES);
                 self.closure(closure)
@@ -226,6 +232,10 @@ impl Writer {
             StateSpec::Share(schema) => {
                 self.u8(SHARE);
                 self.schema(schema)
+            }
+            StateSpec::Tee(each) => {
+                self.u8(TEE);
+                self.list("states", each, |writer, state| writer.number("states", state.0))
             }
             StateSpec::Exchange(edge) => {
                 self.u8(EXCHANGE);
@@ -314,6 +324,7 @@ impl Reader<'_> {
                 output: self.schema()?,
             },
             PROBE => TransformSpec::Probe(StateId(self.number("number of a state")?)),
+            FINISH => TransformSpec::Finish(self.aggregate()?),
             MAP_BATCHES => TransformSpec::MapBatches(self.closure()?),
             found => return Err(EncodeError::UnknownTag { what: "transform", found }.into()),
         })
@@ -353,6 +364,7 @@ impl Reader<'_> {
             SCALAR => StateSpec::Scalar { number: self.number("number of a parameter")? },
             WRITE => StateSpec::Write { target: self.target()?, schema: self.schema()? },
             SHARE => StateSpec::Share(self.schema()?),
+            TEE => StateSpec::Tee(self.list("states", |reader| Ok(StateId(reader.number("number of a state")?)))?),
             EXCHANGE => StateSpec::Exchange(EdgeId(self.number("number of an edge")?)),
             found => return Err(EncodeError::UnknownTag { what: "state", found }.into()),
         })

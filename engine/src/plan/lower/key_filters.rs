@@ -13,6 +13,7 @@ use super::{Draft, Open};
 use crate::{
     expression::{Expression, can_fail},
     operator::{
+        aggregate::AggregatePhase,
         join::{JoinColumn, JoinRows},
         sort::SortSpec,
     },
@@ -111,7 +112,7 @@ impl Tracing<'_> {
                 Some(StateSpec::NestedLoopJoin(spec)) => spec.filter.is_some(),
                 _ => true,
             },
-            TransformSpec::MapBatches(_) => true,
+            TransformSpec::Finish(_) | TransformSpec::MapBatches(_) => true,
         }
     }
 
@@ -142,7 +143,7 @@ impl Tracing<'_> {
                 TransformSpec::Probe(state) => {
                     columns.into_iter().map(|column| self.probe_column(*state, column)).collect::<Option<_>>()?
                 }
-                TransformSpec::MapBatches(_) => return None,
+                TransformSpec::Finish(_) | TransformSpec::MapBatches(_) => return None,
             };
         }
         Some(columns)
@@ -170,6 +171,10 @@ impl Tracing<'_> {
     /// The keys are the columns of a grouping.
     fn filter_grouping(&mut self, state: StateId, columns: &[usize]) {
         let Some(StateSpec::Aggregate(spec)) = self.draft.states.get(state.0) else { return };
+        if !matches!(spec.phase, AggregatePhase::Whole | AggregatePhase::Partial) {
+            // What is grouped are parts, not rows with the columns of which the keys are.
+            return;
+        }
         // Without keys there is a group even where there are no rows.
         let keys: Option<Vec<usize>> =
             columns.iter().map(|column| spec.keys.get(*column).and_then(Expression::is_column)).collect();

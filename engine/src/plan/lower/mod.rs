@@ -21,6 +21,7 @@
 mod aggregate;
 mod exchange; // gather, shuffle, broadcast: the edges between stages
 mod filter;
+mod grouping_sets; // several groupings in one pass
 mod join;
 mod key_filters; // scans leave out rows that can have no partner, or cannot be among the first
 mod limit;
@@ -164,6 +165,7 @@ impl Lowering {
             Node::Filter { input, predicate } => filter::lower(self, input, predicate),
             Node::Project { input, expressions } => project::lower(self, input, expressions, schema),
             Node::Aggregate { input, keys, calls } => aggregate::lower(self, input, keys, calls, schema),
+            Node::GroupingSets { .. } => grouping_sets::lower(self, logical),
             Node::Window { .. } => window::lower(self, logical),
             Node::Join(join) => join::lower(self, join, schema, None),
             Node::Sort { input, keys, skip, fetch } => sort::lower(self, input, keys, *skip, *fetch),

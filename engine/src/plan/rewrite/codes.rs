@@ -73,6 +73,7 @@ fn choose(plan: &mut Logical, mut wanted: Vec<bool>) {
         }
         Node::Join(join) => choose_of_join(join, &wanted),
         Node::Window { input, .. }
+        | Node::GroupingSets { input, .. }
         | Node::Sort { input, .. }
         | Node::MapBatches { input, .. }
         | Node::MapGroups { input, .. }

@@ -96,6 +96,19 @@ fn narrow(plan: Logical) -> Logical {
             let schema = retyped(&schema, key_types.chain(call_types));
             Logical { node: Node::Aggregate { input: Box::new(input), keys, calls }, schema }
         }
+        Node::GroupingSets { input, keys, sets, calls } => {
+            let (input, columns) = narrowed(*input);
+            let keys: Vec<Expression> = keys.into_iter().map(|key| passed_on(key, &columns)).collect();
+            let calls: Vec<AggregateCall> = calls.into_iter().map(|call| call_over(call, &columns)).collect();
+            let known = |column: usize| schema.field(column).data_type();
+            let key_types = keys.iter().zip(schema.fields()).map(|(key, known)| columns.type_of(key, known));
+            let call_types = calls
+                .iter()
+                .enumerate()
+                .map(|(place, call)| extreme_type(call, &columns).unwrap_or(known(keys.len() + 1 + place)));
+            let schema = retyped(&schema, key_types.chain([known(keys.len())]).chain(call_types));
+            Logical { node: Node::GroupingSets { input: Box::new(input), keys, sets, calls }, schema }
+        }
         Node::Window { input, mut partition, mut order, mut calls, bound } => {
             let (input, columns) = narrowed(*input);
             let of_calls = &schema.fields()[input.schema.fields().len()..];

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     batch::datatypes::{Schema, SchemaRef},
-    expression::{Expression, WindowCall},
+    expression::{AggregateCall, Expression, WindowCall},
     plan::logical::{Join, JoinKind, Logical, Node, Scan},
 };
 
@@ -51,27 +51,13 @@ fn prune(plan: Logical, wanted: &[usize]) -> Logical {
             choose(Logical { node: Node::Filter { input, predicate }, schema: given }, &needed, wanted)
         }
         Node::Aggregate { input, keys, calls } => {
-            let key_count = keys.len();
-            let kept: Vec<usize> = (0..key_count)
-                .chain((key_count..schema.fields().len()).filter(|column| wanted.contains(column)))
-                .collect();
-            let mut calls: Vec<_> = kept[key_count..].iter().map(|column| calls[column - key_count].clone()).collect();
-            let mut used = keys.clone();
-            for call in &calls {
-                used.extend(call.arguments.iter().chain(&call.filter).cloned());
-                used.extend(call.order.iter().map(|key| key.expression.clone()));
-            }
-            let needed = with_used(&[], &used);
-            let input = Box::new(prune(*input, &needed));
-            let keys = renumbered(keys, &needed);
-            for call in &mut calls {
-                call.arguments = renumbered(std::mem::take(&mut call.arguments), &needed);
-                call.filter = call.filter.take().map(|filter| renumbered_one(filter, &needed));
-                for key in &mut call.order {
-                    key.expression = renumbered_one(key.expression.clone(), &needed);
-                }
-            }
+            let (input, keys, calls, kept) = prune_grouping(*input, keys, calls, (0, &schema), wanted);
             choose(Logical { node: Node::Aggregate { input, keys, calls }, schema: field(&kept) }, &kept, wanted)
+        }
+        Node::GroupingSets { input, keys, sets, calls } => {
+            let (input, keys, calls, kept) = prune_grouping(*input, keys, calls, (1, &schema), wanted);
+            let node = Node::GroupingSets { input, keys, sets, calls };
+            choose(Logical { node, schema: field(&kept) }, &kept, wanted)
         }
         Node::Window { .. } => prune_window(node, &schema, wanted),
         Node::Join(join) => prune_join(join, &schema, wanted),
@@ -107,6 +93,37 @@ fn prune(plan: Logical, wanted: &[usize]) -> Logical {
         }
         Node::Values(batches) => choose_of(Logical { node: Node::Values(batches), schema }, wanted),
     }
+}
+
+/// The input, keys and calls of a grouping of whose columns only some are wanted, and which it gives then: all keys, the `between` columns that
+/// stand between keys and calls, and those calls.
+fn prune_grouping(
+    input: Logical,
+    keys: Vec<Expression>,
+    mut calls: Vec<AggregateCall>,
+    (between, schema): (usize, &SchemaRef),
+    wanted: &[usize],
+) -> (Box<Logical>, Vec<Expression>, Vec<AggregateCall>, Vec<usize>) {
+    let first_call = keys.len() + between;
+    let kept_calls = (first_call..schema.fields().len()).filter(|column| wanted.contains(column));
+    let kept: Vec<usize> = (0..first_call).chain(kept_calls).collect();
+    calls = kept[first_call..].iter().map(|column| calls[column - first_call].clone()).collect();
+    let mut used = keys.clone();
+    for call in &calls {
+        used.extend(call.arguments.iter().chain(&call.filter).cloned());
+        used.extend(call.order.iter().map(|key| key.expression.clone()));
+    }
+    let needed = with_used(&[], &used);
+    let input = Box::new(prune(input, &needed));
+    let keys = renumbered(keys, &needed);
+    for call in &mut calls {
+        call.arguments = renumbered(std::mem::take(&mut call.arguments), &needed);
+        call.filter = call.filter.take().map(|filter| renumbered_one(filter, &needed));
+        for key in &mut call.order {
+            key.expression = renumbered_one(key.expression.clone(), &needed);
+        }
+    }
+    (input, keys, calls, kept)
 }
 
 /// A window's own columns stand behind those of its input. Where no order is asked for, ties go by the columns that are left.

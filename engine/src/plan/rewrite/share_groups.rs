@@ -42,7 +42,7 @@ fn share(plan: &mut Logical, numbers: &BTreeMap<String, usize>) {
 
 /// A grouping as text that two have in common if and only if they are the same, over the same tables.
 fn text_of(plan: &Logical) -> Option<String> {
-    if !matches!(plan.node, Node::Aggregate { .. }) {
+    if !matches!(plan.node, Node::Aggregate { .. } | Node::GroupingSets { .. }) {
         return None;
     }
     let mut text = format!("{plan:?}");

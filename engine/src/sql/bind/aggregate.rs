@@ -3,7 +3,7 @@
 //! In: DataFusion's aggregates. Out: ours, each call by the class table. Never: an aggregate whose result would depend on the order
 //! of the rows.
 //!
-//! GROUPING SETS, ROLLUP and CUBE are a union of one aggregate per set, in which the keys that are not in the set are NULL and the
+//! GROUPING SETS, ROLLUP and CUBE give the rows of one aggregate per set, in which the keys that are not in the set are NULL and the
 //! set's number (a bit per missing key) stands behind the keys, as DataFusion's `grouping()` expects it.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::{
     batch::datatypes::{DataType, Field, Schema, SchemaRef},
     error::{Result, bug},
     expression::{AggregateCall, AggregateClass, AggregateFunction, Expression, Literal, class_of},
-    plan::logical::{Logical, Node},
+    plan::logical::{self, Logical, Node},
 };
 
 impl Binder<'_> {
@@ -47,11 +47,22 @@ impl Binder<'_> {
             return ordered::group(input, keys, places, schema);
         }
         let of_call = |place| if let Place::Call(call) = place { Some(call) } else { None };
-        let calls = places.into_iter().filter_map(of_call).collect();
+        let calls: Vec<AggregateCall> = places.into_iter().filter_map(of_call).collect();
         match aggregate.group_expr.first() {
             Some(Expr::GroupingSet(sets)) => {
                 let sets = sets_of(sets, &distinct_keys);
-                grouping_sets(input, keys, &sets, calls, schema)
+                let is_distinct = calls.iter().any(|call| call.is_distinct);
+                if is_distinct || sets.len() < 2 {
+                    return union_of_sets(input, keys, &sets, calls, schema);
+                }
+                let number_type = schema.field(keys.len()).data_type();
+                let numbers = numbers_of(&sets, keys.len()).into_iter();
+                let set = |(mut keys, number): (Vec<usize>, u64)| {
+                    keys.sort_unstable();
+                    Ok(logical::GroupingSet { keys, number: number_as(number, number_type)? })
+                };
+                let sets = sets.into_iter().zip(numbers).map(set).collect::<Result<Vec<_>>>()?;
+                Ok(over(input, schema, |input| Node::GroupingSets { input, keys, sets, calls }))
             }
             _ => Ok(over(input, schema, |input| Node::Aggregate { input, keys, calls })),
         }
@@ -175,8 +186,19 @@ fn sets_of(sets: &GroupingSet, keys: &[&Expr]) -> Vec<Vec<usize>> {
     }
 }
 
-/// A union of one aggregate per set; `schema` is keys, the set's number, calls.
-fn grouping_sets(
+/// The number of each set: a bit for each key that it has not, and above these how often the same set came before.
+fn numbers_of(sets: &[Vec<usize>], key_count: usize) -> Vec<u64> {
+    let number = |(k, set): (usize, &Vec<usize>)| {
+        let repeated = sets[..k].iter().filter(|before| *before == set).count();
+        let missing = (0..key_count).filter(|key| !set.contains(key));
+        let mask = missing.fold(0_u64, |mask, key| mask | 1 << (key_count - 1 - key));
+        mask | (repeated as u64) << key_count
+    };
+    sets.iter().enumerate().map(number).collect()
+}
+
+/// A union of one aggregate per set, where the values that they count once each cannot be told in parts; `schema` is keys, the set's number, calls.
+fn union_of_sets(
     input: Logical,
     keys: Vec<Expression>,
     sets: &[Vec<usize>],
@@ -184,12 +206,7 @@ fn grouping_sets(
     schema: SchemaRef,
 ) -> Result<Logical> {
     let mut inputs = Vec::with_capacity(sets.len());
-    for (k, set) in sets.iter().enumerate() {
-        let repeated = sets[..k].iter().filter(|before| *before == set).count();
-        let missing = (0..keys.len()).filter(|key| !set.contains(key));
-        let mask = missing.fold(0_u64, |mask, key| mask | 1 << (keys.len() - 1 - key));
-        let number = mask | (repeated as u64) << keys.len();
-
+    for (set, number) in sets.iter().zip(numbers_of(sets, keys.len())) {
         let mut fields: Vec<_> = set.iter().map(|key| Arc::clone(&schema.fields()[*key])).collect();
         fields.extend(schema.fields()[keys.len() + 1..].iter().map(Arc::clone));
         let set_keys = set.iter().map(|key| keys[*key].clone()).collect();

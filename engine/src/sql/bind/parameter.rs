@@ -68,7 +68,7 @@ fn parameters_of(plan: &Logical, read: &mut BTreeSet<usize>) {
         Node::Scan(scan) => scan.filters.iter().for_each(|filter| filter.parameters_used(read)),
         Node::Filter { predicate, .. } => predicate.parameters_used(read),
         Node::Project { expressions, .. } => expressions.iter().for_each(|expression| expression.parameters_used(read)),
-        Node::Aggregate { keys, calls, .. } => {
+        Node::Aggregate { keys, calls, .. } | Node::GroupingSets { keys, calls, .. } => {
             keys.iter().for_each(|key| key.parameters_used(read));
             for call in calls {
                 call.arguments.iter().chain(&call.filter).for_each(|argument| argument.parameters_used(read));

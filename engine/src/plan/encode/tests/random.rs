@@ -54,8 +54,8 @@ macro_rules! names {
 }
 names!(expression_name, EXPRESSIONS, Expression: Column Literal Parameter Binary Not Negate IsNull IsTruth Cast Case InList Like Function);
 names!(source_name, SOURCES, SourceSpec: Scan Values State Exchange);
-names!(transform_name, TRANSFORMS, TransformSpec: Filter Project Probe MapBatches);
-names!(state_name, STATES, StateSpec: Aggregate HashJoin NestedLoopJoin Sort TopK Window MapGroups Limit Collect Scalar Write Share Exchange);
+names!(transform_name, TRANSFORMS, TransformSpec: Filter Project Probe Finish MapBatches);
+names!(state_name, STATES, StateSpec: Aggregate HashJoin NestedLoopJoin Sort TopK Window MapGroups Limit Collect Scalar Write Share Tee Exchange);
 names!(window_name, WINDOWS, WindowFunction: RowNumber Rank DenseRank PercentRank CumeDist Ntile Shifted Nth Aggregate);
 names!(bound_name, BOUNDS, Bound: Unbounded Current Offset Value);
 names!(edge_name, EDGES, EdgeKind: Groups Broadcast Gather);
@@ -263,7 +263,7 @@ impl Maker<'_> {
     }
 
     fn transform(&mut self, states: usize) -> TransformSpec {
-        let transform = match self.random.below(4) {
+        let transform = match self.random.below(5) {
             0 => TransformSpec::Filter { conjuncts: self.some(3, Self::expression), input: self.schema() },
             1 => TransformSpec::Project {
                 expressions: self.some(3, Self::expression),
@@ -271,6 +271,7 @@ impl Maker<'_> {
                 output: self.schema(),
             },
             2 => TransformSpec::Probe(StateId(self.random.below(states))),
+            3 => TransformSpec::Finish(self.aggregate()),
             _ => TransformSpec::MapBatches(self.closure()),
         };
         self.see(transform_name(&transform));
@@ -278,7 +279,7 @@ impl Maker<'_> {
     }
 
     fn state(&mut self, parameters: usize, edges: usize) -> StateSpec {
-        let state = match self.random.below(13) {
+        let state = match self.random.below(14) {
             0 => StateSpec::Aggregate(self.aggregate()),
             1 => StateSpec::HashJoin(self.hash_join()),
             2 => StateSpec::NestedLoopJoin(self.nested_loop()),
@@ -294,6 +295,7 @@ impl Maker<'_> {
             9 => StateSpec::Share(self.schema()),
             10 => StateSpec::Window(self.window()),
             11 => StateSpec::MapGroups(self.map_groups()),
+            12 => StateSpec::Tee(self.some(3, |maker| StateId(maker.random.below(9)))),
             _ => StateSpec::Exchange(EdgeId(self.random.below(edges))),
         };
         self.see(state_name(&state));
