@@ -39,9 +39,9 @@ pub const PARQUET_FOOTER_BYTES_MAX: u64 = 256 << 20;
 /// Longest page index of a Parquet file that is read: its length comes from outside, and all of it is held while the table is open. That of a file
 /// of 100 GB with pages of 20 000 rows; row groups of a file with a longer one are not cut, of which it has many.
 pub const PAGE_INDEX_BYTES_MAX: u64 = 128 << 20;
-/// Longest dictionary page of a column that is kept as codes: with more values than a batch has rows, what is done once a value is no less
-/// work than once a row.
-pub const DICTIONARY_BYTES_MAX: i64 = 16 << 10;
+/// Longest dictionary page, without compression, of a column that is kept as codes: with more values than a batch has rows, what is done once a
+/// value is no less work than once a row.
+pub const DICTIONARY_BYTES_MAX: u32 = 32 << 10;
 /// Rows of a Parquet row group for each run of rows that is left by its tests, for skipping the others to be worth it: with fewer, all are
 /// decoded and then filtered.
 pub const ROWS_PER_SKIP: usize = 64;

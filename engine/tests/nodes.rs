@@ -105,6 +105,9 @@ const OVER_LINEITEM: &[&str] = &[
     "select l_shipmode, count(distinct l_suppkey), sum(distinct l_suppkey), count(*) from lineitem group by l_shipmode",
     "select count(distinct l_suppkey), count(distinct l_partkey) from lineitem",
     "select l_linestatus, count(distinct l_shipdate) from lineitem group by l_linestatus",
+    // One set in two ways of writing it stays two sets.
+    "select l_linestatus, l_shipmode, count(*), sum(l_quantity) from lineitem
+       group by grouping sets ((l_linestatus, l_shipmode), (l_shipmode, l_linestatus), (l_shipmode, l_shipmode), (l_shipmode))",
     "select distinct l_shipmode, l_shipinstruct from lineitem",
     "select * from orders full join customer on o_custkey = c_custkey and c_acctbal > 5000",
     "select c_name, o_orderkey from customer left join orders on o_custkey = c_custkey and o_totalprice > 250000",

@@ -510,11 +510,14 @@ fn words_are_codes_where_nobody_needs_more() {
         assert!(read.iter().eq(codes), "{read:?} in {query}:\n{plan}");
         let plan = text(&first, &format!("explain {}", of(query, "plain.parquet")));
         assert!(!plan.contains("as codes"), "{query}:\n{plan}");
-        let expected = text(&first, &of(query, "plain.parquet"));
-        for (threads, rows, revocable) in [(1, 16_384, None), (2, 100, None), (3, 7, None), (2, 64, Some(0))] {
-            let session = session(folder.path(), threads, rows, revocable);
-            let found = text(&session, &of(query, "codes.parquet"));
-            assert_eq!(found, expected, "{threads} threads, {rows} rows, {revocable:?}: {query}");
+        // Names of columns may have the file's in them.
+        let rows = |session: &Session, file: &str| -> Vec<String> {
+            text(session, &of(query, file)).lines().skip(3).map(str::to_owned).collect()
+        };
+        let expected = rows(&first, "plain.parquet");
+        for (threads, morsel, revocable) in [(1, 16_384, None), (2, 100, None), (3, 7, None), (2, 64, Some(0))] {
+            let found = rows(&session(folder.path(), threads, morsel, revocable), "codes.parquet");
+            assert_eq!(found, expected, "{threads} threads, {morsel} rows, {revocable:?}: {query}");
         }
     }
     // A file of a table that has none: all are read as values.

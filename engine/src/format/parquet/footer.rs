@@ -105,7 +105,7 @@ impl Footer {
             && file.column(leaf).converted_type() == ConvertedType::UTF8
             && file.column(leaf).max_rep_level() == 0;
         let groups = self.metadata.metadata().row_groups();
-        is_text && !groups.is_empty() && groups.iter().all(|group| is_all_codes(group.column(leaf)))
+        is_text && groups.iter().all(|group| is_all_codes(group.column(leaf)))
     }
 
     /// The same file, whose columns `columns`, of those that [`Footer::has_codes`], are decoded as codes into a dictionary.
@@ -201,11 +201,15 @@ fn with_small_decimals(schema: &Schema, file: &SchemaDescriptor) -> SchemaRef {
 /// Every data page of the chunk refers to a dictionary, which is short.
 fn is_all_codes(chunk: &ColumnChunkMetaData) -> bool {
     let Some(dictionary) = chunk.dictionary_page_offset() else { return false };
-    let bytes = chunk.data_page_offset().saturating_sub(dictionary);
+    // What it is without compression is not told of the page, only of the chunk.
+    let compressed = chunk.data_page_offset().saturating_sub(dictionary);
+    let (all, all_compressed) = (chunk.uncompressed_size().max(1), chunk.compressed_size().max(1));
+    let bytes = i128::from(compressed) * i128::from(all.max(all_compressed)) / i128::from(all_compressed);
     let only = |encodings: &parquet::basic::EncodingMask| {
         encodings.is_only(Encoding::RLE_DICTIONARY) || encodings.is_only(Encoding::PLAIN_DICTIONARY)
     };
-    (0..=limits::DICTIONARY_BYTES_MAX).contains(&bytes) && chunk.page_encoding_stats_mask().is_some_and(only)
+    (0..=i128::from(limits::DICTIONARY_BYTES_MAX)).contains(&bytes)
+        && chunk.page_encoding_stats_mask().is_some_and(only)
 }
 
 /// What the parquet crate makes of statistics or an index, unless it does not like them: some broken ones it takes for a mistake of its own.

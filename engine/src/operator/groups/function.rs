@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::{batch::Batch, error::Result};
 
-/// The user's code: opened once a part, in parallel for several parts.
+/// The user's code: opened once a part that has rows, in parallel for several parts.
 pub trait GroupFunction: Send + Sync {
     /// What is called for the groups of part `part`, in order of their keys.
     fn open(&self, part: u32) -> Result<Box<dyn GroupCalls>>;

@@ -16,6 +16,7 @@ use crate::{
 /// See above.
 pub(super) struct Outbox {
     context: JobContext,
+    /// With what was granted for each.
     batches: VecDeque<(Batch, u64)>,
     reservation: Reservation,
     /// Once memory was refused: all that comes until it was taken.
@@ -44,8 +45,9 @@ impl Outbox {
         let bytes = payload_bytes(&batch);
         if self.writer.is_none() {
             // A lone batch is handed on at once; it was made already.
-            if self.reservation.try_grow(bytes) || self.batches.is_empty() {
-                self.batches.push_back((batch, bytes));
+            let is_granted = self.reservation.try_grow(bytes);
+            if is_granted || self.batches.is_empty() {
+                self.batches.push_back((batch, if is_granted { bytes } else { 0 }));
                 return Ok(());
             }
         }
@@ -55,8 +57,8 @@ impl Outbox {
 
     /// The next batch; none when all were taken.
     pub(super) fn next(&mut self) -> Result<Option<Batch>> {
-        if let Some((batch, bytes)) = self.batches.pop_front() {
-            let left = self.reservation.bytes().saturating_sub(bytes);
+        if let Some((batch, granted)) = self.batches.pop_front() {
+            let left = self.reservation.bytes().saturating_sub(granted);
             self.reservation.resize(left)?;
             return Ok(Some(batch));
         }

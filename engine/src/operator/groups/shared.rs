@@ -213,7 +213,7 @@ impl Source for GroupsSource {
 struct GroupsThread {
     shared: Arc<Groups>,
     outbox: Outbox,
-    /// The part that this thread is at.
+    /// The part that this thread is at; it has rows.
     at: Option<(Units, Box<dyn GroupCalls>)>,
 }
 
@@ -229,14 +229,18 @@ impl SourceThread for GroupsThread {
                 None => {
                     let number = shared.next_part.fetch_add(1, Relaxed);
                     let Some(part) = shared.parts.get(number as usize) else { return Ok((None, Outcome::Enough)) };
-                    let units = Units::new(part.rows()?, shared.evaluators(&spec.keys)?, &shared.context);
-                    *at = Some((units, spec.function.open(number)?));
+                    let mut units = Units::new(part.rows()?, shared.evaluators(&spec.keys)?, &shared.context);
+                    // A part without rows here may have some in another task.
+                    if units.advance()? {
+                        *at = Some((units, spec.function.open(number)?));
+                    }
                 }
                 Some((units, calls)) => {
-                    if units.advance()? {
-                        calls.groups(units, &mut |batch| outbox.put(&batch, spec))?;
-                        units.pass_over()?;
-                    } else if let Some((_, calls)) = at.take() {
+                    calls.groups(units, &mut |batch| outbox.put(&batch, spec))?;
+                    units.pass_over()?;
+                    if !units.advance()?
+                        && let Some((_, calls)) = at.take()
+                    {
                         calls.close(&mut |batch| outbox.put(&batch, spec))?;
                     }
                 }

@@ -182,6 +182,9 @@ fn expected(rows: &[Row], has_parts: bool) -> Vec<Vec<Cell>> {
     }
     for part in (0..5).filter(|_| has_parts) {
         let count = groups.keys().filter(|(other, _)| *other == part).count();
+        if count == 0 {
+            continue;
+        }
         said.push(vec![Cell::Null, Cell::Text(format!("part {part} of {count} groups"))]);
     }
     said.sort();
@@ -220,11 +223,12 @@ fn what_a_closure_does_not_look_at_is_passed_over() {
     assert!(
         found.iter().all(|row| matches!(&row[1], Cell::Text(text) if text.is_empty() || text.starts_with("part ")))
     );
-    // A part without rows is opened and closed as well, each of them once.
+    // Each part is opened and closed once, but for those without rows.
     let mut opened = function.opened.lock().unwrap().clone();
     opened.sort_unstable();
-    assert_eq!(opened, [0, 1, 2, 3, 4, 5]);
-    assert!(found.contains(&vec![Cell::Null, Cell::Text("part 5 of 0 groups".to_owned())]));
+    assert_eq!(opened, [0, 1, 2, 3, 4]);
+    let closed = found.iter().filter(|row| matches!(&row[1], Cell::Text(text) if text.starts_with("part ")));
+    assert_eq!(closed.count(), 5);
 }
 
 #[test]

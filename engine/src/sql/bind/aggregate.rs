@@ -6,7 +6,7 @@
 //! GROUPING SETS, ROLLUP and CUBE give the rows of one aggregate per set, in which the keys that are not in the set are NULL and the
 //! set's number (a bit per missing key) stands behind the keys, as DataFusion's `grouping()` expects it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::{
@@ -51,14 +51,16 @@ impl Binder<'_> {
         match aggregate.group_expr.first() {
             Some(Expr::GroupingSet(sets)) => {
                 let sets = sets_of(sets, &distinct_keys);
+                let Some(numbers) = numbers_of(&sets, keys.len()) else {
+                    let what = format!("{} grouping sets over {} keys", sets.len(), keys.len());
+                    return Err(self.text.unsupported(&what, &["GROUPING", "ROLLUP", "CUBE"]).into());
+                };
                 let is_distinct = calls.iter().any(|call| call.is_distinct);
                 if is_distinct || sets.len() < 2 {
-                    return union_of_sets(input, keys, &sets, calls, schema);
+                    return union_of_sets(input, keys, &sets, &numbers, calls, schema);
                 }
                 let number_type = schema.field(keys.len()).data_type();
-                let numbers = numbers_of(&sets, keys.len()).into_iter();
-                let set = |(mut keys, number): (Vec<usize>, u64)| {
-                    keys.sort_unstable();
+                let set = |(keys, number): (Vec<usize>, u64)| {
                     Ok(logical::GroupingSet { keys, number: number_as(number, number_type)? })
                 };
                 let sets = sets.into_iter().zip(numbers).map(set).collect::<Result<Vec<_>>>()?;
@@ -165,10 +167,11 @@ fn ignores_repetition(function: AggregateFunction) -> bool {
     matches!(function, Min | Max | BoolAnd | BoolOr | BitAnd | BitOr)
 }
 
-/// For each grouping set the numbers of its keys.
+/// For each grouping set the numbers of its keys, ascending: (a, b) and (b, a) are one set, and (a, a) is (a).
 fn sets_of(sets: &GroupingSet, keys: &[&Expr]) -> Vec<Vec<usize>> {
     let numbers = |set: &[Expr]| -> Vec<usize> {
-        set.iter().filter_map(|expr| keys.iter().position(|key| *key == expr)).collect()
+        let numbers = set.iter().filter_map(|expr| keys.iter().position(|key| *key == expr));
+        numbers.collect::<BTreeSet<_>>().into_iter().collect()
     };
     match sets {
         GroupingSet::GroupingSets(sets) => sets.iter().map(|set| numbers(set)).collect(),
@@ -186,13 +189,17 @@ fn sets_of(sets: &GroupingSet, keys: &[&Expr]) -> Vec<Vec<usize>> {
     }
 }
 
-/// The number of each set: a bit for each key that it has not, and above these how often the same set came before.
-fn numbers_of(sets: &[Vec<usize>], key_count: usize) -> Vec<u64> {
+/// The number of each set: a bit for each key that it has not, and above these how often the same set came before. None if that takes more than
+/// 64 bits.
+fn numbers_of(sets: &[Vec<usize>], key_count: usize) -> Option<Vec<u64>> {
+    if key_count > u64::BITS as usize {
+        return None;
+    }
     let number = |(k, set): (usize, &Vec<usize>)| {
         let repeated = sets[..k].iter().filter(|before| *before == set).count();
         let missing = (0..key_count).filter(|key| !set.contains(key));
-        let mask = missing.fold(0_u64, |mask, key| mask | 1 << (key_count - 1 - key));
-        mask | (repeated as u64) << key_count
+        let mask = missing.fold(0_u128, |mask, key| mask | 1 << (key_count - 1 - key));
+        u64::try_from(mask | (repeated as u128) << key_count).ok()
     };
     sets.iter().enumerate().map(number).collect()
 }
@@ -202,11 +209,12 @@ fn union_of_sets(
     input: Logical,
     keys: Vec<Expression>,
     sets: &[Vec<usize>],
+    numbers: &[u64],
     calls: Vec<AggregateCall>,
     schema: SchemaRef,
 ) -> Result<Logical> {
     let mut inputs = Vec::with_capacity(sets.len());
-    for (set, number) in sets.iter().zip(numbers_of(sets, keys.len())) {
+    for (set, number) in sets.iter().zip(numbers) {
         let mut fields: Vec<_> = set.iter().map(|key| Arc::clone(&schema.fields()[*key])).collect();
         fields.extend(schema.fields()[keys.len() + 1..].iter().map(Arc::clone));
         let set_keys = set.iter().map(|key| keys[*key].clone()).collect();
@@ -224,7 +232,7 @@ fn union_of_sets(
                 None => Expression::Literal(Literal::null(field.data_type())?),
             });
         }
-        expressions.push(Expression::Literal(number_as(number, schema.field(keys.len()).data_type())?));
+        expressions.push(Expression::Literal(number_as(*number, schema.field(keys.len()).data_type())?));
         expressions
             .extend((0..schema.fields().len() - keys.len() - 1).map(|call| Expression::Column(set.len() + call)));
         inputs.push(over(grouped, Arc::clone(&schema), |input| Node::Project { input, expressions }));
