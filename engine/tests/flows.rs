@@ -577,3 +577,99 @@ fn what_a_closure_over_groups_does_wrong_is_the_jobs_error() {
     let plan = pairs().group_by_key().in_order_of([desc("_1")]).unwrap().map::<i64>(|key, _| key).explain().unwrap();
     assert!(plan.contains("map groups #0 of [_0] in order of _1 desc by closure"), "{plan}");
 }
+
+// ── pairs and joins ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Orders of customers, and names of some customers, a few of them twice.
+fn orders() -> Vec<(Option<String>, (i64, f64))> {
+    let customer = |k: i64| (k % 13 != 0).then(|| format!("customer with number {}", k % 40));
+    (0..900).map(|k| (customer(k), (k, k as f64 / 4.0))).collect()
+}
+
+fn names() -> Vec<(Option<String>, String)> {
+    let name = |k: i64| (Some(format!("customer with number {}", k * 3 % 60)), format!("name {k}"));
+    (0..25).map(name).chain([(None, "nobody".to_owned())]).collect()
+}
+
+#[test]
+fn joins_of_pairs_are_what_loops_find() {
+    let (orders, names) = (orders(), names());
+    let (mut inner, mut left, mut semi, mut anti) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (customer, order) in &orders {
+        let found: Vec<&String> = names.iter().filter(|name| name.0 == *customer).map(|name| &name.1).collect();
+        let kept = (customer.clone(), *order);
+        if found.is_empty() { &mut anti } else { &mut semi }.push(kept);
+        inner.extend(found.iter().map(|name| (customer.clone(), (*order, (*name).clone()))));
+        left.extend(found.iter().map(|name| (customer.clone(), (*order, Some((*name).clone())))));
+        if found.is_empty() {
+            left.push((customer.clone(), (*order, None)));
+        }
+    }
+    fn by_text<T: Debug>(mut rows: Vec<T>) -> Vec<T> {
+        rows.sort_by_cached_key(|row| format!("{row:?}"));
+        rows
+    }
+    let found = check(|session| {
+        let (orders, names) = (session.from_vec(orders.clone()).unwrap(), session.from_vec(names.clone()).unwrap());
+        (
+            by_text(orders.clone().join(names.clone()).collect().unwrap()),
+            by_text(orders.clone().left_join(names.clone()).collect().unwrap()),
+            by_text(orders.clone().semi_join(names.clone()).collect().unwrap()),
+            by_text(orders.anti_join(names).collect().unwrap()),
+        )
+    });
+    assert_eq!(found, (by_text(inner), by_text(left), by_text(semi), by_text(anti)));
+}
+
+#[test]
+fn a_cogroup_sees_each_key_of_either_flow_once() {
+    let (orders, names) = (orders(), names());
+    let mut keys: Vec<Option<String>> =
+        orders.iter().map(|o| o.0.clone()).chain(names.iter().map(|n| n.0.clone())).collect();
+    keys.sort();
+    keys.dedup();
+    let mut expected = Vec::new();
+    for key in keys {
+        let of_key: Vec<i64> = orders.iter().filter(|order| order.0 == key).map(|order| order.1.0).collect();
+        let mut called: Vec<String> = names.iter().filter(|name| name.0 == key).map(|name| name.1.clone()).collect();
+        called.sort();
+        expected.push((key, (of_key.iter().sum::<i64>(), of_key.len() as i64, called.join(","))));
+    }
+    let found = check(|session| {
+        let (orders, names) = (session.from_vec(orders.clone()).unwrap(), session.from_vec(names.clone()).unwrap());
+        let both = orders.cogroup(names).unwrap().map::<(Option<String>, (i64, i64, String))>(|key, orders, names| {
+            let sum = orders.iter().map(|order| order.0).sum();
+            (key.map(str::to_owned), (sum, orders.len() as i64, names.to_vec().join(",")))
+        });
+        sorted(both.unwrap().collect().unwrap())
+    });
+    assert_eq!(found, expected);
+    // Of a flow without rows nothing comes, and values that nobody looks at are passed over.
+    let session = Session::new(Settings::default()).unwrap();
+    let none = session.from_vec(Vec::<(Option<String>, i64)>::new()).unwrap();
+    let counted = session.from_vec(names).unwrap().cogroup(none).unwrap();
+    let counted = counted.flat_map::<i64>(|_, names, others, out| {
+        out.push(names.len() as i64);
+        assert_eq!((others.next(), others.count()), (None, 0));
+    });
+    assert_eq!(counted.unwrap().collect().unwrap().iter().sum::<i64>(), 26);
+}
+
+#[test]
+fn rows_get_keys_and_pairs_are_taken_apart() {
+    let found = check(|session| {
+        let sales = session.from_vec(sales(500)).unwrap();
+        let by_city = sales.key_by(|sale| (sale.city.to_owned(), sale.is_paid));
+        let pieces = by_city.clone().map_values(|sale| i64::from(sale.pieces)).reduce_by_key(Sum);
+        let (cities, values) = (by_city.clone().keys().distinct().count().unwrap(), by_city.values().count().unwrap());
+        (sorted(pieces.collect().unwrap()), cities, values)
+    });
+    let mut expected: BTreeMap<(String, bool), i64> = BTreeMap::new();
+    for sale in sales(500) {
+        *expected.entry((sale.city, sale.is_paid)).or_default() += i64::from(sale.pieces);
+    }
+    assert_eq!(found, (expected.into_iter().collect(), 6, 500));
+    let session = Session::new(Settings::default()).unwrap();
+    let numbers = session.from_vec(vec![5_i64, 3, 9]).unwrap().sort_by([asc("value")]).unwrap();
+    assert_eq!(numbers.take(2).unwrap(), [3, 5]);
+}

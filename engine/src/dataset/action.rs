@@ -52,6 +52,11 @@ impl<T> Dataset<T> {
 }
 
 impl<T: Record> Dataset<T> {
+    /// The first `rows` rows, as [`Dataset::limit`] has them.
+    pub fn take(&self, rows: usize) -> Result<Vec<T>> {
+        self.clone().limit(rows).collect()
+    }
+
     /// The rows, in order if the flow ends in a sort.
     pub fn collect(&self) -> Result<Vec<T>> {
         let answer = self.run(self.logical().clone())?;

@@ -60,7 +60,7 @@ impl<K: Record, V: Record> Grouped<K, V> {
         self.through(Location::caller(), group)
     }
 
-    fn through<U: Record>(
+    pub(super) fn through<U: Record>(
         self,
         place: &'static Location<'static>,
         group: impl Fn(K::View<'_>, &mut Values<'_, '_, K, V>, &mut Emitter<'_, U>) + Send + Sync + 'static,
@@ -98,6 +98,11 @@ impl<K: Record, V: Record> Values<'_, '_, K, V> {
         let row = self.rows.start;
         self.rows.start += 1;
         Some(V::view(&self.readers.1, row))
+    }
+
+    /// Gives the value that was given last once more, as the next one.
+    pub(super) fn step_back(&mut self) {
+        self.rows.start -= 1;
     }
 
     /// How many values are left.

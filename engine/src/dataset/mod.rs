@@ -9,10 +9,12 @@ mod closure; // call sites; panics of closures as errors
 mod error; // DatasetError; failure: any error as a job's
 mod flow; // Dataset: a flow that has not run
 mod group; // group_by_key: all values of a key, to a closure
+mod join; // join, left_join, semi_join, anti_join, cogroup
 mod launch; // launch: a program's main
 mod map; // map, map_view, flat_map, filter over typed rows; Emitter
 mod monoid; // Monoid: Sum, Mean, Min, Max, Count and tuples of them
 mod named; // clusters of this machine by name, for launch
+mod pairs; // key_by, map_values, keys, values
 mod parameters; // numbers of subquery values, kept apart when plans are put together
 mod progress; // a line on the terminal about a program on a cluster
 #[doc(hidden)]
@@ -28,6 +30,7 @@ pub use answer::Answer;
 pub use error::failure;
 pub use flow::Dataset;
 pub use group::{Grouped, Values};
+pub use join::{Cogrouped, Others};
 pub use launch::{launch, submit};
 pub use map::{Emitter, RowFunction};
 pub use monoid::{Count, Max, Mean, Min, Monoid, Sum, Summable};
