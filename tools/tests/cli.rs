@@ -133,8 +133,8 @@ const fn bad(words: &'static [&'static str], code: i32, says: &'static [&'static
     Bad { words, code, says }
 }
 
-const DISTINCT: &str = "select count(distinct l_comment), count(distinct l_orderkey), count(distinct l_extendedprice), \
-                        count(distinct l_partkey), sum(l_quantity) from 'DATA/lineitem.parquet'";
+const DISTINCT: &str = "select l_linestatus, count(distinct l_comment), count(distinct l_orderkey), count(distinct l_extendedprice), \
+                        count(distinct l_partkey), sum(l_quantity) from 'DATA/lineitem.parquet' group by 1";
 const BIG: &str = "select l_orderkey, l_linenumber, l_comment, count(*) as n from 'DATA/lineitem.parquet' \
                    group by l_orderkey, l_linenumber, l_comment order by n limit 3";
 const BIG_JOIN: &str = "select max(b.l_comment), max(b.l_shipinstruct), max(b.l_shipmode), max(b.l_tax), max(b.l_quantity) \
