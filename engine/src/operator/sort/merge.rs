@@ -15,9 +15,10 @@
 use std::{ops::Range, sync::Arc};
 
 use super::{
+    gather::Gather,
     keys::SortKeys,
     loser_tree::LoserTree,
-    order::{Place, interleaved, prefix, rows_at},
+    order::{Place, interleaved, prefix},
 };
 use crate::{
     batch::{Batch, CanonicalOrder, datatypes::SchemaRef, payload_bytes, row::Rows},
@@ -36,7 +37,7 @@ pub(super) enum Input {
 
 /// Rows in memory, and where each of them stands in their order.
 pub(super) struct SortedPile {
-    pub(super) batches: Vec<Batch>,
+    pub(super) rows: Gather,
     pub(super) places: Vec<Place>,
     pub(super) reservation: Reservation,
 }
@@ -53,7 +54,6 @@ impl Input {
 
 /// What a merge needs to know.
 pub(super) struct MergeOptions {
-    pub(super) schema: SchemaRef,
     pub(super) keys: SortKeys,
     /// How ties are broken; none when rows of equal keys are equal.
     pub(super) content: Option<CanonicalOrder>,
@@ -236,7 +236,7 @@ impl Cursor {
             Stream::Pile { pile, next } => {
                 let places = &pile.places[*next..(*next + options.frame_rows).min(pile.places.len())];
                 *next += places.len();
-                if places.is_empty() { None } else { Some(rows_at(&options.schema, &pile.batches, places)?) }
+                if places.is_empty() { None } else { Some(pile.rows.rows(places)?) }
             }
         };
         if let Some(batch) = batch.filter(|batch| batch.num_rows() > 0) {
@@ -244,7 +244,7 @@ impl Cursor {
             let frame = self.frame.insert(Frame { batch, keys, contents: None, row: 0 });
             self.prefix = prefix(frame.key());
         } else if let Stream::Pile { pile, .. } = &mut self.stream {
-            pile.batches.clear();
+            pile.rows.clear();
             pile.places = Vec::new();
             pile.reservation.resize(0)?;
         }

@@ -16,6 +16,7 @@
 //! ```
 
 mod bound; // BoundTest: a top-k's bound as a test of rows that are going to come
+mod gather; // Gather: rows of many batches by their places
 mod keys; // SortSpec, SortKeys: the keys of a batch in row form
 mod loser_tree; // LoserTree: which of many inputs has the least row
 mod merge; // Merge: of runs and sorted piles

@@ -16,6 +16,7 @@ use rayon::{
     slice::ParallelSliceMut,
 };
 
+use super::gather::Gather;
 use crate::{
     batch::{
         Batch, CanonicalOrder,
@@ -40,7 +41,7 @@ pub(super) struct Pile {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     /// The key's first bytes but for those that all keys share, big-endian, then zeros.
-    prefix: u64,
+    pub(super) prefix: u64,
     pub(super) batch: u32,
     pub(super) row: u32,
 }
@@ -140,7 +141,8 @@ impl Pile {
         let canonical = CanonicalOrder::new(options.schema)?;
         let tied: Vec<Place> = runs.iter().flat_map(|run| &places[run.clone()]).copied().collect();
         reservation.grow((tied.len() * (size_of::<Place>() + size_of::<u32>())) as u64)?;
-        let chunk = |chunk: &[Place]| canonical.encode(&rows_at(options.schema, &self.batches, chunk)?);
+        let gather = Gather::new(options.schema, self.batches.clone());
+        let chunk = |chunk: &[Place]| canonical.encode(&gather.rows(chunk)?);
         let contents = tied.chunks(TIES_PER_CHUNK).collect::<Vec<_>>();
         let contents: Vec<Rows> = if options.is_parallel {
             contents.into_par_iter().map(chunk).collect::<Result<_>>()?
@@ -271,13 +273,7 @@ fn runs_of_equals(places: &[Place], is_equal: impl Fn(&Place, &Place) -> bool) -
     runs
 }
 
-/// The rows at `places`, in their order, as one batch.
-pub(super) fn rows_at(schema: &SchemaRef, batches: &[Batch], places: &[Place]) -> Result<Batch> {
-    let places: Vec<(usize, usize)> = places.iter().map(|place| (place.batch as usize, place.row as usize)).collect();
-    interleaved(schema, batches, &places)
-}
-
-/// As [`rows_at`], of places as (batch, row).
+/// The rows of few batches at `places`, (batch, row), in their order.
 pub(super) fn interleaved(schema: &SchemaRef, batches: &[Batch], places: &[(usize, usize)]) -> Result<Batch> {
     let column = |number: usize| -> Result<ArrayRef> {
         let columns: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(number) as &dyn Array).collect();

@@ -16,12 +16,13 @@ use std::{
 };
 
 use super::{
+    gather::Gather,
     merge::{Merge, Picked},
-    order::{Place, rows_at},
+    order::Place,
     shared::Shared,
 };
 use crate::{
-    batch::{Batch, Morsel, Position, datatypes::SchemaRef},
+    batch::{Batch, Morsel, Position},
     error::{Result, bug},
     memory::Reservation,
     operator::{Outcome, Source, SourceThread},
@@ -98,8 +99,7 @@ impl Sorted {
 
 /// Rows in memory, in order.
 pub(super) struct Ordered {
-    schema: SchemaRef,
-    batches: Vec<Batch>,
+    rows: Gather,
     /// Of the rows that are given, and no others.
     places: Vec<Place>,
     rows_per_morsel: usize,
@@ -110,14 +110,8 @@ pub(super) struct Ordered {
 }
 
 impl Ordered {
-    pub(super) fn new(
-        schema: SchemaRef,
-        batches: Vec<Batch>,
-        places: Vec<Place>,
-        rows_per_morsel: usize,
-        reservation: Reservation,
-    ) -> Ordered {
-        Ordered { schema, batches, places, rows_per_morsel, next: AtomicUsize::new(0), reservation }
+    pub(super) fn new(rows: Gather, places: Vec<Place>, rows_per_morsel: usize, reservation: Reservation) -> Ordered {
+        Ordered { rows, places, rows_per_morsel, next: AtomicUsize::new(0), reservation }
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -131,7 +125,7 @@ impl Ordered {
 
     /// The rows at these places of the order.
     pub(super) fn batch(&self, places: Range<usize>) -> Result<Batch> {
-        rows_at(&self.schema, &self.batches, &self.places[places])
+        self.rows.rows(&self.places[places])
     }
 
     fn pull(&self) -> Result<Option<(usize, Batch)>> {

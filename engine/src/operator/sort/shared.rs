@@ -18,9 +18,10 @@ use std::{
 };
 
 use super::{
+    gather::Gather,
     keys::{SortKeys, SortSpec},
     merge::{Input, Merge, MergeOptions, SortedPile},
-    order::{OrderOptions, Pile, Place, rows_at},
+    order::{OrderOptions, Pile, Place},
     output::{Ordered, Output, Sorted},
 };
 use crate::{
@@ -142,8 +143,8 @@ impl Shared {
         drop(pile.keys);
         let left_bytes = reservation.bytes().saturating_sub(key_bytes);
         reservation.resize(left_bytes)?;
-        let (schema, rows_per_morsel) = (Arc::clone(&self.spec.schema), self.rows_per_morsel());
-        self.output.set(Sorted::InMemory(Ordered::new(schema, pile.batches, places, rows_per_morsel, reservation)));
+        let rows = Gather::new(&self.spec.schema, pile.batches);
+        self.output.set(Sorted::InMemory(Ordered::new(rows, places, self.rows_per_morsel(), reservation)));
         Ok(())
     }
 
@@ -194,7 +195,8 @@ impl Shared {
             if stays {
                 let key_bytes: usize = piece.keys.iter().map(Rows::size).sum();
                 own.resize(held_bytes.saturating_sub(key_bytes as u64))?;
-                inputs.push(Input::Pile(SortedPile { batches: piece.batches, places, reservation: own }));
+                let rows = Gather::new(&self.spec.schema, piece.batches);
+                inputs.push(Input::Pile(SortedPile { rows, places, reservation: own }));
             } else {
                 inputs.push(Input::Run(self.write(&piece.batches, &places)?));
             }
@@ -223,10 +225,11 @@ impl Shared {
     fn write(&self, batches: &[Batch], places: &[Place]) -> Result<Arc<Run>> {
         let bytes = batches.iter().map(payload_bytes).sum();
         let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        let gather = Gather::new(&self.spec.schema, batches.to_vec());
         let mut writer = self.begin_run();
         for places in places.chunks(self.frame_rows(bytes, rows)) {
             self.context.cancel.check()?;
-            writer.append(0, &rows_at(&self.spec.schema, batches, places)?)?;
+            writer.append(0, &gather.rows(places)?)?;
         }
         self.finish_run(writer)
     }
@@ -277,11 +280,9 @@ impl Shared {
 
     /// `reservation`: what the frames of all inputs take.
     fn merge_options(&self, frame_rows: usize, reservation: Reservation) -> Result<MergeOptions> {
-        let schema = &self.spec.schema;
         Ok(MergeOptions {
-            schema: Arc::clone(schema),
             keys: SortKeys::new(&self.spec, &self.parameters)?,
-            content: if self.ties_stay() { None } else { Some(CanonicalOrder::new(schema)?) },
+            content: if self.ties_stay() { None } else { Some(CanonicalOrder::new(&self.spec.schema)?) },
             skip: 0,
             fetch: usize::MAX,
             frame_rows,

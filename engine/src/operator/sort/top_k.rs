@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
     bound::BoundTest,
+    gather::Gather,
     keys::SortSpec,
-    order::{Pile, rows_at},
+    order::Pile,
     output::SortedSource,
     shared::{Part, Shared, Ties},
 };
@@ -144,8 +145,8 @@ impl TopKThread {
         if let Some(last) = places.get(self.rows().saturating_sub(1)) {
             self.top.lower_bound(pile.key(last));
         }
-        let batch = rows_at(&shared.spec.schema, &pile.batches, &places)?;
-        drop(pile);
+        let batch = Gather::new(&shared.spec.schema, pile.batches).rows(&places)?;
+        drop(pile.keys);
         let keys = self.part.keys.encode(&batch)?;
         let bytes = Pile::bytes_of(&batch, &keys);
         self.part.replace(Pile { batches: vec![batch], keys: vec![keys] }, bytes)
