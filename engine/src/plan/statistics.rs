@@ -118,7 +118,9 @@ fn of_scan(scan: &Scan) -> Estimate {
         let distinct = match (data_type, range) {
             (DataType::Float32 | DataType::Float64, _) => rows,
             (_, Some((min, max))) => (max - min + 1.0).min(rows),
-            (DataType::Utf8View | DataType::Utf8 | DataType::LargeUtf8, None) => STRINGS_DISTINCT.min(rows),
+            (DataType::Utf8View | DataType::Utf8 | DataType::LargeUtf8, None) => {
+                scan.table.distinct(*column).map_or(STRINGS_DISTINCT, |values| values as f64).min(rows)
+            }
             (DataType::Boolean, _) => 2.0,
             _ => rows,
         };

@@ -30,6 +30,8 @@ pub struct Table {
     schema: SchemaRef,
     shape: Shape,
     statistics: OnceLock<TableStatistics>,
+    /// Of each column, once somebody has asked, the values of a dictionary of it.
+    distinct: Arc<[OnceLock<Option<usize>>]>,
     /// Columns that are decoded as codes into a dictionary, ascending.
     codes: Vec<usize>,
 }
@@ -77,7 +79,8 @@ impl Table {
     }
 
     pub(super) fn of_shape(name: String, schema: SchemaRef, shape: Shape) -> Arc<Table> {
-        Arc::new(Table { name, schema, shape, statistics: OnceLock::new(), codes: Vec::new() })
+        let distinct = schema.fields().iter().map(|_| OnceLock::new()).collect();
+        Arc::new(Table { name, schema, shape, statistics: OnceLock::new(), distinct, codes: Vec::new() })
     }
 
     /// Whether its files have this column as codes into short dictionaries.
@@ -95,8 +98,14 @@ impl Table {
             Ok((file.clone(), footer.with_codes(codes, &file.path)?))
         };
         let files = files.iter().map(with_codes).collect::<Result<Vec<_>>>()?;
-        let (name, schema, statistics) = (self.name.clone(), Arc::clone(&self.schema), self.statistics.clone());
-        Ok(Arc::new(Table { name, schema, shape: Shape::Parquet(files), statistics, codes: codes.to_vec() }))
+        Ok(Arc::new(Table {
+            name: self.name.clone(),
+            schema: Arc::clone(&self.schema),
+            shape: Shape::Parquet(files),
+            statistics: self.statistics.clone(),
+            distinct: Arc::clone(&self.distinct),
+            codes: codes.to_vec(),
+        }))
     }
 
     /// Columns that are decoded as codes into a dictionary, ascending.
@@ -130,6 +139,14 @@ impl Table {
     /// What is known of its rows without reading them.
     pub fn statistics(&self) -> &TableStatistics {
         self.statistics.get_or_init(|| statistics::of(&self.schema, &self.shape))
+    }
+
+    /// How many different values a column of short dictionaries has, as the first dictionary of it tells; nothing of other columns.
+    pub fn distinct(&self, column: usize) -> Option<usize> {
+        let Shape::Parquet(files) = &self.shape else { return None };
+        let (file, footer) = files.first()?;
+        let told = || self.has_codes(column).then(|| footer.dictionary_values(column, &file.open().ok()?)).flatten();
+        *self.distinct.get(column)?.get_or_init(told)
     }
 
     /// The splits, in order of (file, offset).

@@ -13,10 +13,12 @@ use bytes::{Buf, Bytes};
 use parquet::{
     arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, statistics::StatisticsConverter},
     basic::{ConvertedType, Encoding, Type as PhysicalType},
+    column::page::{Page, PageReader},
     errors::ParquetError,
     file::{
         metadata::{ColumnChunkMetaData, ParquetMetaDataReader},
         reader::{ChunkReader, Length},
+        serialized_reader::SerializedPageReader,
     },
     schema::types::SchemaDescriptor,
 };
@@ -98,14 +100,36 @@ impl Footer {
     /// Whether every page of this column of strings refers to a dictionary, and the dictionaries are short.
     pub fn has_codes(&self, column: usize) -> bool {
         let file = self.metadata.parquet_schema();
-        let mut leaves = (0..file.num_columns()).filter(|leaf| file.get_column_root_idx(*leaf) == column);
-        let (Some(leaf), None) = (leaves.next(), leaves.next()) else { return false };
+        let Some(leaf) = self.only_leaf(column) else { return false };
         // The reader of codes takes the type of the values from just this.
         let is_text = self.schema.field(column).data_type() == &DataType::Utf8View
             && file.column(leaf).converted_type() == ConvertedType::UTF8
             && file.column(leaf).max_rep_level() == 0;
         let groups = self.metadata.metadata().row_groups();
         is_text && groups.iter().all(|group| is_all_codes(group.column(leaf)))
+    }
+
+    /// The place in the file of a column that is not nested.
+    fn only_leaf(&self, column: usize) -> Option<usize> {
+        let file = self.metadata.parquet_schema();
+        let mut leaves = (0..file.num_columns()).filter(|leaf| file.get_column_root_idx(*leaf) == column);
+        leaves.next().filter(|_| leaves.next().is_none())
+    }
+
+    /// How many values the first dictionary of this column, of those that [`Footer::has_codes`], has; nothing where it cannot be read.
+    pub fn dictionary_values(&self, column: usize, file: &OpenFile) -> Option<usize> {
+        let group = self.metadata.metadata().row_groups().first()?;
+        let chunk = group.column(self.only_leaf(column)?);
+        let start = u64::try_from(chunk.dictionary_page_offset()?).ok()?;
+        let end = u64::try_from(chunk.data_page_offset()).ok()?;
+        let bytes = file.read(start..end.min(start + u64::from(limits::DICTIONARY_BYTES_MAX))).ok()?;
+        let rows = usize::try_from(group.num_rows()).ok()?;
+        let page =
+            told(|| SerializedPageReader::new(Arc::new(Piece { start, bytes }), chunk, rows, None)?.get_next_page())?;
+        match page? {
+            Page::DictionaryPage { num_values, .. } => Some(num_values as usize),
+            _ => None,
+        }
     }
 
     /// The same file, whose columns `columns`, of those that [`Footer::has_codes`], are decoded as codes into a dictionary.
@@ -240,5 +264,39 @@ impl ChunkReader for Whole<'_> {
         let end = start.checked_add(length as u64).filter(|end| *end <= self.bytes);
         let end = end.ok_or_else(|| ParquetError::EOF(format!("{length} bytes at {start} of {}", self.bytes)))?;
         self.file.read(start..end).map_err(|error| ParquetError::External(Box::new(error)))
+    }
+}
+
+/// A piece of a file, from `start` on.
+struct Piece {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Piece {
+    fn from(&self, place: u64) -> Option<Bytes> {
+        let place = usize::try_from(place.checked_sub(self.start)?).ok()?;
+        (place <= self.bytes.len()).then(|| self.bytes.slice(place..))
+    }
+}
+
+impl Length for Piece {
+    fn len(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl ChunkReader for Piece {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        let rest = self.from(start).ok_or_else(|| ParquetError::EOF(format!("nothing at {start}")))?;
+        Ok(rest.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let rest = self.from(start).filter(|rest| length <= rest.len());
+        let rest = rest.ok_or_else(|| ParquetError::EOF(format!("{length} bytes at {start}")))?;
+        Ok(rest.slice(..length))
     }
 }
