@@ -9,8 +9,8 @@
 //! ```
 //! All chunks of a shape are laid out alike, so a column stands at one distance from every group's place, and one pass over the rows moves
 //! several columns (`scatter`). While a chunk grows a boolean and a validity take a byte a row, and become bits when it is full. Strings are
-//! offsets, which are written as they stay, and a heap. Views keep their form, with the bytes of the long ones in the heap. Dictionaries are kept: a batch with another
-//! one begins new chunks. Types without a form of their own (lists, structs, maps, unions, run-ends, what is wider than 16 bytes) go by
+//! offsets, which are written as they stay, and a heap. Views keep their form, with the bytes of the long ones in the heap. Dictionaries are kept: those of
+//! several batches become one (`dictionary`), and where that would be long, a batch with another one begins new chunks. Types without a form of their own (lists, structs, maps, unions, run-ends, what is wider than 16 bytes) go by
 //! `take`, a piece for each group and block of rows.
 
 #![allow(unsafe_code)]
@@ -18,15 +18,16 @@
 use std::{ops::Range, sync::Arc};
 
 use arrow::array::{
-    Array, ArrayData, ArrayRef, AsArray, PrimitiveArray, RecordBatch, RecordBatchOptions, UInt32Array,
-    downcast_primitive, make_array,
+    Array, ArrayData, ArrayRef, AsArray, DictionaryArray, GenericByteViewArray, PrimitiveArray, RecordBatch,
+    RecordBatchOptions, UInt32Array, downcast_integer, downcast_primitive, make_array,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, ScalarBuffer};
 use arrow::compute::{concat, take};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, SchemaRef};
+use arrow::datatypes::{ArrowPrimitiveType, BinaryViewType, ByteViewType, DataType, SchemaRef, StringViewType};
 use arrow::error::ArrowError;
 
 use super::Kernels;
+use super::dictionary::{Dictionary, recode};
 use super::partition::{GROUPS_MAX, first_rows};
 use super::rows::{Column, Form, Rows, Values, bytes_of_bits};
 use super::scatter::{Heaps, INLINE_BYTES_MAX, OVERSHOOT_BYTES, Starts, Stream, sum_by_group};
@@ -82,8 +83,8 @@ pub struct Chunks {
 struct Growing {
     /// A NULL has come, so from then on validity is written.
     has_nulls: bool,
-    /// The values that the codes in all chunks mean.
-    dictionary: Option<ArrayRef>,
+    /// What the codes in all chunks mean.
+    dictionary: Option<Dictionary>,
     /// Bytes in the heap of each group; nothing without one.
     heap_bytes: Vec<u64>,
     /// What the rows at hand add to them; nothing where they add nothing.
@@ -91,6 +92,13 @@ struct Growing {
     /// Pieces of each group of a taken column, together as long as its rows; nothing for others.
     taken: Vec<Vec<ArrayRef>>,
     scratch: Scratch,
+}
+
+impl Growing {
+    /// Are the codes of the rows at hand moved under other numbers?
+    fn is_recoded(&self) -> bool {
+        self.dictionary.as_ref().is_some_and(|dictionary| dictionary.latest_codes().is_some())
+    }
 }
 
 /// What of a block of rows has to be made before it is moved; used again for every block.
@@ -208,7 +216,7 @@ impl Chunks {
         self.blocks.iter().flatten().count()
     }
 
-    /// Makes the columns of a batch ready; if a dictionary is another one than the chunks', they are given first.
+    /// Makes the columns of a batch ready; if a dictionary cannot become one with the chunks', they are given first.
     pub fn prepare<E: Exchanger>(&mut self, batch: &RecordBatch, exchanger: &mut E) -> Result<Rows, E::Error> {
         let mut columns = Vec::with_capacity(self.places.len());
         for ((place, growing), array) in self.places.iter().zip(&mut self.columns).zip(batch.columns()) {
@@ -229,11 +237,14 @@ impl Chunks {
         }
         for (number, array) in batch.columns().iter().enumerate() {
             let Some(dictionary) = array.as_any_dictionary_opt() else { continue };
-            let values = dictionary.values();
-            let is_known = self.columns[number].dictionary.as_ref().is_some_and(|known| is_same(known, values));
-            if !is_known {
+            let (values, code) = (dictionary.values(), dictionary.keys().data_type());
+            let is_taken_in = match &mut self.columns[number].dictionary {
+                Some(known) => known.take_in(values, code)?,
+                None => false,
+            };
+            if !is_taken_in {
                 self.finish(exchanger)?;
-                self.columns[number].dictionary = Some(Arc::clone(values));
+                self.columns[number].dictionary = Some(Dictionary::new(values));
             }
         }
         Ok(Rows { rows: batch.num_rows(), columns })
@@ -282,6 +293,15 @@ impl Chunks {
             match &column.values {
                 Values::Bits(bits) => bytes_of_bits(&bits.slice(range.start, range.len()), &mut scratch.bytes),
                 Values::Strings(ends, _) => ends.lengths(range.clone(), &mut scratch.lengths),
+                Values::Fixed(values) => {
+                    let codes = growing.dictionary.as_ref().and_then(Dictionary::latest_codes);
+                    if let (Some(codes), Form::Fixed { width }) = (codes, place.form) {
+                        scratch.bytes.clear();
+                        scratch.bytes.extend_from_slice(&values[range.start * width..range.end * width]);
+                        recode(&mut scratch.bytes, width, codes);
+                    }
+                    continue;
+                }
                 Values::Views(views, Some(_)) => {
                     scratch.lengths.clear();
                     let length = |view: &u128| if *view as u32 as usize > INLINE_BYTES_MAX { *view as u32 } else { 0 };
@@ -352,6 +372,7 @@ impl Chunks {
                 if place.form.width() == width {
                     let from = match &column.values {
                         // In bounds: `Column::new` has made sure that there are as many values as rows.
+                        Values::Fixed(_) if growing.is_recoded() => scratch.bytes.as_ptr(),
                         Values::Fixed(values) => values[range.start * width..].as_ptr(),
                         Values::Bits(_) => scratch.bytes.as_ptr(),
                         Values::Strings(..) => scratch.ends.as_ptr().cast(),
@@ -497,22 +518,24 @@ impl Chunks {
                 columns.push(column);
                 continue;
             }
+            if let Some(column) = coded(data_type, &values, rows, &nulls, growing.dictionary.as_ref()) {
+                columns.push(column);
+                continue;
+            }
+            if let Some(column) = viewed(data_type, &values, rows, &nulls, &heap) {
+                columns.push(column);
+                continue;
+            }
             let data = ArrayData::builder(data_type.clone()).len(rows).nulls(nulls);
             let data = match place.form {
                 Form::Fixed { .. } => data.add_buffer(values),
                 Form::Bits => data.add_buffer(bits_of_bytes(&values).into_inner()),
                 Form::Strings { large: false } => data.add_buffer(values).add_buffer(heap),
                 Form::Strings { large: true } => data.add_buffer(wide_offsets(&values)).add_buffer(heap),
-                Form::Views if heap.is_empty() => data.add_buffer(values),
-                Form::Views => data.add_buffer(values).add_buffer(heap),
-                Form::Taken => data,
-            };
-            let data = match (data_type, &growing.dictionary) {
-                (DataType::Dictionary(..), Some(dictionary)) => data.add_child_data(dictionary.to_data()),
-                _ => data,
+                Form::Views | Form::Taken => data,
             };
             // SAFETY: values, validities and strings are those of valid arrays of this type, moved row by row: offsets are where
-            // strings end, views of long strings point into the one buffer, codes are of the one dictionary.
+            // strings end.
             columns.push(make_array(unsafe { data.build_unchecked() }));
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
@@ -540,6 +563,52 @@ fn primitive(data_type: &DataType, values: &Buffer, rows: usize, nulls: &Option<
     downcast_primitive! { data_type => (of, data_type), _ => None }
 }
 
+/// Codes and the dictionary that they are of; nothing for other types.
+fn coded(
+    data_type: &DataType,
+    codes: &Buffer,
+    rows: usize,
+    nulls: &Option<NullBuffer>,
+    dictionary: Option<&Dictionary>,
+) -> Option<ArrayRef> {
+    let (DataType::Dictionary(code, _), Some(dictionary)) = (data_type, dictionary) else { return None };
+    macro_rules! of {
+        ($code:ty) => {{
+            let codes = ScalarBuffer::new(codes.clone(), 0, rows);
+            let codes = PrimitiveArray::<$code>::new(codes, nulls.clone());
+            // SAFETY: the codes are those of valid arrays, put in the numbers of the one dictionary.
+            Some(Arc::new(unsafe { DictionaryArray::new_unchecked(codes, Arc::clone(dictionary.values())) }))
+        }};
+    }
+    downcast_integer! { code.as_ref() => (of), _ => None }
+}
+
+/// Views and the heap of the long ones; nothing for other types.
+fn viewed(
+    data_type: &DataType,
+    views: &Buffer,
+    rows: usize,
+    nulls: &Option<NullBuffer>,
+    heap: &Buffer,
+) -> Option<ArrayRef> {
+    fn array<T: ByteViewType + ?Sized>(
+        views: &Buffer,
+        rows: usize,
+        nulls: &Option<NullBuffer>,
+        heap: &Buffer,
+    ) -> ArrayRef {
+        let heaps: Vec<Buffer> = if heap.is_empty() { Vec::new() } else { vec![heap.clone()] };
+        let views = ScalarBuffer::new(views.clone(), 0, rows);
+        // SAFETY: the views are those of valid arrays of this type, and the long ones among them point to their bytes in the one heap.
+        Arc::new(unsafe { GenericByteViewArray::<T>::new_unchecked(views, heaps, nulls.clone()) })
+    }
+    match data_type {
+        DataType::Utf8View => Some(array::<StringViewType>(views, rows, nulls, heap)),
+        DataType::BinaryView => Some(array::<BinaryViewType>(views, rows, nulls, heap)),
+        _ => None,
+    }
+}
+
 /// Is there a dictionary below the outermost type?
 fn has_inner_dictionary(data_type: &DataType) -> bool {
     use DataType as D;
@@ -553,11 +622,6 @@ fn has_inner_dictionary(data_type: &DataType) -> bool {
         D::Union(fields, _) => fields.iter().any(|(_, field)| is_or_has(field.data_type())),
         _ => false,
     }
-}
-
-/// Do two dictionaries give every code the same value?
-fn is_same(known: &ArrayRef, values: &ArrayRef) -> bool {
-    Arc::ptr_eq(known, values) || known.to_data().ptr_eq(&values.to_data()) || known.as_ref() == values.as_ref()
 }
 
 /// A bit for each byte, which is 0 or 1.

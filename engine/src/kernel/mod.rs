@@ -25,6 +25,7 @@ pub use columns::{HASH_VERSION, KernelError, hash_columns, hash_columns_with};
 mod rows;
 pub use rows::Rows;
 mod chunks;
+mod dictionary;
 pub use chunks::{Appended, Chunks, Exchanger};
 mod views;
 pub use views::{build_views, concat_arrays};
