@@ -28,7 +28,7 @@ pub mod plan; // Logical -> PhysicalPlan: what, then how
 
 // ── where it comes from, where it goes ─────────────────────────────────────────────────────────────────────────────────
 #[doc(hidden)]
-pub mod format; // shapes: Parquet, CSV, JSON, text
+pub mod format; // shapes: Parquet, CSV, JSON, text, Arrow
 #[doc(hidden)]
 pub mod scan; // Table, splits, reading ahead, pruning
 #[doc(hidden)]

@@ -36,6 +36,8 @@ pub const MORSELS_PER_PIECE: u64 = 8;
 pub const LINE_BYTES_MAX: usize = 64 << 20;
 /// Largest footer of a Parquet file that is read at all: the length comes from outside.
 pub const PARQUET_FOOTER_BYTES_MAX: u64 = 256 << 20;
+/// Largest footer of an Arrow file that is read at all: the length comes from outside.
+pub const ARROW_FOOTER_BYTES_MAX: u64 = 64 << 20;
 /// Longest page index of a Parquet file that is read: its length comes from outside, and all of it is held while the table is open. That of a file
 /// of 100 GB with pages of 20 000 rows; row groups of a file with a longer one are not cut, of which it has many.
 pub const PAGE_INDEX_BYTES_MAX: u64 = 128 << 20;
@@ -56,6 +58,18 @@ pub const SAMPLE_ROWS: usize = 20_000;
 pub const JSON_KEYS_MAX: usize = 10_000;
 /// Most files of one table.
 pub const FILES_PER_TABLE_MAX: usize = 100_000;
+
+/// Bytes that may wait for the disk before the one who writes files is told to wait.
+pub const APPEND_BYTES_MAX: usize = 32 << 20;
+/// Files that a task writes at once to the folders of a partitioned output; the one that was used longest ago is ended for another. Their
+/// bytes on the way to the disk share [`APPEND_BYTES_MAX`].
+pub const OPEN_PARTS_MAX: usize = 64;
+/// Most files that a task writes: with more, rows of each folder come in so many turns that files of a few rows come of it.
+pub const PARTS_PER_TASK_MAX: u32 = 10_000;
+/// Largest manifest of what a task of a cluster has written: the folders of some thousand files. The coordinator keeps it with the job.
+pub const MANIFEST_BYTES_MAX: usize = 64 << 10;
+/// Of the budget the share that a task's files hold before the largest is relieved.
+pub const ENCODERS_SHARE: u64 = 4;
 
 /// Most relations whose join order is searched exhaustively (3^n steps); above it the order is greedy.
 pub const JOIN_ORDER_EXHAUSTIVE_MAX: usize = 10;

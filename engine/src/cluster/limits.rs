@@ -21,7 +21,7 @@ pub const VALUE_BYTES_MAX: usize = 4 << 20;
 /// Largest value of a parameter: what a recorded decision holds.
 pub const PARAMETER_BYTES_MAX: usize = 64 << 10;
 /// Largest manifest of one task: some hundred part files with their names and counts.
-pub const MANIFEST_BYTES_MAX: usize = 64 << 10;
+pub const MANIFEST_BYTES_MAX: usize = crate::limits::MANIFEST_BYTES_MAX;
 /// Bytes of manifests in one page of an action's outcome.
 pub const PAGE_BYTES: usize = 4 << 20;
 

@@ -1,12 +1,11 @@
-//! What makes a flow run: collect, count, write_parquet; and explain, which only shows how it would.
+//! What makes a flow run: collect, count; and explain, which only shows how it would. Writing stands in `write.rs`.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use super::{
     answer::Answer,
     flow::Dataset,
     record::{Columns, Record},
-    session::Ran,
 };
 use crate::{
     batch::{
@@ -14,10 +13,9 @@ use crate::{
         array::AsArray,
         datatypes::{DataType, Field, Int64Type, Schema},
     },
-    error::{Result, bug},
+    error::Result,
     expression::{AggregateCall, AggregateFunction},
     plan::logical::{Logical, Node},
-    sink::{Target, Written},
 };
 
 impl<T> Dataset<T> {
@@ -29,16 +27,6 @@ impl<T> Dataset<T> {
         let answer = self.run(Logical { node, schema })?;
         let counts = answer.batches.iter().filter_map(|batch| batch.column(0).as_primitive_opt::<Int64Type>());
         Ok(counts.flat_map(|counts| counts.values().iter()).sum::<i64>() as u64)
-    }
-
-    /// Writes Parquet files into the folder `path`, which must not exist. They appear all at once, when all are whole.
-    pub fn write_parquet(&self, path: impl Into<PathBuf>) -> Result<Written> {
-        let schema = Arc::new(Schema::new(vec![Field::new("rows", DataType::Int64, false)]));
-        let node = Node::Write { input: Box::new(self.logical().clone()), target: Target { path: path.into() } };
-        match self.session().run(Logical { node, schema }, Instant::now())? {
-            Ran::Written(written) => Ok(written),
-            Ran::Collected(_) => Err(bug("dataset", "a written flow gave rows")),
-        }
     }
 
     /// How it would run, as text.

@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Instant};
 use crate::{
     batch::{
         Batch,
-        array::StringArray,
+        array::{ArrayRef, StringArray, UInt64Array},
         datatypes::{DataType, Field, Schema, SchemaRef},
     },
     error::Result,
     observe::Report,
     shuffle::digest::Digest,
+    sink::Written,
 };
 
 /// The rows of a query.
@@ -32,6 +33,21 @@ impl Answer {
         let schema = Arc::new(Schema::new(vec![Field::new(column, DataType::Utf8, false)]));
         let lines = StringArray::from_iter_values(text.lines().collect::<Vec<_>>());
         let batch = Batch::try_new(Arc::clone(&schema), vec![Arc::new(lines)])?;
+        Ok(Answer { schema, batches: vec![batch], report: Report::default(), seconds: started.elapsed().as_secs_f64() })
+    }
+
+    /// What was written: rows, bytes, files, and where.
+    pub(super) fn of_written(written: &Written, started: Instant) -> Result<Answer> {
+        let Written { path, files, rows, bytes, .. } = written;
+        let numbers = [("rows", *rows), ("bytes", *bytes), ("files", *files as u64)];
+        let mut fields: Vec<Field> =
+            numbers.iter().map(|(name, _)| Field::new(*name, DataType::UInt64, false)).collect();
+        fields.push(Field::new("path", DataType::Utf8, false));
+        let mut columns: Vec<ArrayRef> = Vec::new();
+        columns.extend(numbers.iter().map(|(_, number)| Arc::new(UInt64Array::from(vec![*number])) as ArrayRef));
+        columns.push(Arc::new(StringArray::from_iter_values([path.to_string_lossy()])));
+        let schema = Arc::new(Schema::new(fields));
+        let batch = Batch::try_new(Arc::clone(&schema), columns)?;
         Ok(Answer { schema, batches: vec![batch], report: Report::default(), seconds: started.elapsed().as_secs_f64() })
     }
 

@@ -24,6 +24,8 @@ pub(super) enum DatasetError {
     UnionDiffers { place: usize, left: String, right: String },
     #[error("reading the flow through SQL: an EXPLAIN gives no rows")]
     ExplainInFlow,
+    #[error("reading the flow through SQL: a COPY gives no rows")]
+    CopyInFlow,
     #[error("the closure at {call_site} panicked: {message}")]
     ClosurePanicked { call_site: &'static str, message: String },
     #[error("running a flow of Rust code on a cluster from this program")]
@@ -60,6 +62,7 @@ impl Cause for DatasetError {
                     .to_owned(),
             ),
             DatasetError::ProfileAway => Some("run the program in process, or the statement by itself".to_owned()),
+            DatasetError::CopyInFlow => Some("use .write(path) for a flow, or Session::query for a COPY".to_owned()),
             DatasetError::ExplainInFlow => Some("use .explain() for the plan of a flow".to_owned()),
             _ => None,
         }

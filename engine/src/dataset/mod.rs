@@ -2,7 +2,7 @@
 //!
 //! In: paths, vectors, closures, expressions, SQL. Out: a logical plan, then answers. Never: knows how a flow is run; that is `plan/`.
 
-mod action; // collect, count, write_parquet, explain: what makes a flow run
+mod action; // collect, count, explain: what makes a flow run
 mod answer; // Answer: rows in memory, and what it took to get them
 mod batches; // Dataset<Batch>: expressions, closures over batches, the way to typed rows
 mod closure; // call sites; panics of closures as errors
@@ -23,8 +23,9 @@ mod reduce; // reduce_by_key, count_by_value, distinct
 mod remote; // statements that run on a cluster: the client's side, and the driver's in a worker
 mod session; // Session: threads, memory, tables
 mod sort; // sort_by, limit; asc, desc
-mod source; // read_text, read_parquet, read_csv, read_json, from_vec, sql
+mod source; // read_text, read_parquet, read_csv, read_json, read_arrow, from_vec, sql
 mod statement; // Dataset::sql: a statement over a flow
+mod write; // write, write_parquet and its like: a flow's rows in files
 
 pub use answer::Answer;
 pub use error::failure;
@@ -38,3 +39,4 @@ pub use record::Record;
 pub use remote::{Statements, run_worker};
 pub use session::Session;
 pub use sort::{SortBy, asc, desc};
+pub use write::Write;

@@ -73,14 +73,22 @@ enum Away {
 /// What a job's run gives.
 pub(super) enum Ran {
     Collected(Answer),
-    Written(Written),
+    Written(Written, Report),
 }
 
 impl Ran {
+    /// The rows, or what was written, as a row.
+    fn shown(self, started: Instant) -> Result<Answer> {
+        match self {
+            Ran::Collected(answer) => Ok(answer),
+            Ran::Written(written, report) => Ok(Answer { report, ..Answer::of_written(&written, started)? }),
+        }
+    }
+
     fn collected(self) -> Result<Answer> {
         match self {
             Ran::Collected(answer) => Ok(answer),
-            Ran::Written(written) => Err(bug("dataset", format!("a query wrote {written:?}"))),
+            Ran::Written(written, _) => Err(bug("dataset", format!("a query wrote {written:?}"))),
         }
     }
 }
@@ -141,6 +149,7 @@ impl Session {
         }
         match self.plan_sql(text)? {
             Planned::Query(logical) => self.collect(logical, started),
+            Planned::Write(logical) => self.run(logical, started)?.shown(started),
             Planned::Explain(logical) => Answer::of_lines("plan", &self.explain(logical)?, started),
             Planned::ExplainAnalyze(logical) => {
                 let (plan, ran) = if self.0.away.is_some() {
@@ -149,8 +158,10 @@ impl Session {
                     let (ran, profile) = self.run_profiled(logical, started, true)?;
                     (profile.unwrap_or_default().text(), ran)
                 };
-                let answer = ran.collected()?;
-                let (report, rows, seconds) = (answer.report, answer.rows(), answer.seconds);
+                let (report, rows, seconds) = match ran {
+                    Ran::Collected(answer) => (answer.report, answer.rows(), answer.seconds),
+                    Ran::Written(written, report) => (report, written.rows as usize, started.elapsed().as_secs_f64()),
+                };
                 let ran = format!(
                     "{plan}ran in {seconds:.3} s: {rows} rows out, {} rows and {} bytes in, at most {} bytes held",
                     report.rows_in,
@@ -171,9 +182,9 @@ impl Session {
             None => {}
         }
         match self.plan_sql(text)? {
-            Planned::Query(logical) => {
+            Planned::Query(logical) | Planned::Write(logical) => {
                 let (ran, profile) = self.run_profiled(logical, started, true)?;
-                Ok((ran.collected()?, profile.unwrap_or_default()))
+                Ok((ran.shown(started)?, profile.unwrap_or_default()))
             }
             _ => Ok((self.query(text)?, ProfileReport::default())),
         }
@@ -251,7 +262,7 @@ impl Session {
             report
         });
         if let Some(writing) = running.writing {
-            return Ok((Ran::Written(writing.commit()?), profile));
+            return Ok((Ran::Written(writing.commit()?, counters.report()), profile));
         }
         let batches = running.collect.map(|collect| collect.take()).unwrap_or_default();
         let seconds = started.elapsed().as_secs_f64();
@@ -280,7 +291,8 @@ impl Session {
             ActionResult::Failed(error) => Err(error.into_error()),
             ActionResult::Written { path, files, rows, bytes, digest: (digest_rows, sum, xor) } => {
                 let digest = Digest { rows: digest_rows, sum, xor };
-                Ok(Ran::Written(Written { path: path.into(), files: files as usize, rows, bytes, digest }))
+                let written = Written { path: path.into(), files: files as usize, rows, bytes, digest };
+                Ok(Ran::Written(written, Report { rows_out: rows, ..Report::default() }))
             }
             ActionResult::Rows { schema, frames } => {
                 let schema = encode::schema_from_bytes(&schema)?;

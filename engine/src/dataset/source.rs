@@ -37,10 +37,16 @@ impl Session {
         Ok(Dataset::new(self.clone(), scan(Table::open(path)?)))
     }
 
+    /// The rows of Arrow's IPC files: of the file, the folder or the pattern.
+    pub fn read_arrow(&self, path: &str) -> Result<Dataset<Batch>> {
+        Ok(Dataset::new(self.clone(), scan(Table::open(path)?)))
+    }
+
     /// The rows of a statement over this session's tables and files, to go on with.
     pub fn sql(&self, statement: &str) -> Result<Dataset<Batch>> {
         match self.plan_sql(statement)? {
             Planned::Query(logical) => Ok(Dataset::new(self.clone(), logical)),
+            Planned::Write(_) => Err(DatasetError::CopyInFlow.into()),
             Planned::Explain(_) | Planned::ExplainAnalyze(_) => Err(DatasetError::ExplainInFlow.into()),
         }
     }

@@ -43,6 +43,7 @@ impl<T> Dataset<T> {
                 });
                 Ok(self.then(|_| query))
             }
+            Planned::Write(_) => Err(DatasetError::CopyInFlow.into()),
             Planned::Explain(_) | Planned::ExplainAnalyze(_) => Err(DatasetError::ExplainInFlow.into()),
         }
     }

@@ -14,15 +14,22 @@ use crate::{
     error::Result,
 };
 
+pub mod arrow; // Arrow's IPC files: footer, batches, writer
 mod cells; // Cell, ColumnBuilder: values that were found in a text, column by column as arrays
 pub mod csv; // CSV: columns' types from a sample, records and fields between quotes and commas
 mod dates; // dates and times from their digits
+mod encode; // FileFormat, Encode: shapes to write
 pub mod json; // JSON, an object a line
 mod numbers; // integers and decimals from their digits
 pub mod parquet; // Parquet: footer, row groups, writer
 mod records; // RecordDecoder: a split's records as batches, whatever their shape
+mod shown; // Shown: values as texts
 mod split_text; // SplitText: a split's bytes as they come, the record that goes on beyond them, the line of an error
 pub mod text; // text: one string column, a row a line
+mod text_lines; // TextEncoder: a row a line
+
+pub use encode::{Encode, FileFormat, is_bytes, is_nested};
+pub use shown::Shown;
 
 /// Decodes one split: asks for ranges of its file, is fed them in that order, and gives batches.
 ///

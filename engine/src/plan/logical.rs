@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::{
     batch::{
         Batch,
-        datatypes::{Schema, SchemaRef},
+        datatypes::{DataType, Field, Schema, SchemaRef},
     },
     expression::{AggregateCall, Expression, Literal, RankBound, SortKey, WindowCall},
     operator::groups::PartColumn,
@@ -73,7 +73,7 @@ pub enum Node {
         order: Vec<SortKey>,
         closure: Closure,
     },
-    /// Writes its input to files; gives one row: the number of rows written.
+    /// Writes its input to files.
     Write { input: Box<Logical>, target: Target },
     /// A scalar subquery's value becomes the parameter of this number before `input` uses it. The schema is `input`'s.
     WithParameter { input: Box<Logical>, number: usize, subquery: Box<Logical> },
@@ -177,6 +177,12 @@ impl Logical {
             Node::Union { inputs } => inputs.iter_mut().collect(),
             Node::WithParameter { input, subquery, .. } => vec![input, subquery],
         }
+    }
+
+    /// Its rows, written to files.
+    pub fn written(self, target: Target) -> Logical {
+        let schema = Arc::new(Schema::new(vec![Field::new("rows", DataType::Int64, false)]));
+        Logical { node: Node::Write { input: Box::new(self), target }, schema }
     }
 
     /// The rows of no table: what a branch becomes when it is known to be empty.

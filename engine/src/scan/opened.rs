@@ -26,7 +26,7 @@ use crate::{
         datatypes::{Schema, SchemaRef},
     },
     error::{Cause, Error, Kind, Result, bug},
-    format::{parquet::Footer, text},
+    format::{arrow::ArrowFooter, parquet::Footer, text},
     limits,
     store::LocalFile,
 };
@@ -49,6 +49,8 @@ pub struct TableDescription {
 pub enum TableRows {
     /// Parquet files.
     Parquet(Vec<FileDescription>),
+    /// Arrow files.
+    Arrow(Vec<FileDescription>),
     /// CSV files.
     Csv(Vec<FileDescription>),
     /// Files of JSON lines.
@@ -82,6 +84,9 @@ impl Table {
         let rows = match self.shape() {
             Shape::Parquet(files) => {
                 TableRows::Parquet(files.iter().map(|(file, _)| describe(file)).collect::<Result<_>>()?)
+            }
+            Shape::Arrow(files) => {
+                TableRows::Arrow(files.iter().map(|(file, _)| describe(file)).collect::<Result<_>>()?)
             }
             Shape::Csv(files) => TableRows::Csv(all(files)?),
             Shape::Json(files) => TableRows::Json(all(files)?),
@@ -124,6 +129,7 @@ impl OpenedTables {
         let TableDescription { name, schema, codes, rows } = description;
         let shape = match rows {
             TableRows::Parquet(files) => Shape::Parquet(self.parquet(files, schema)?),
+            TableRows::Arrow(files) => Shape::Arrow(self.arrow(files, schema)?),
             TableRows::Csv(files) => Shape::Csv(self.look_at_all(files)?),
             TableRows::Json(files) => Shape::Json(self.look_at_all(files)?),
             TableRows::Text(files) => {
@@ -152,6 +158,20 @@ impl OpenedTables {
             opened.push((file, footer));
         }
         decode_alike(&mut opened)?;
+        Ok(opened)
+    }
+
+    fn arrow(&self, files: &[FileDescription], schema: &SchemaRef) -> Result<Vec<(LocalFile, ArrowFooter)>> {
+        let mut opened = Vec::new();
+        for file in self.look_at_all(files)? {
+            let footer = file.open().and_then(|opened| ArrowFooter::read(&opened, &file.path, file.bytes));
+            let footer = footer.map_err(|source| self.failed(&file.path, source))?;
+            match opened.first() {
+                None => self.check_columns(&file.path, schema, footer.schema())?,
+                Some((first, _)) => check_same(&LocalFile::clone(first).path, schema, &file.path, footer.schema())?,
+            }
+            opened.push((file, footer));
+        }
         Ok(opened)
     }
 
@@ -264,12 +284,12 @@ mod tests {
             array::{ArrayRef, Decimal128Array, Int32Array, Int64Array, StringArray},
             datatypes::{DataType, Field},
         },
-        format::parquet::ParquetEncoder,
+        format::{Encode, parquet::ParquetEncoder},
     };
 
     fn write_parquet(path: &Path, column: ArrayRef) {
         let batch = Batch::try_from_iter([("n", column)]).unwrap();
-        let mut encoder = ParquetEncoder::new(&batch.schema()).unwrap();
+        let mut encoder = Box::new(ParquetEncoder::new(&batch.schema()).unwrap());
         encoder.push(&batch).unwrap();
         fs::write(path, encoder.finish().unwrap()).unwrap();
     }

@@ -16,7 +16,7 @@ use crate::limits;
 /// A part of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// Rows of a row group of a Parquet file.
+    /// Rows of a row group of a Parquet file, or a batch of an Arrow file.
     RowGroup {
         /// Which of the table's files.
         file: usize,
@@ -80,6 +80,12 @@ pub(super) fn splits(shape: &Shape) -> Vec<Split> {
             for (file, (_, footer)) in files.iter().enumerate() {
                 let whole = |row_group| Split::RowGroup { file, row_group, rows: 0..footer.rows(row_group) };
                 splits.extend((0..footer.row_group_count()).map(whole));
+            }
+        }
+        Shape::Arrow(files) => {
+            for (file, (_, footer)) in files.iter().enumerate() {
+                let whole = |row_group| Split::RowGroup { file, row_group, rows: 0..footer.rows(row_group) };
+                splits.extend((0..footer.batch_count()).map(whole));
             }
         }
         Shape::Csv(files) => {

@@ -9,6 +9,7 @@ use crate::batch::{
     compute,
     datatypes::{DataType, Schema},
 };
+use crate::format::arrow::ArrowFooter;
 
 /// What is known of a table.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +64,12 @@ pub(super) fn of(schema: &Schema, shape: &Shape) -> TableStatistics {
                 }
             }
             TableStatistics { rows, is_exact: true, columns }
+        }
+        Shape::Arrow(files) => {
+            let rows =
+                |footer: &ArrowFooter| (0..footer.batch_count()).map(|batch| footer.rows(batch) as f64).sum::<f64>();
+            let rows = files.iter().map(|(_, footer)| rows(footer)).sum();
+            TableStatistics { rows, is_exact: true, columns: unknown() }
         }
         Shape::Csv(files) | Shape::Json(files) | Shape::Text(files) => {
             let bytes: u64 = files.iter().map(|file| file.bytes).sum();

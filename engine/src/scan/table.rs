@@ -16,7 +16,9 @@ use crate::{
     },
     error::{Cause, Kind, Result, bug},
     format::{
-        Decode, Selected, csv, json,
+        Decode, Selected,
+        arrow::{ArrowFooter, BatchDecoder},
+        csv, json,
         parquet::{Footer, RowGroupDecoder},
         text::{self, TextDecoder},
     },
@@ -39,6 +41,7 @@ pub struct Table {
 /// How the rows stand there.
 pub(super) enum Shape {
     Parquet(Vec<(LocalFile, Footer)>),
+    Arrow(Vec<(LocalFile, ArrowFooter)>),
     Csv(Vec<LocalFile>),
     Json(Vec<LocalFile>),
     Text(Vec<LocalFile>),
@@ -47,7 +50,7 @@ pub(super) enum Shape {
 
 impl Table {
     /// The table at `path`: a file, all files of a folder, or those that match a pattern with `*`. The ending tells the shape
-    /// (`.parquet`, `.csv`, `.jsonl`, `.txt`); without one that is known the first bytes must be Parquet's.
+    /// (`.parquet`, `.csv`, `.jsonl`, `.txt`, `.arrow`); without one that is known the first bytes must be Parquet's.
     pub fn open(path: &str) -> Result<Arc<Table>> {
         let files = expand(path)?;
         let files = files.iter().map(|file| LocalFile::stat(file)).collect::<Result<Vec<_>>>()?;
@@ -59,6 +62,7 @@ impl Table {
             "csv" => Table::open_csv(files)?,
             "json" | "jsonl" | "ndjson" => Table::open_json(files)?,
             "txt" | "text" => (text::schema(), Shape::Text(files)),
+            "arrow" | "ipc" | "feather" => Table::open_arrow(files)?,
             "parquet" | "pq" => Table::open_parquet(files)?,
             _ if starts_as_parquet(first)? => Table::open_parquet(files)?,
             _ => return Err(TableError::UnknownShape { path: first.path.clone() }.into()),
@@ -170,6 +174,7 @@ impl Table {
     pub fn bytes(&self) -> u64 {
         match &self.shape {
             Shape::Parquet(files) => files.iter().map(|(file, _)| file.bytes).sum(),
+            Shape::Arrow(files) => files.iter().map(|(file, _)| file.bytes).sum(),
             Shape::Csv(files) | Shape::Json(files) | Shape::Text(files) => files.iter().map(|file| file.bytes).sum(),
             Shape::Memory(_) => 0,
         }
@@ -179,6 +184,7 @@ impl Table {
     pub(super) fn file(&self, split: &Split) -> Option<&LocalFile> {
         match &self.shape {
             Shape::Parquet(files) => files.get(split.file()).map(|(file, _)| file),
+            Shape::Arrow(files) => files.get(split.file()).map(|(file, _)| file),
             Shape::Csv(files) | Shape::Json(files) | Shape::Text(files) => files.get(split.file()),
             Shape::Memory(_) => None,
         }
@@ -189,6 +195,9 @@ impl Table {
         match (&self.shape, split) {
             (Shape::Parquet(files), Split::RowGroup { file, row_group, .. }) => {
                 files.get(*file).map_or(0, |(_, footer)| footer.bytes(*row_group, columns))
+            }
+            (Shape::Arrow(files), Split::RowGroup { file, row_group, .. }) => {
+                files.get(*file).map_or(0, |(_, footer)| footer.bytes(*row_group))
             }
             (_, Split::Bytes { range, .. }) => range.end - range.start,
             _ => 0,
@@ -202,6 +211,11 @@ impl Table {
             (Shape::Parquet(files), Split::RowGroup { file, row_group, rows }) => {
                 let (file, footer) = &files[*file];
                 Some(Box::new(RowGroupDecoder::new(file.path.clone(), footer, *row_group, rows, selected)?))
+            }
+            (Shape::Arrow(files), Split::RowGroup { file, row_group, .. }) => {
+                let (file, footer) = &files[*file];
+                let decoder = BatchDecoder::new(file.path.clone(), footer, *row_group, &selected.columns, rows)?;
+                Some(Box::new(Tested::new(decoder, selected)))
             }
             (Shape::Csv(files), Split::Bytes { file, range }) => {
                 let file = &files[*file];
@@ -237,6 +251,18 @@ impl Table {
         Ok((Arc::clone(opened[0].1.schema()), Shape::Parquet(opened)))
     }
 
+    fn open_arrow(files: Vec<LocalFile>) -> Result<(SchemaRef, Shape)> {
+        let mut opened: Vec<(LocalFile, ArrowFooter)> = Vec::with_capacity(files.len());
+        for file in files {
+            let footer = ArrowFooter::read(&file.open()?, &file.path, file.bytes)?;
+            if let Some((first, first_footer)) = opened.first() {
+                check_same(&first.path, first_footer.schema(), &file.path, footer.schema())?;
+            }
+            opened.push((file, footer));
+        }
+        Ok((Arc::clone(opened[0].1.schema()), Shape::Arrow(opened)))
+    }
+
     fn open_csv(files: Vec<LocalFile>) -> Result<(SchemaRef, Shape)> {
         let mut schema: Option<SchemaRef> = None;
         for file in &files {
@@ -245,13 +271,16 @@ impl Table {
             }
             let sample = file.open()?.read(0..file.bytes.min(limits::SAMPLE_BYTES))?;
             let found = csv::infer_schema(&file.path, &sample, sample.len() as u64 == file.bytes)?;
-            match &schema {
-                None => schema = Some(found),
-                Some(first) => check_same(&files[0].path, first, &file.path, &found)?,
-            }
+            schema = Some(match &schema {
+                None => found,
+                Some(first) => match csv::merged(first, &found) {
+                    Some(both) => both,
+                    None => return Err(differ(&files[0].path, first, &file.path, &found).into()),
+                },
+            });
         }
         let schema = schema.ok_or_else(|| bug("scan", "a table without files"))?;
-        Ok((schema, Shape::Csv(files)))
+        Ok((csv::known(&schema), Shape::Csv(files)))
     }
 
     /// Files of JSON may have other keys than the first: the columns are those of all.
@@ -285,25 +314,24 @@ pub(super) fn decode_alike(files: &mut [(LocalFile, Footer)]) -> Result<()> {
 
 /// The files' columns have the same names and types.
 pub(super) fn check_same(first: &Path, first_schema: &SchemaRef, other: &Path, other_schema: &SchemaRef) -> Result<()> {
-    let shape = |schema: &SchemaRef| {
-        schema.fields().iter().map(|f| (f.name().clone(), f.data_type().clone())).collect::<Vec<_>>()
-    };
-    if shape(first_schema) == shape(other_schema) {
+    if columns_of(first_schema) == columns_of(other_schema) {
         return Ok(());
     }
-    let (a, b) = (shape(first_schema), shape(other_schema));
+    Err(differ(first, first_schema, other, other_schema).into())
+}
+
+fn columns_of(schema: &SchemaRef) -> Vec<(String, DataType)> {
+    schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
+}
+
+/// The first column that two files do not have in common.
+fn differ(first: &Path, first_schema: &SchemaRef, other: &Path, other_schema: &SchemaRef) -> TableError {
+    let (a, b) = (columns_of(first_schema), columns_of(other_schema));
     let at = a.iter().zip(&b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()));
     let column = |side: &[(String, DataType)]| {
         side.get(at).map_or_else(|| "no column".to_owned(), |(name, data_type)| format!("{name} {data_type}"))
     };
-    Err(TableError::Differ {
-        first: first.to_owned(),
-        other: other.to_owned(),
-        at,
-        expected: column(&a),
-        found: column(&b),
-    }
-    .into())
+    TableError::Differ { first: first.to_owned(), other: other.to_owned(), at, expected: column(&a), found: column(&b) }
 }
 
 impl fmt::Debug for Table {
@@ -331,7 +359,7 @@ impl Cause for TableError {
     }
     fn hint(&self) -> Option<String> {
         match self {
-            TableError::UnknownShape { .. } => Some("name files .parquet, .csv, .jsonl or .txt".to_owned()),
+            TableError::UnknownShape { .. } => Some("name files .parquet, .csv, .jsonl, .txt or .arrow".to_owned()),
             TableError::Differ { .. } => {
                 Some("name the files that belong together, or give each its own table".to_owned())
             }

@@ -1,13 +1,26 @@
 //! Where rows go: files written aside, then committed all at once.
 //!
-//! In: morsels. Out: a folder of files and `_SUCCESS`, or nothing. Never: lets anybody see a half-written output.
+//! In: morsels. Out: a folder of files and `_SUCCESS`, or nothing; where an output was replaced or added to, the one or the other. Never:
+//! lets anybody see a half-written output.
+//!
+//! ```text
+//!   .NAME.windrow-JOB/          what attempts write: STAGE.TASK.ATTEMPT-N.parquet; those that failed leave theirs
+//!   .NAME.windrow-JOB.new/      what is put together: the parts that count under their names, links to what is added to, _SUCCESS
+//!   NAME                        one rename, or, where there is an output, one exchange of names
+//! ```
 
-mod commit; // Commit: the temporary folder, the renames, _SUCCESS
-mod manifest; // commit_manifests: what tasks of a cluster have written becomes one output
-mod target; // Target: where and in which shape
-mod write; // Writing: one part file a thread, encoded on the compute threads, written on the I/O threads
+mod beside; // Beside: the places beside an output, and what ended runs have left there
+mod commit; // commit: what tasks have written becomes one output
+mod folders; // Folders: the rows of a batch by the folder they belong to
+mod manifest; // Manifest: what an attempt has written
+mod success; // Success: what _SUCCESS says
+mod target; // Target: where, in which shape, and what if something is there
+mod write; // Writing: part files, encoded on the compute threads, written on the I/O threads
 
-pub use commit::Written;
-pub use manifest::{check_free, commit_manifests};
-pub use target::Target;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests; // outputs that are interrupted at every call
+
+pub use commit::{Written, commit_manifests, discard, prepare};
+pub use target::{IfExists, Target};
 pub use write::Writing;

@@ -124,6 +124,58 @@ pub enum SqlError {
         /// Where it stands.
         place: Option<Place>,
     },
+    /// A path that does not tell in which format is written.
+    #[error("the path '{path}' tells no format")]
+    NoFormat {
+        /// The path.
+        path: String,
+        /// Where it stands.
+        place: Option<Place>,
+    },
+    /// A format that is not written.
+    #[error("there is no format {name}")]
+    UnknownFormat {
+        /// The name looked for.
+        name: String,
+        /// Where it stands.
+        place: Option<Place>,
+    },
+    /// An option of COPY that is not there.
+    #[error("COPY has no option {name}")]
+    UnknownOption {
+        /// The name looked for.
+        name: String,
+        /// The options near to it.
+        candidates: Vec<String>,
+        /// Where it stands.
+        place: Option<Place>,
+    },
+    /// An option that is neither on nor off.
+    #[error("the option {name} is true or false, not {value}")]
+    NoTruth {
+        /// The option.
+        name: String,
+        /// What it was given.
+        value: String,
+        /// Where that stands.
+        place: Option<Place>,
+    },
+    /// Two options that exclude each other.
+    #[error("an output is overwritten or appended to, not both")]
+    OverwriteAndAppend {
+        /// Where the second stands.
+        place: Option<Place>,
+    },
+    /// A column that the rows which are copied do not have.
+    #[error("the output is to be partitioned by {name}, which the query does not give")]
+    NoFolderColumn {
+        /// The name looked for.
+        name: String,
+        /// The columns near to it.
+        candidates: Vec<String>,
+        /// Where it is named.
+        place: Option<Place>,
+    },
     /// DataFusion could not plan the statement: types that do not fit, a column outside of GROUP BY.
     #[error("cannot plan the statement: {}", sentence(source))]
     Plan {
@@ -153,7 +205,13 @@ impl Cause for SqlError {
             | SqlError::UnknownTable { .. }
             | SqlError::UnknownColumn { .. }
             | SqlError::AmbiguousColumn { .. }
-            | SqlError::UnknownFunction { .. } => Kind::Request,
+            | SqlError::UnknownFunction { .. }
+            | SqlError::NoFormat { .. }
+            | SqlError::UnknownFormat { .. }
+            | SqlError::UnknownOption { .. }
+            | SqlError::NoTruth { .. }
+            | SqlError::OverwriteAndAppend { .. }
+            | SqlError::NoFolderColumn { .. } => Kind::Request,
             SqlError::CannotOpen { source, .. } => source.kind(),
             SqlError::Unsupported { .. } => Kind::Unsupported,
             SqlError::Plan { source, .. } => library_kind(source),
@@ -169,8 +227,15 @@ impl Cause for SqlError {
                     _ => Some(format!("there are: {}", known.join(", "))),
                 })
             }
-            SqlError::UnknownColumn { candidates, .. } | SqlError::UnknownFunction { candidates, .. } => {
-                suggest::did_you_mean(candidates)
+            SqlError::UnknownColumn { candidates, .. }
+            | SqlError::UnknownFunction { candidates, .. }
+            | SqlError::NoFolderColumn { candidates, .. } => suggest::did_you_mean(candidates),
+            SqlError::UnknownOption { candidates, .. } => {
+                suggest::did_you_mean(candidates).or_else(|| Some("there are: overwrite, append".to_owned()))
+            }
+            SqlError::UnknownFormat { .. } => Some("there are: parquet, csv, json, text, arrow".to_owned()),
+            SqlError::NoFormat { .. } => {
+                Some("add STORED AS csv, or end the path in .parquet, .csv, .jsonl, .txt or .arrow".to_owned())
             }
             SqlError::AmbiguousColumn { .. } => Some("say which table's, as in t.name".to_owned()),
             SqlError::CannotOpen { source, .. } => source.hint(),
@@ -196,6 +261,12 @@ impl Cause for SqlError {
             | SqlError::AmbiguousColumn { place, .. }
             | SqlError::UnknownFunction { place, .. }
             | SqlError::Unsupported { place, .. }
+            | SqlError::NoFormat { place, .. }
+            | SqlError::UnknownFormat { place, .. }
+            | SqlError::UnknownOption { place, .. }
+            | SqlError::NoTruth { place, .. }
+            | SqlError::OverwriteAndAppend { place }
+            | SqlError::NoFolderColumn { place, .. }
             | SqlError::Plan { place, .. } => place.clone(),
         }
     }

@@ -10,6 +10,7 @@
 
 mod bind; // DataFusion's plan -> Logical, one function per operator
 mod catalog; // Catalog: tables by name
+mod copy; // COPY: the rows of a query into files
 mod error; // SqlError: what is wrong with a statement, and where
 mod functions; // aggregates by name
 mod meaning; // kept: forms that the front end would take for others

@@ -15,7 +15,7 @@ use datafusion_sql::sqlparser::{
 };
 
 use super::{
-    SqlError,
+    SqlError, copy,
     error::lower,
     text::{DIALECT, Text},
 };
@@ -62,14 +62,23 @@ pub fn statements(script: &str) -> Result<Vec<Statement>> {
     Ok(found)
 }
 
+/// A statement.
+pub(super) struct Parsed {
+    pub(super) query: Box<ast::Statement>,
+    /// Where its rows go, if they are copied.
+    pub(super) copy: Option<copy::Copy>,
+    pub(super) asks: Asks,
+}
+
 /// What a statement asks for.
-pub(super) enum Parsed {
-    /// The rows of a query.
-    Query(Box<ast::Statement>),
-    /// The plan of a query, drawn.
-    Explain(Box<ast::Statement>),
-    /// The query run, and its plan drawn with what was counted.
-    ExplainAnalyze(Box<ast::Statement>),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// That it is run.
+    Run,
+    /// Its plan, drawn.
+    Explain,
+    /// That it is run, and its plan drawn with what was counted.
+    ExplainAnalyze,
 }
 
 /// The tree of the one statement in `text`.
@@ -83,7 +92,13 @@ pub(super) fn parse(text: &Text<'_>) -> Result<Parsed> {
     if parser.peek_token().token == Token::EOF {
         return Err(SqlError::Empty.into());
     }
-    let statement = parser.parse_statement().map_err(|error| syntax(error, text))?;
+    let parsed = match copies(&mut parser) {
+        Some(asks) => {
+            let (query, copy) = copy::parse(&mut parser, text)?;
+            Parsed { query, copy: Some(copy), asks }
+        }
+        None => classify(parser.parse_statement().map_err(|error| syntax(error, text))?, text)?,
+    };
     let mut next = parser.peek_token();
     if next.token == Token::SemiColon {
         while parser.consume_token(&Token::SemiColon) {}
@@ -98,14 +113,31 @@ pub(super) fn parse(text: &Text<'_>) -> Result<Parsed> {
         let source = ParserError::ParserError(expected.clone());
         return Err(SqlError::Syntax { expected, place, source }.into());
     }
-    classify(statement, text)
+    Ok(parsed)
+}
+
+/// Passes over `COPY`, `EXPLAIN COPY` or `EXPLAIN ANALYZE COPY`, if that is how the statement begins.
+fn copies(parser: &mut Parser<'_>) -> Option<Asks> {
+    let keyword = |place: usize| match parser.peek_nth_token(place).token {
+        Token::Word(word) => word.keyword,
+        _ => Keyword::NoKeyword,
+    };
+    let (words, asks) = match [keyword(0), keyword(1), keyword(2)] {
+        [Keyword::COPY, ..] => (1, Asks::Run),
+        [Keyword::EXPLAIN, Keyword::COPY, _] => (2, Asks::Explain),
+        [Keyword::EXPLAIN, Keyword::ANALYZE, Keyword::COPY] => (3, Asks::ExplainAnalyze),
+        _ => return None,
+    };
+    (0..words).for_each(|_| drop(parser.next_token()));
+    Some(asks)
 }
 
 fn classify(statement: ast::Statement, text: &Text<'_>) -> Result<Parsed> {
     match statement {
-        ast::Statement::Query(_) => Ok(Parsed::Query(Box::new(statement))),
+        ast::Statement::Query(_) => Ok(Parsed { query: Box::new(statement), copy: None, asks: Asks::Run }),
         ast::Statement::Explain { statement, analyze, .. } if matches!(*statement, ast::Statement::Query(_)) => {
-            Ok(if analyze { Parsed::ExplainAnalyze(statement) } else { Parsed::Explain(statement) })
+            let asks = if analyze { Asks::ExplainAnalyze } else { Asks::Explain };
+            Ok(Parsed { query: statement, copy: None, asks })
         }
         _ => {
             let first = text.words().find(|token| token.token != Token::SemiColon);
@@ -117,7 +149,7 @@ fn classify(statement: ast::Statement, text: &Text<'_>) -> Result<Parsed> {
 }
 
 /// The parser's error with its place, which it writes only into its sentence.
-fn syntax(error: ParserError, text: &Text<'_>) -> SqlError {
+pub(super) fn syntax(error: ParserError, text: &Text<'_>) -> SqlError {
     let said = match &error {
         ParserError::RecursionLimitExceeded => {
             return SqlError::TooDeep { what: "parentheses or subqueries", depth_max: NESTING_MAX, place: None };

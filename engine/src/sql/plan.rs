@@ -14,7 +14,7 @@ use datafusion_sql::planner::SqlToRel;
 use super::{
     Catalog, SqlError, bind, meaning, names,
     overflow::check_constants,
-    parse::{Parsed, TERMS_MAX, parse},
+    parse::{Asks, Parsed, TERMS_MAX, parse},
     provider::Provider,
     text::Text,
 };
@@ -32,6 +32,8 @@ const STACK_BYTES: usize = TERMS_MAX * (128 << 10);
 pub enum Planned {
     /// The rows of a query.
     Query(Logical),
+    /// The rows of a query, in files.
+    Write(Logical),
     /// The plan of a query, drawn.
     Explain(Logical),
     /// The query run, and its plan drawn with what was counted.
@@ -52,10 +54,12 @@ pub fn plan(statement: &str, catalog: &Catalog, start: SystemTime) -> Result<Pla
 
 fn plan_here(statement: &str, catalog: &Catalog, start: SystemTime) -> Result<Planned> {
     let text = Text::new(statement)?;
-    let (query, wrap): (_, fn(Logical) -> Planned) = match parse(&text)? {
-        Parsed::Query(query) => (query, Planned::Query),
-        Parsed::Explain(query) => (query, Planned::Explain),
-        Parsed::ExplainAnalyze(query) => (query, Planned::ExplainAnalyze),
+    let Parsed { query, copy, asks } = parse(&text)?;
+    let wrap: fn(Logical) -> Planned = match asks {
+        Asks::Run if copy.is_some() => Planned::Write,
+        Asks::Run => Planned::Query,
+        Asks::Explain => Planned::Explain,
+        Asks::ExplainAnalyze => Planned::ExplainAnalyze,
     };
     let provider = Provider::new(catalog);
     let failed = |error| SqlError::from_datafusion(error, &text, provider.unknown_function().as_deref());
@@ -67,7 +71,11 @@ fn plan_here(statement: &str, catalog: &Catalog, start: SystemTime) -> Result<Pl
     let context =
         OptimizerContext::new_with_config_options(options.clone()).with_query_execution_start_time(start.into());
     let plan = Optimizer::new().optimize(plan, &context, |_, _| {}).map_err(failed)?;
-    Ok(wrap(names::for_people(bind::bind(&plan, &text)?)))
+    let logical = names::for_people(bind::bind(&plan, &text)?);
+    Ok(wrap(match copy {
+        Some(copy) => copy.over(logical, catalog, &text)?,
+        None => logical,
+    }))
 }
 
 /// The words of a panic.

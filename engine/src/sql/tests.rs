@@ -122,7 +122,10 @@ fn small() -> Catalog {
 
 fn query(text: &str, catalog: &Catalog) -> crate::error::Result<Logical> {
     match plan(text, catalog, SystemTime::UNIX_EPOCH)? {
-        Planned::Query(logical) | Planned::Explain(logical) | Planned::ExplainAnalyze(logical) => Ok(logical),
+        Planned::Query(logical)
+        | Planned::Write(logical)
+        | Planned::Explain(logical)
+        | Planned::ExplainAnalyze(logical) => Ok(logical),
     }
 }
 
@@ -443,7 +446,6 @@ fn what_is_not_supported_is_named_with_its_place() {
         ("insert into t values (1, 2, 'x')", "insert"),
         ("create table x (a int)", "create"),
         ("drop table t", "drop"),
-        ("copy t to 'x.csv'", "copy"),
         ("with recursive r as (select 1 as n union all select n + 1 from r where n < 5) select * from r", "recursive"),
         ("select percentile_cont(a, 1.5) from t", "percentile_cont"),
         ("select b, median(a) from t group by rollup (b)", "rollup"),
@@ -456,6 +458,60 @@ fn what_is_not_supported_is_named_with_its_place() {
         let (error, place) = fails(text);
         assert_eq!(error.kind(), Kind::Unsupported, "{text}: {error:?}");
         assert_eq!(place.to_lowercase(), word, "{text}: {error:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_copy_is_told_with_its_place() {
+    for (text, word, hint) in [
+        ("copy t from 'x.csv'", "from", ""),
+        ("copy t to x", "x", ""),
+        ("copy (select a from t where a to 'x.csv'", "to", ""),
+        ("copy t to 'x'", "'x'", "STORED AS"),
+        ("copy t to 'x.xlsx'", "'x.xlsx'", "STORED AS"),
+        ("copy t to 'x' stored as avro", "avro", "parquet, csv"),
+        ("copy t to 'x.csv' partitioned by (c)", "c", ""),
+        ("copy t to 'x.csv' partitioned by c", "c", ""),
+        ("copy (select price from u) to 'x.csv' partitioned by (prize)", "prize", "did you mean price?"),
+        ("copy t to 'x.csv' options (overwrit)", "overwrit", "did you mean overwrite?"),
+        ("copy t to 'x.csv' options (compression 'gzip')", "compression", "there are: overwrite, append"),
+        ("copy t to 'x.csv' options (overwrite maybe)", "maybe", ""),
+        ("copy t to 'x.csv' options (overwrite, append)", "append", ""),
+        ("copy t to 'x.csv' options (overwrite) with header", "with", ""),
+        ("explain copy nope to 'x.csv'", "nope", "there are: t, u"),
+        ("copy (select nope from t) to 'x.csv'", "nope", ""),
+    ] {
+        let (error, place) = fails(text);
+        assert_eq!(error.kind(), Kind::Request, "{text}: {error:?}");
+        assert_eq!(place, word, "{text}: {error:?}");
+        assert!(error.hint().unwrap_or_default().contains(hint), "{text}: {error:?}");
+    }
+}
+
+#[test]
+fn a_copy_says_where_its_rows_go() {
+    let mut catalog = small();
+    catalog.set_folder("/here");
+    for (text, says) in [
+        ("copy t to 'x.csv'", "CSV files in /here/x.csv"),
+        ("copy (select a, s from t) to '/there/x' stored as ARROW", "Arrow files in /there/x"),
+        (
+            "COPY t TO 'x.jsonl' PARTITIONED BY (b, \"s\") OPTIONS (overwrite true)",
+            "JSON files in /here/x.jsonl, partitioned by b, s, in the place of what is there",
+        ),
+        (
+            "copy t to 'x' options ('append' 'true', overwrite false) stored as parquet",
+            "Parquet files in /here/x, beside what is there",
+        ),
+    ] {
+        let Planned::Write(logical) = plan(text, &catalog, SystemTime::UNIX_EPOCH).unwrap() else { panic!("{text}") };
+        let Node::Write { target, .. } = &logical.node else { panic!("{text}") };
+        assert_eq!(target.to_string(), says);
+    }
+    for (text, is_run) in [("explain copy t to 'x.csv'", false), ("explain analyze copy t to 'x.csv'", true)] {
+        let planned = plan(text, &catalog, SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(matches!(planned, Planned::ExplainAnalyze(_)), is_run);
+        assert_eq!(matches!(planned, Planned::Explain(_)), !is_run);
     }
 }
 

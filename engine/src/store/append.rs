@@ -1,21 +1,17 @@
 //! A file that grows in order, written on the I/O threads.
 //!
-//! In: pieces of bytes. Out: a file that holds them in the order given, synced at the end. Never: more than a few pieces in flight:
-//! who appends is told to wait.
+//! In: pieces of bytes. Out: a file that holds them in the order given, synced and closed at the end. Never: more than a few pieces in
+//! flight: who appends is told to wait.
 
 use std::{
     collections::VecDeque,
-    fs::{File, OpenOptions},
-    io::Write,
+    fs::File,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Io, StoreError};
+use super::{Disk, Io, StoreError};
 use crate::error::Result;
-
-/// Bytes that may wait for the disk before the one who appends is told to wait.
-const WAITING_BYTES_MAX: usize = 32 << 20;
 
 /// Appends to one file. Used by one thread at a time.
 pub struct Appender {
@@ -25,13 +21,17 @@ pub struct Appender {
 
 struct Shared {
     path: PathBuf,
-    file: File,
+    disk: Disk,
+    /// Bytes that may wait for the disk before the one who appends is told to wait.
+    waiting_bytes_max: usize,
     state: Mutex<State>,
     idle: Condvar,
 }
 
-#[derive(Default)]
+/// open → ending → closed: nothing is appended any more; synced, and no longer held open.
 struct State {
+    file: Option<Arc<File>>,
+    is_ending: bool,
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
     is_writing: bool,
@@ -41,14 +41,21 @@ struct State {
 }
 
 impl Appender {
-    /// Creates the file, which must not be there.
-    pub fn create(path: &Path, io: &Arc<Io>) -> Result<Appender> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .map_err(|source| StoreError::Create { path: path.to_owned(), source })?;
-        let shared = Shared { path: path.to_owned(), file, state: Mutex::default(), idle: Condvar::new() };
+    /// Creates the file, which must not be there. `waiting_bytes_max`: so many may wait for the disk.
+    pub fn create(path: &Path, waiting_bytes_max: usize, io: &Arc<Io>) -> Result<Appender> {
+        let file = io.disk().create(path)?;
+        let state = State {
+            file: Some(Arc::new(file)),
+            is_ending: false,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            is_writing: false,
+            failure: None,
+            written_bytes: 0,
+            on_room: Vec::new(),
+        };
+        let (path, disk, state) = (path.to_owned(), io.disk().clone(), Mutex::new(state));
+        let shared = Shared { path, disk, waiting_bytes_max, state, idle: Condvar::new() };
         Ok(Appender { io: Arc::clone(io), shared: Arc::new(shared) })
     }
 
@@ -65,20 +72,15 @@ impl Appender {
         }
         state.waiting_bytes += piece.len();
         state.waiting.push_back(piece);
-        let has_room = state.waiting_bytes < WAITING_BYTES_MAX;
-        if !state.is_writing {
-            state.is_writing = true;
-            drop(state);
-            let shared = Arc::clone(&self.shared);
-            self.io.submit(move || shared.write_waiting());
-        }
+        let has_room = state.waiting_bytes < self.shared.waiting_bytes_max;
+        self.work(state);
         Ok(has_room)
     }
 
     /// Calls `action` once there is room again: now, if there is.
     pub fn when_room(&self, action: impl FnOnce() + Send + 'static) {
         let mut state = self.shared.lock();
-        if state.waiting_bytes < WAITING_BYTES_MAX || !state.is_writing {
+        if state.waiting_bytes < self.shared.waiting_bytes_max || !state.is_writing {
             drop(state);
             action();
         } else {
@@ -86,47 +88,71 @@ impl Appender {
         }
     }
 
+    /// Nothing more comes: once all is written the file is synced and closed, which nobody waits for yet.
+    pub fn end(&self) {
+        let mut state = self.shared.lock();
+        state.is_ending = true;
+        self.work(state);
+    }
+
     /// Waits until all is on disk; the bytes written. Not for compute threads.
     pub fn close(self) -> Result<u64> {
+        self.end();
         let mut state = self.shared.lock();
         while state.is_writing {
             state = self.shared.idle.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if let Some(failure) = state.failure.take() {
-            return Err(failure.into());
+        match state.failure.take() {
+            Some(failure) => Err(failure.into()),
+            None => Ok(state.written_bytes),
         }
-        let synced = self.shared.file.sync_all();
-        synced.map_err(|source| StoreError::Write { path: self.shared.path.clone(), source })?;
-        Ok(state.written_bytes)
+    }
+
+    /// Has an I/O thread do what waits, unless one does.
+    fn work(&self, mut state: MutexGuard<'_, State>) {
+        if !state.is_writing {
+            state.is_writing = true;
+            drop(state);
+            let shared = Arc::clone(&self.shared);
+            self.io.submit(move || shared.write_waiting());
+        }
     }
 }
 
 impl Shared {
     fn write_waiting(&self) {
         loop {
-            let piece = {
-                let mut state = self.lock();
-                match state.waiting.pop_front() {
-                    Some(piece) => piece,
-                    None => {
-                        state.is_writing = false;
-                        self.idle.notify_all();
-                        return;
-                    }
+            let mut state = self.lock();
+            let (piece, file) = (state.waiting.pop_front(), state.file.clone());
+            let (Some(piece), Some(file)) = (piece, file) else {
+                let ended = if state.is_ending { state.file.take() } else { None };
+                let Some(file) = ended else {
+                    state.is_writing = false;
+                    self.idle.notify_all();
+                    return;
+                };
+                let has_failed = state.failure.is_some();
+                drop(state);
+                let synced = if has_failed { Ok(()) } else { self.disk.sync(&file, &self.path) };
+                if let Err(failure) = synced {
+                    self.lock().failure = Some(failure);
                 }
+                continue;
             };
-            let written = (&self.file).write_all(&piece);
+            drop(state);
+            let written = self.disk.write(&file, &self.path, &piece);
+            drop(file);
             let mut state = self.lock();
             state.waiting_bytes -= piece.len();
             match written {
                 Ok(()) => state.written_bytes += piece.len() as u64,
-                Err(source) => {
-                    state.failure = Some(StoreError::Write { path: self.path.clone(), source });
+                Err(failure) => {
+                    state.failure = Some(failure);
                     state.waiting.clear();
                     state.waiting_bytes = 0;
                 }
             }
-            if state.waiting_bytes < WAITING_BYTES_MAX {
+            if state.waiting_bytes < self.waiting_bytes_max {
                 for action in std::mem::take(&mut state.on_room) {
                     action();
                 }

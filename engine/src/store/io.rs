@@ -11,7 +11,7 @@ use std::{
 
 use crossbeam::channel::{Sender, bounded};
 
-use super::Buffers;
+use super::{Buffers, Disk};
 use crate::{
     error::{Cause, Kind, Result},
     limits,
@@ -23,12 +23,18 @@ type Work = Box<dyn FnOnce() + Send>;
 pub struct Io {
     sender: Option<Sender<Work>>,
     buffers: Arc<Buffers>,
+    disk: Disk,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Io {
     /// Starts the threads.
     pub fn start() -> Result<Arc<Io>> {
+        Io::start_on(Disk::default())
+    }
+
+    /// Starts the threads, which write to this disk.
+    pub(crate) fn start_on(disk: Disk) -> Result<Arc<Io>> {
         let (sender, receiver) = bounded::<Work>(limits::IO_QUEUE);
         let threads = (0..limits::IO_THREADS)
             .map(|number| {
@@ -42,12 +48,17 @@ impl Io {
             })
             .collect::<std::io::Result<Vec<_>>>()
             .map_err(|source| StartFailed { source })?;
-        Ok(Arc::new(Io { sender: Some(sender), buffers: Arc::default(), threads }))
+        Ok(Arc::new(Io { sender: Some(sender), buffers: Arc::default(), disk, threads }))
     }
 
     /// What its work reads into.
     pub fn buffers(&self) -> &Arc<Buffers> {
         &self.buffers
+    }
+
+    /// What is written to.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// Runs `work` on an I/O thread.

@@ -141,25 +141,6 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().and_then(|name| name.to_str()).is_none_or(|name| name.starts_with(['.', '_']))
 }
 
-/// Makes a folder that must not be there yet; its parents may.
-pub fn create_dir(path: &Path) -> Result<()> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).map_err(|source| StoreError::Create { path: path.to_owned(), source })?;
-    }
-    Ok(fs::create_dir(path).map_err(|source| StoreError::Create { path: path.to_owned(), source })?)
-}
-
-/// Renames, after which the name is durable: the folder is synced too.
-pub fn publish(from: &Path, to: &Path) -> Result<()> {
-    let failed = |source| StoreError::Publish { from: from.to_owned(), to: to.to_owned(), source };
-    fs::rename(from, to).map_err(failed)?;
-    if let Some(parent) = to.parent() {
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        File::open(parent).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    }
-    Ok(())
-}
-
 /// Removes a folder of ours and what is in it; what is already gone is fine.
 pub fn remove_all(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
@@ -218,7 +199,7 @@ impl Cause for StoreError {
                 | ErrorKind::NotADirectory
                 | ErrorKind::IsADirectory
                 | ErrorKind::ReadOnlyFilesystem => Kind::Request,
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Kind::Limit,
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Kind::Limit,
                 _ => Kind::Io,
             },
         }

@@ -5,10 +5,14 @@
 
 mod append; // Appender: a file that grows in order, aside
 mod buffers; // Buffers: what is read into again and again
+mod disk; // Disk: changes to the file system, a call each
 mod io; // Io: the I/O threads and their bounded queue
 mod local; // LocalFile, OpenFile: positioned reads
 
 pub use append::Appender;
 pub use buffers::Buffers;
+pub use disk::Disk;
+#[cfg(test)]
+pub use disk::faults;
 pub use io::Io;
-pub use local::{LocalFile, OpenFile, StoreError, create_dir, expand, publish, remove_all};
+pub use local::{LocalFile, OpenFile, StoreError, expand, remove_all};

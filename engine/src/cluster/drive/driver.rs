@@ -31,6 +31,7 @@ use crate::{
     },
     plan::{encode, physical::PhysicalPlan},
     shuffle::{FrameLimits, decode_frame},
+    sink::{Target, Written, commit_manifests, prepare},
 };
 
 /// What knows the jobs' texts: it plans, and says what became of the actions.
@@ -168,6 +169,17 @@ impl Driver {
         let _state = self.lock();
         self.cancel.cancel();
         self.bell.notify_all();
+    }
+
+    /// Makes what an action has written visible as one output.
+    pub fn commit(&self, action: ActionNumber, target: &Target, manifests: &[Blob]) -> Result<Written> {
+        let manifests: Vec<Vec<u8>> = manifests.iter().map(|manifest| manifest.to_vec()).collect();
+        commit_manifests(self.node.io.disk(), target, (self.run.job, action.0), &manifests)
+    }
+
+    /// Fails if the output's place is not as it must be; an earlier start that has shipped its plan has looked.
+    pub fn prepare(&self, target: &Target) -> Result<()> {
+        prepare(self.node.io.disk(), target)
     }
 
     /// The rows of an action, wherever they lie; they are asked for again when they are lost on the way.

@@ -20,7 +20,8 @@ use crate::{
     memory::Governor,
     schedule::Threads,
     settings::Settings,
-    shuffle::{Runs, Spool},
+    shuffle::{JobId, Runs, Spool},
+    sink::{Target, discard},
     store::Io,
 };
 
@@ -46,6 +47,8 @@ pub struct Node {
     pub fetch: Arc<dyn Fetch>,
     /// What crossed to here.
     pub counters: Arc<NodeCounters>,
+    /// Where attempts of each job have written files, for as long as the job may want them.
+    outputs: Mutex<BTreeMap<JobId, Vec<Target>>>,
 }
 
 /// What a node is made of.
@@ -107,7 +110,26 @@ impl Node {
             runs,
             fetch,
             counters,
+            outputs: Mutex::default(),
         }))
+    }
+
+    /// An attempt of the job is about to write files.
+    pub fn add_output(&self, job: JobId, target: &Target) {
+        let mut outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = outputs.entry(job).or_default();
+        if !known.contains(target) {
+            known.push(target.clone());
+        }
+    }
+
+    /// The job is over: what its attempts have written and it has not taken can go.
+    pub fn drop_outputs(&self, job: JobId) {
+        let targets = self.outputs.lock().unwrap_or_else(PoisonError::into_inner).remove(&job);
+        for target in targets.unwrap_or_default() {
+            let disk = self.io.disk().clone();
+            self.io.submit(move || discard(&disk, &target, job));
+        }
     }
 
     /// Is this life of a worker ours?

@@ -32,7 +32,7 @@ use crate::{
     },
     plan::{
         encode,
-        physical::{Edge, EdgeId, PhysicalPlan},
+        physical::{Edge, EdgeId, PhysicalPlan, StateSpec},
     },
     schedule::{self, Ends, Work, build_stage},
     shuffle::{AttemptKey, GroupId, SpoolWriter},
@@ -122,6 +122,11 @@ fn run_stage(
         ends: Some(&ends),
         is_profiled,
     };
+    for state in &plan.stages[place].states {
+        if let StateSpec::Write { target, .. } = state {
+            node.add_output(order.key.job, target);
+        }
+    }
     let running = build_stage(plan, place, work, &node.io, &context)?;
     let ran = schedule::run(&node.threads, &context, running.graph);
     // What a failed attempt has pulled is told too.

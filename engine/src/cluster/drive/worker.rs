@@ -544,6 +544,7 @@ impl Process {
         self.attempts.retain(|key, _| key.job != job);
         self.plans.retain(|(of, _), _| *of != job);
         self.node.spool.drop_job(job);
+        self.node.drop_outputs(job);
     }
 }
 

@@ -8,16 +8,19 @@
 //! small part of the work; the records themselves are found and read by all threads at once.
 //!
 //! What a record is, is csv-core's say: fields between commas, records that end with `\n`, `\r` or both, blank lines left out, quotes only
-//! where a field begins with one, doubled inside. An empty field is NULL, quoted or not.
+//! where a field begins with one, doubled inside. An empty field is NULL; in quotes it is so for all but texts, of which there is one without
+//! letters.
 
 mod border; // follow: inside what the bytes of a split end
 mod decode; // decoder: a split's records as batches
-mod schema; // infer_schema: the columns of the first records
+mod encode; // CsvEncoder: batches to the bytes of a file
+mod schema; // infer_schema: the columns of the first records; merged: of several files
 mod values; // Csv: numbers, dates, strings and their quotes
 mod walk; // walk: where the fields of some records stand
 
 pub use decode::decoder;
-pub use schema::infer_schema;
+pub use encode::CsvEncoder;
+pub use schema::{infer_schema, known, merged};
 
 /// How errors call it.
 const SHAPE: &str = "CSV";

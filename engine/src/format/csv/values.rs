@@ -2,6 +2,8 @@
 //!
 //! In: cells of a text. Out: values, as arrow's reader of CSV has them. Never: NULL for anything but an empty field.
 //!
+//! In quotes nothing is a text without letters, and for every other type NULL.
+//!
 //! What numbers and dates mostly look like is read from their bytes; all else by arrow's own parsers, so that no form is taken or refused
 //! that they would not take or refuse.
 
@@ -71,9 +73,8 @@ impl Dialect for Csv {
     #[inline]
     fn string(text: &[u8], cell: Cell, made: &mut Vec<u8>) -> Result<Option<Said>, Misfit> {
         if cell.look() == Look::Escaped {
-            let before = made.len();
             unquote(cell.bytes(text), made);
-            return Ok((made.len() > before).then_some(Said::Made));
+            return Ok(Some(Said::Made));
         }
         let (start, end) = (cell.start(), cell.end());
         Ok((start < end).then_some(Said::There(start, end)))

@@ -153,7 +153,9 @@ impl Walk {
 
     /// The field that began with a quote and ends at `place`.
     fn quoted(&mut self, place: usize) -> Cell {
-        let is_plain = self.closed.is_some_and(|closed| closed + 1 == place) && !self.is_doubled;
+        // Nothing in quotes keeps them: it is a text, where nothing at all is NULL.
+        let is_plain =
+            self.closed.is_some_and(|closed| closed + 1 == place && closed > self.field_start + 1) && !self.is_doubled;
         self.is_quoted = false;
         self.is_open = false;
         self.closed = None;

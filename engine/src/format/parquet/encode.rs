@@ -2,11 +2,7 @@
 //!
 //! In: batches of one schema. Out: bytes, in order, to be appended to a file by whoever holds it. Never: holds more than a row group.
 
-use std::{
-    io::{self, Write},
-    mem,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
 
@@ -14,6 +10,7 @@ use super::ParquetFailure;
 use crate::{
     batch::{Batch, datatypes::SchemaRef},
     error::Result,
+    format::encode::{Encode, Shared},
 };
 
 /// Rows of a row group: what one task reads at a time.
@@ -23,20 +20,6 @@ const ROWS_PER_ROW_GROUP: usize = 131_072;
 pub struct ParquetEncoder {
     writer: ArrowWriter<Shared>,
     written: Shared,
-}
-
-/// Where the writer's bytes go until they are taken.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 impl ParquetEncoder {
@@ -51,26 +34,30 @@ impl ParquetEncoder {
         let writer = ArrowWriter::try_new(written.clone(), Arc::clone(schema), Some(properties));
         Ok(ParquetEncoder { writer: writer.map_err(|source| ParquetFailure::Write { source })?, written })
     }
+}
 
-    /// Adds rows.
-    pub fn push(&mut self, batch: &Batch) -> Result<()> {
+impl Encode for ParquetEncoder {
+    fn push(&mut self, batch: &Batch) -> Result<()> {
         Ok(self.writer.write(batch).map_err(|source| ParquetFailure::Write { source })?)
     }
 
-    /// Bytes of the rows that are not yet among the encoded ones.
-    pub fn held_bytes(&self) -> usize {
+    fn held_bytes(&self) -> usize {
         self.writer.memory_size()
     }
 
-    /// The bytes encoded since the last call.
-    pub fn take(&mut self) -> Vec<u8> {
-        mem::take(&mut *self.written.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn take(&mut self) -> Vec<u8> {
+        self.written.take()
     }
 
-    /// The footer is written; the rest of the bytes.
-    pub fn finish(self) -> Result<Vec<u8>> {
-        let ParquetEncoder { writer, written } = self;
+    fn relieve(&mut self) -> Result<Vec<u8>> {
+        // The row group ends early.
+        self.writer.flush().map_err(|source| ParquetFailure::Write { source })?;
+        Ok(self.written.take())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<u8>> {
+        let ParquetEncoder { writer, written } = *self;
         writer.close().map_err(|source| ParquetFailure::Write { source })?;
-        Ok(mem::take(&mut *written.0.lock().unwrap_or_else(PoisonError::into_inner)))
+        Ok(written.take())
     }
 }

@@ -9,7 +9,7 @@
 //! ```text
 //! offset  bytes  what
 //!      0      4  magic "WNDP"
-//!      4      2  version, 2
+//!      4      2  version, 6
 //!      6      2  0
 //!      8      8  content bytes c; with head and checksum at most PLAN_BYTES_MAX
 //!     16      c  content
@@ -20,7 +20,7 @@
 //! | part | fields |
 //! |---|---|
 //! | plan | tables: list; output: schema; parameters: list of type; edges: list; stages: list |
-//! | table | name: text; schema; codes: list of n; 0 Parquet, 1 CSV, 2 text, 4 JSON: list of file; 3 memory: batches |
+//! | table | name: text; schema; codes: list of n; 0 Parquet, 1 CSV, 2 text, 4 JSON, 5 Arrow: list of file; 3 memory: batches |
 //! | file | path: long, absolute; bytes u64; modified: option of u64, whole seconds since 1970 |
 //! | edge | schema; 0 groups: keys, count n; 1 broadcast; 2 gather |
 //! | stage | 0 single, 1 splits, 2 groups: n; needs: list of n; states: list; pipelines: list |
@@ -28,7 +28,8 @@
 //! | source | 0 scan: table n, columns: list of n, filters, tells ends: flag; 1 values: schema, batches; 2 state: n; 3 exchange: schema, list of n |
 //! | transform | 0 filter: conjuncts, input; 1 project: expressions, input, output; 2 probe: n; 3 map batches: closure; 4 finish: aggregate |
 //! | closure | number n; call site: text; output: schema |
-//! | state | 0 aggregate; 1 hash join; 2 nested-loop join; 3 sort; 4 top-k; 5 limit: skip, fetch; 6 collect; 7 scalar: n; 8 write: path, schema; 9 exchange: n; 10 share: schema; 11 window; 12 map groups; 13 tee: list of n |
+//! | state | 0 aggregate; 1 hash join; 2 nested-loop join; 3 sort; 4 top-k; 5 limit: skip, fetch; 6 collect; 7 scalar: n; 8 write: target, schema; 9 exchange: n; 10 share: schema; 11 window; 12 map groups; 13 tee: list of n |
+//! | target | path: long, absolute; shape; what if it exists; partitioned by: list of text |
 //! | map groups | part: option of n, count; keys; list of sort key; input: schema; closure |
 //! | aggregate | phase; keys; calls: list; input, output: schema |
 //! | call | function; arguments; filter: option; distinct: flag; order: list of sort key; returns: type |
@@ -90,7 +91,7 @@ use crate::{
 };
 
 const MAGIC: [u8; 4] = *b"WNDP";
-const VERSION: u16 = 5;
+const VERSION: u16 = 6;
 const HEADER_BYTES: usize = 16;
 const CHECKSUM_BYTES: usize = 8;
 

@@ -13,13 +13,14 @@ use super::{EncodeError, reader::Reader, tagged, writer::Writer};
 use crate::{
     error::Result,
     expression::{AggregateCall, AggregateFunction},
+    format::FileFormat,
     operator::{
         aggregate::{AggregatePhase, AggregateSpec},
         join::{HashJoinSpec, JoinColumn, JoinFilter, JoinRows, NestedLoopSpec},
         sort::SortSpec,
     },
     scan::{FileDescription, OpenedTables, ScanSpec, Table, TableDescription, TableRows},
-    sink::Target,
+    sink::{IfExists, Target},
 };
 
 tagged!(AggregateFunction, "aggregate", {
@@ -33,6 +34,9 @@ tagged!(JoinRows, "kind of a join", {
     BuildMark = 9
 });
 
+tagged!(FileFormat, "shape of an output", { Parquet = 0, Csv = 1, Json = 2, Text = 3, Arrow = 4 });
+tagged!(IfExists, "treatment of an output", { Fail = 0, Overwrite = 1, Append = 2 });
+
 const PROBE: u8 = 0;
 const BUILD: u8 = 1;
 const MARK: u8 = 2;
@@ -42,6 +46,7 @@ const CSV: u8 = 1;
 const TEXT: u8 = 2;
 const MEMORY: u8 = 3;
 const JSON: u8 = 4;
+const ARROW: u8 = 5;
 
 impl Writer {
     pub(super) fn aggregate(&mut self, spec: &AggregateSpec) -> Result<()> {
@@ -115,9 +120,12 @@ impl Writer {
     }
 
     pub(super) fn target(&mut self, target: &Target) -> Result<()> {
-        let Target { path } = target;
+        let Target { path, format, partitioned_by, if_exists } = target;
         let absolute = path::absolute(path);
-        self.path(&absolute.map_err(|source| EncodeError::Path { path: path.clone(), source })?)
+        self.path(&absolute.map_err(|source| EncodeError::Path { path: path.clone(), source })?)?;
+        self.tag(format);
+        self.tag(if_exists);
+        self.list("columns of folders", partitioned_by, |writer, name| writer.text("name of a column", name))
     }
 
     fn path(&mut self, path: &Path) -> Result<()> {
@@ -177,6 +185,7 @@ impl Writer {
             TableRows::Csv(files) => (CSV, files),
             TableRows::Json(files) => (JSON, files),
             TableRows::Text(files) => (TEXT, files),
+            TableRows::Arrow(files) => (ARROW, files),
             TableRows::Memory(batches) => {
                 self.u8(MEMORY);
                 return self.batches(schema, batches);
@@ -270,7 +279,13 @@ impl Reader<'_> {
     }
 
     pub(super) fn target(&mut self) -> Result<Target> {
-        Ok(Target { path: self.path()? })
+        Ok(Target {
+            path: self.path()?,
+            format: self.tag()?,
+            if_exists: self.tag()?,
+            partitioned_by: self
+                .list("columns of folders", |reader| Ok(reader.text("name of a column")?.to_owned()))?,
+        })
     }
 
     fn path(&mut self) -> Result<PathBuf> {
@@ -317,6 +332,7 @@ impl Reader<'_> {
             CSV => TableRows::Csv(self.files()?),
             JSON => TableRows::Json(self.files()?),
             TEXT => TableRows::Text(self.files()?),
+            ARROW => TableRows::Arrow(self.files()?),
             MEMORY => TableRows::Memory(self.batches(&schema)?),
             found => return Err(EncodeError::UnknownTag { what: "shape of a table", found }.into()),
         };

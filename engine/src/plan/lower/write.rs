@@ -14,7 +14,9 @@ use crate::{
 };
 
 pub(super) fn lower(lowering: &mut Lowering, input: &Logical, target: &Target, schema: &SchemaRef) -> Result<Flow> {
-    let flow = lowering.node(input)?;
+    target.check(&input.schema)?;
+    let mut flow = lowering.node(input)?;
+    flow.named_as(&input.schema);
     for fragment in flow.fragments {
         let spec = StateSpec::Write { target: target.clone(), schema: Arc::clone(&flow.schema) };
         let state = lowering.state(fragment.stage, spec)?;

@@ -46,7 +46,7 @@ use crate::{
     shuffle::{
         Codec, Epoch, FrameHeader, FrameLimits, JobId, Runs, Sequence, Spool, SpoolOptions, decode_frame, encode_frame,
     },
-    sink::{Target, Written, check_free, commit_manifests},
+    sink::{Target, Written, commit_manifests, discard, prepare},
     store::Io,
 };
 
@@ -211,7 +211,7 @@ impl Program {
                 }
                 Step::Take { revision, outcome } => {
                     drop(state);
-                    let taken = self.result_of(want, outcome);
+                    let taken = self.result_of(action, want, outcome);
                     state = self.lock();
                     match taken.map_err(|error| state.fail(action, error))? {
                         Some(result) => drop(state.results.insert(action, result)),
@@ -252,7 +252,7 @@ impl Program {
         results: Vec<ActionResult>,
     ) -> Result<()> {
         if let Want::Files(target) = want {
-            check_free(target)?;
+            prepare(self.node.io.disk(), target)?;
         }
         let plan = lower()?;
         let mut skeleton = Some(skeleton(&plan)?);
@@ -266,8 +266,12 @@ impl Program {
     }
 
     /// What an action gave; `None` when its rows were lost on the way and are made again.
-    fn result_of(&self, want: &Want<'_>, outcome: ActionOutcome) -> Result<Option<ActionResult>> {
+    fn result_of(&self, action: ActionNumber, want: &Want<'_>, outcome: ActionOutcome) -> Result<Option<ActionResult>> {
         match (outcome, want) {
+            (ActionOutcome::Failed(error), Want::Files(target)) => {
+                discard(self.node.io.disk(), target, self.job);
+                Ok(Some(ActionResult::Failed(error)))
+            }
             (ActionOutcome::Failed(error), _) => Ok(Some(ActionResult::Failed(error))),
             (ActionOutcome::Rows(sources), Want::Rows(schema)) => match pull_rows(&self.node, sources, schema) {
                 Ok(batches) => rows_result(schema, &batches).map(Some),
@@ -279,7 +283,8 @@ impl Program {
             },
             (ActionOutcome::Written(tasks), Want::Files(target)) => {
                 let manifests: Vec<Vec<u8>> = tasks.iter().map(|task: &TaskManifest| task.manifest.to_vec()).collect();
-                let Written { path, files, rows, bytes, digest } = commit_manifests(target, self.job, &manifests)?;
+                let Written { path, files, rows, bytes, digest } =
+                    commit_manifests(self.node.io.disk(), target, (self.job, action.0), &manifests)?;
                 let path = path.to_string_lossy().into_owned();
                 let digest = (digest.rows, digest.sum, digest.xor);
                 Ok(Some(ActionResult::Written { path, files: files as u64, rows, bytes, digest }))

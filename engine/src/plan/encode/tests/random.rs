@@ -17,7 +17,7 @@ use crate::{
     expression::{
         AggregateCall, BinaryOp, Bound, Expression, Frame, Literal, RankBound, SortKey, WindowCall, WindowFunction,
     },
-    format::parquet::ParquetEncoder,
+    format::FileFormat,
     kernel::testing::{Random, random_array, random_batch, random_type},
     operator::{
         aggregate::{AggregatePhase, AggregateSpec},
@@ -37,7 +37,7 @@ use crate::{
         stage::{Distribution, Stage},
     },
     scan::{ScanSpec, Table, TableRows},
-    sink::Target,
+    sink::{IfExists, Target},
 };
 
 /// The name of a value's variant, and the names of all: a variant that is missing does not compile, one that no plan has fails
@@ -61,7 +61,7 @@ names!(bound_name, BOUNDS, Bound: Unbounded Current Offset Value);
 names!(edge_name, EDGES, EdgeKind: Groups Broadcast Gather);
 names!(distribution_name, DISTRIBUTIONS, Distribution: Single Splits Groups);
 names!(column_name, COLUMNS, JoinColumn: Probe Build Mark);
-names!(rows_name, ROWS, TableRows: Parquet Csv Json Text Memory);
+names!(rows_name, ROWS, TableRows: Parquet Arrow Csv Json Text Memory);
 names!(
     type_name, TYPES, DataType: Null Boolean Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float16 Float32 Float64 Timestamp
     Date32 Date64 Time32 Time64 Duration Interval Binary FixedSizeBinary LargeBinary BinaryView Utf8 LargeUtf8 Utf8View List ListView
@@ -91,6 +91,8 @@ pub(super) fn every_name() -> BTreeSet<String> {
     tagged::<BinaryOp>(&mut names);
     tagged::<crate::expression::AggregateFunction>(&mut names);
     tagged::<AggregatePhase>(&mut names);
+    tagged::<FileFormat>(&mut names);
+    tagged::<IfExists>(&mut names);
     tagged::<JoinRows>(&mut names);
     tagged::<Role>(&mut names);
     tagged::<TimeUnit>(&mut names);
@@ -114,17 +116,21 @@ impl Files {
         let folder = tempfile::tempdir().unwrap();
         let place = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let (csv, text, parquet, json) = (place("a.csv"), place("b.txt"), place("c.parquet"), place("d.jsonl"));
+        let arrow = place("e.arrow");
         fs::write(&csv, "x,y\n1,one\n2,two\n").unwrap();
         fs::write(&text, "two\nlines\n").unwrap();
         fs::write(&json, "{\"x\":1}\n{\"y\":\"two\"}\n").unwrap();
         let numbers = random_array(random, &DataType::Int64, true, 20);
         let batch = Batch::try_from_iter_with_nullable([("n", numbers, true)]).unwrap();
-        let mut encoder = ParquetEncoder::new(&batch.schema()).unwrap();
-        encoder.push(&batch).unwrap();
-        fs::write(&parquet, encoder.finish().unwrap()).unwrap();
+        for (format, path) in [(FileFormat::Parquet, &parquet), (FileFormat::Arrow, &arrow)] {
+            let mut encoder = format.encoder(&batch.schema()).unwrap();
+            encoder.push(&batch).unwrap();
+            fs::write(path, encoder.finish().unwrap()).unwrap();
+        }
         let rows = random_batch(random);
         let memory = Table::of_batches("memory", rows.schema(), vec![rows.clone(), rows]);
-        let mut tables: Vec<_> = [&csv, &parquet, &json].iter().map(|path| Table::open(path).unwrap()).collect();
+        let mut tables: Vec<_> =
+            [&csv, &parquet, &json, &arrow].iter().map(|path| Table::open(path).unwrap()).collect();
         tables.extend([Table::open_text(&text).unwrap(), memory]);
         Files { folder, tables }
     }
@@ -290,7 +296,9 @@ impl Maker<'_> {
             7 => StateSpec::Scalar { number: self.random.below(parameters) },
             8 => {
                 let path = self.files.folder.path().join(format!("out{}", self.random.below(9)));
-                StateSpec::Write { target: Target { path }, schema: self.schema() }
+                let (format, if_exists) = (self.any(), self.any());
+                let partitioned_by = self.some(2, |maker| format!("c{}", maker.random.below(9)));
+                StateSpec::Write { target: Target { path, format, partitioned_by, if_exists }, schema: self.schema() }
             }
             9 => StateSpec::Share(self.schema()),
             10 => StateSpec::Window(self.window()),

@@ -1,0 +1,106 @@
+//! A flow's rows in files.
+//!
+//! In: a flow, a folder, a format. Out: the folder, all at once, and what was written. Never: an output that is there already replaced or added
+//! to unless that was asked for.
+
+use std::{path::PathBuf, time::Instant};
+
+use super::{flow::Dataset, session::Ran};
+use crate::{
+    error::{Result, bug},
+    format::FileFormat,
+    sink::{IfExists, Target, Written},
+};
+
+impl<T> Dataset<T> {
+    /// Writes Parquet files into the folder `path`, which must not exist. They appear all at once, when all are whole.
+    pub fn write_parquet(&self, path: impl Into<PathBuf>) -> Result<Written> {
+        self.write(path).parquet()
+    }
+
+    /// As [`Dataset::write_parquet`], CSV with a header line: NULL is an empty field, a text without letters is `""`.
+    pub fn write_csv(&self, path: impl Into<PathBuf>) -> Result<Written> {
+        self.write(path).csv()
+    }
+
+    /// As [`Dataset::write_parquet`], JSON, an object a line.
+    pub fn write_json(&self, path: impl Into<PathBuf>) -> Result<Written> {
+        self.write(path).json()
+    }
+
+    /// As [`Dataset::write_parquet`], text, a row a line: of one column of strings or bytes, without newlines and NULLs.
+    pub fn write_text(&self, path: impl Into<PathBuf>) -> Result<Written> {
+        self.write(path).text()
+    }
+
+    /// As [`Dataset::write_parquet`], Arrow's IPC files.
+    pub fn write_arrow(&self, path: impl Into<PathBuf>) -> Result<Written> {
+        self.write(path).arrow()
+    }
+
+    /// Writes files into the folder `path`, in ways that are said before the format is:
+    /// `.write("sales").partitioned_by(["year"]).overwrite().csv()?`.
+    pub fn write(&self, path: impl Into<PathBuf>) -> Write<'_, T> {
+        Write { flow: self, target: Target::new(path, FileFormat::Parquet) }
+    }
+}
+
+/// An output that is being described; the format writes it.
+#[must_use = "the format writes it: .parquet(), .csv(), .json(), .text() or .arrow()"]
+pub struct Write<'a, T> {
+    flow: &'a Dataset<T>,
+    target: Target,
+}
+
+impl<T> Write<'_, T> {
+    /// Rows stand in folders by the values of these columns, `year=2024/month=5`, and the columns in no file.
+    pub fn partitioned_by<N: Into<String>>(mut self, columns: impl IntoIterator<Item = N>) -> Self {
+        self.target.partitioned_by = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// An output that is there is replaced, all at once. What is no output, since it has no `_SUCCESS`, never is.
+    pub fn overwrite(mut self) -> Self {
+        self.target.if_exists = IfExists::Overwrite;
+        self
+    }
+
+    /// The files come to an output that is there, all at once; `_SUCCESS` then tells of all of them.
+    pub fn append(mut self) -> Self {
+        self.target.if_exists = IfExists::Append;
+        self
+    }
+
+    /// Writes Parquet.
+    pub fn parquet(self) -> Result<Written> {
+        self.run(FileFormat::Parquet)
+    }
+
+    /// Writes CSV.
+    pub fn csv(self) -> Result<Written> {
+        self.run(FileFormat::Csv)
+    }
+
+    /// Writes JSON, an object a line.
+    pub fn json(self) -> Result<Written> {
+        self.run(FileFormat::Json)
+    }
+
+    /// Writes text, a row a line.
+    pub fn text(self) -> Result<Written> {
+        self.run(FileFormat::Text)
+    }
+
+    /// Writes Arrow's IPC files.
+    pub fn arrow(self) -> Result<Written> {
+        self.run(FileFormat::Arrow)
+    }
+
+    fn run(self, format: FileFormat) -> Result<Written> {
+        let logical = self.flow.logical().clone().written(Target { format, ..self.target });
+        match self.flow.session().run(logical, Instant::now())? {
+            Ran::Written(written, _) => Ok(written),
+            Ran::Collected(_) => Err(bug("dataset", "a written flow gave rows")),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What `_SUCCESS` says of an output: how much it is, its digest, and what may be added to it.
+//!
+//! In: what was written. Out: a line of JSON, and what it says. Never: a field that a reader of an earlier version would miss.
+
+use std::{fs, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::Target;
+use crate::{
+    error::{Cause, Kind, Result},
+    format::FileFormat,
+    shuffle::digest::Digest,
+};
+
+/// The name of the file.
+pub(super) const NAME: &str = "_SUCCESS";
+
+/// What it says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Success {
+    version: u32,
+    /// Part files, of all jobs that have written to the output.
+    files: u64,
+    rows: u64,
+    bytes: u64,
+    /// Sum and xor of the hashes of all rows, 16 hexadecimal digits each.
+    digest: String,
+    /// The job that wrote last, with its action behind a point if that was not its first.
+    #[serde(default)]
+    pub(super) job: String,
+    #[serde(default)]
+    format: String,
+    #[serde(default)]
+    partitioned_by: Vec<String>,
+}
+
+impl Success {
+    pub(super) fn new(target: &Target, id: &str, files: usize, bytes: u64, digest: &Digest) -> Success {
+        Success {
+            version: 1,
+            files: files as u64,
+            rows: digest.rows,
+            bytes,
+            digest: digest.to_string(),
+            job: id.to_owned(),
+            format: target.format.ending().to_owned(),
+            partitioned_by: target.partitioned_by.clone(),
+        }
+    }
+
+    /// What the file in `folder` says; `None` where there is none.
+    pub(super) fn read(folder: &Path) -> Option<Success> {
+        serde_json::from_str(&fs::read_to_string(folder.join(NAME)).ok()?).ok()
+    }
+
+    /// Fails if files of `target` do not belong beside those that are there.
+    pub(super) fn check_append(&self, target: &Target) -> Result<()> {
+        let there = (FileFormat::of_name(&self.format).unwrap_or(FileFormat::Parquet), &self.partitioned_by);
+        if there == (target.format, &target.partitioned_by) {
+            return Ok(());
+        }
+        let shape = |format: FileFormat, columns: &[String]| match columns {
+            [] => format!("{format} files"),
+            columns => format!("{format} files partitioned by {}", columns.join(", ")),
+        };
+        let (there, here) = (shape(there.0, there.1), shape(target.format, &target.partitioned_by));
+        Err(OtherShape { path: target.path.display().to_string(), there, here }.into())
+    }
+
+    /// The sum of both; the job is this one's.
+    pub(super) fn and(self, before: &Success) -> Success {
+        let mut digest = parse(&self.digest, self.rows).unwrap_or_default();
+        digest.merge(&parse(&before.digest, before.rows).unwrap_or_default());
+        Success {
+            files: self.files + before.files,
+            rows: digest.rows,
+            bytes: self.bytes + before.bytes,
+            digest: digest.to_string(),
+            ..self
+        }
+    }
+
+    pub(super) fn to_line(&self) -> Result<String> {
+        let line = serde_json::to_string(self).map_err(|source| NotWritten { source })?;
+        Ok(format!("{line}\n"))
+    }
+}
+
+fn parse(digest: &str, rows: u64) -> Option<Digest> {
+    let half = |range: std::ops::Range<usize>| u64::from_str_radix(digest.get(range)?, 16).ok();
+    Some(Digest { rows, sum: half(0..16)?, xor: half(16..32)? })
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("adding {here} to {path}: there are {there}")]
+struct OtherShape {
+    path: String,
+    there: String,
+    here: String,
+}
+
+impl Cause for OtherShape {
+    fn kind(&self) -> Kind {
+        Kind::Request
+    }
+    fn hint(&self) -> Option<String> {
+        Some("write as what is there, or to another folder".to_owned())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("writing what an output holds")]
+struct NotWritten {
+    source: serde_json::Error,
+}
+
+impl Cause for NotWritten {
+    fn kind(&self) -> Kind {
+        Kind::Internal
+    }
+}
