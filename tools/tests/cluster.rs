@@ -16,6 +16,8 @@ mod cancel; // a job that is cancelled, a client that is interrupted
 mod equality; // TPC-H here and on 1 to 4 workers
 #[path = "cluster/faults.rs"]
 mod faults; // killed workers, a killed coordinator
+#[path = "cluster/outputs.rs"]
+mod outputs; // COPY: formats, outputs that are there, full disks
 #[path = "cluster/place.rs"]
 mod place; // Cluster, Ran, machine, tables
 #[path = "cluster/profile.rs"]

@@ -219,7 +219,7 @@ fn a_plan_larger_than_a_message_works() {
 /// What goes before a command so that it can write but 8 MiB into `folder`, and what a write beyond that says. The disk is mounted where
 /// only that command and its children see it, and goes with the last of them; where nothing may be mounted, it is each file that is
 /// small.
-fn small_disk(folder: &Path) -> (Vec<String>, &'static str) {
+pub fn small_disk(folder: &Path) -> (Vec<String>, &'static str) {
     let mount = format!("mount -t tmpfs -o size=8m none '{}' && exec \"$@\"", folder.display());
     for space in [&["unshare", "--mount"][..], &["unshare", "--user", "--map-root-user", "--mount"]] {
         let before = [space, &["sh", "-c", &mount, "sh"]].concat();

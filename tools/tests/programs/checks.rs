@@ -27,6 +27,7 @@ type Check = (&'static str, fn());
 
 pub const ALL: &[Check] = &[
     ("words_are_counted_alike_on_any_number_of_workers", words_are_counted_alike_on_any_number_of_workers),
+    ("one_program_writes_to_an_output_more_than_once", one_program_writes_to_an_output_more_than_once),
     ("a_killed_worker_changes_no_count", a_killed_worker_changes_no_count),
     ("a_killed_driver_keeps_what_its_actions_gave", a_killed_driver_keeps_what_its_actions_gave),
     ("what_a_program_does_wrong_is_told", what_a_program_does_wrong_is_told),
@@ -122,6 +123,21 @@ fn words_are_counted_alike_on_any_number_of_workers() {
         // An output that is there is not written again.
         run(&cluster, &["words", &text, &path]).fails(1, &["error: ", &path, "something is there already", "hint: "]);
     }
+}
+
+fn one_program_writes_to_an_output_more_than_once() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let out = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let expected = "90 rows, 4905 in all\n";
+    assert_eq!(here(&["adds", &out("here")]), expected);
+    let cluster = Cluster::start(2);
+    assert_eq!(run(&cluster, &["adds", &out("away")]).printed(), expected);
+    let digest = |name: &str| -> Value {
+        let text = fs::read_to_string(folder.path().join(name).join("_SUCCESS")).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["digest"].clone()
+    };
+    assert_eq!(digest("here"), digest("away"));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "something was left behind");
 }
 
 fn number_of(worker: &str) -> usize {

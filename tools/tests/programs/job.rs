@@ -20,6 +20,17 @@ pub fn run(session: &Session, arguments: &[String]) -> Result<()> {
             println!("{} words, digest {}", written.rows, written.digest);
             Ok(())
         }
+        [NAME, "adds", out] => {
+            // Three outputs of one program in one place.
+            let numbers = |range: std::ops::Range<i64>| session.from_vec(range.collect::<Vec<_>>());
+            numbers(0..10)?.write_csv(out)?;
+            numbers(10..30)?.write(out).overwrite().csv()?;
+            numbers(30..60)?.write(out).append().csv()?;
+            numbers(60..100)?.write(out).append().csv()?;
+            let there = session.read_csv(out)?.typed::<i64>()?.collect()?;
+            println!("{} rows, {} in all", there.len(), there.iter().sum::<i64>());
+            Ok(())
+        }
         [NAME, "slow", text, out] => slow(session, text, out),
         [NAME, "panics", text] => each_line(session, text, |line| {
             if line.contains("\u{0}") { line.len() } else { panic!("I do not like {} bytes", line.len()) }

@@ -65,6 +65,7 @@ Examples:
   windrow sql --table words=words.txt -c \"select count(*) from words\"
   windrow sql -f report.sql --format csv > report.csv
   windrow sql -c \"explain select l_shipmode, count(*) from 'lineitem.parquet' group by 1\"
+  windrow sql -c \"copy (select * from 'a.csv' where n > 10) to 'b.parquet'\"
   windrow sql --profile q.json -c \"select count(*) from 'data/*.parquet'\"
   windrow sql --cluster local -c \"select count(*) from 'data/*.parquet'\"
   echo \"select 1 + 1\" | windrow sql --format json";
