@@ -18,6 +18,7 @@
 
 // ── how a flow is written ──────────────────────────────────────────────────────────────────────────────────────────────
 pub mod dataset; // Session, Dataset<T>, Record, launch: the Rust API
+pub mod mapreduce; // Mapper, Reducer, Job: MapReduce as its users know it
 pub mod sql; // SQL text -> logical plan; with expression/ the only folder that knows DataFusion
 
 // ── how it is thought ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -56,6 +56,8 @@ pub const SAMPLE_BYTES: u64 = 4 << 20;
 pub const SAMPLE_ROWS: usize = 20_000;
 /// Most keys that the objects of a JSON file may have, all different ones together: each is a column.
 pub const JSON_KEYS_MAX: usize = 10_000;
+/// Bytes of the files beside its input that a MapReduce job reads into the memory of each process, beside the budget.
+pub const SIDE_FILES_BYTES_MAX: u64 = 256 << 20;
 /// Most files of one table.
 pub const FILES_PER_TABLE_MAX: usize = 100_000;
 

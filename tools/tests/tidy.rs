@@ -13,6 +13,7 @@ use std::{
 
 /// The folders of the engine: each may use only those to its right.
 const ROAD: &[&str] = &[
+    "mapreduce",
     "dataset",
     "sql",
     "cluster",

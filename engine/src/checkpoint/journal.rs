@@ -8,7 +8,7 @@
 //! ```text
 //! offset  bytes  what, little-endian
 //!      0      4  magic "WNDJ"
-//!      4      2  version, 2: an attempt's end tells what it cost
+//!      4      2  version, 3: an attempt's end tells what it cost and counted
 //!      6      2  kind: 1 job, 2 plan shipped, 3 decision, 4 attempt ended, 5 edge durable, 6 action's result,
 //!                7 output commit, 8 job ended, 9 driver started, 10 part of a plan, 11 stage started,
 //!                12 attempt started, 13 attempt lost
@@ -46,7 +46,7 @@ use crate::{
 };
 
 const MAGIC: [u8; 4] = *b"WNDJ";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 const HEADER_BYTES: usize = 40;
 const CHECKSUM_BYTES: usize = 8;
 const ALIGNMENT_BYTES: usize = 8;

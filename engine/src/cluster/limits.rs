@@ -22,6 +22,9 @@ pub const VALUE_BYTES_MAX: usize = 4 << 20;
 pub const PARAMETER_BYTES_MAX: usize = 64 << 10;
 /// Largest manifest of one task: some hundred part files with their names and counts.
 pub const MANIFEST_BYTES_MAX: usize = crate::limits::MANIFEST_BYTES_MAX;
+/// Most bytes of what a job's own code has counted: its counters with their names, and the records that are shown of those left out
+/// (`observe/counted.rs`).
+pub const COUNTED_BYTES_MAX: usize = 160 << 10;
 /// Bytes of manifests in one page of an action's outcome.
 pub const PAGE_BYTES: usize = 4 << 20;
 
@@ -137,7 +140,7 @@ const _: () = assert!(PART_BYTES * 4 <= MESSAGE_BYTES_MAX);
 const _: () = assert!(SPEC_BYTES_MAX + VALUE_BYTES_MAX < MESSAGE_BYTES_MAX);
 // The first part of a plan travels with its skeleton.
 const _: () = assert!(SKELETON_BYTES_MAX + PART_BYTES < MESSAGE_BYTES_MAX);
-const _: () = assert!(PAGE_BYTES + MANIFEST_BYTES_MAX < MESSAGE_BYTES_MAX);
+const _: () = assert!(PAGE_BYTES + MANIFEST_BYTES_MAX + COUNTED_BYTES_MAX < MESSAGE_BYTES_MAX);
 // Five numbers of at most ten bytes each; a stage has thirty, a worker its name and seven.
 const _: () = assert!(
     JOB_PROFILE_NUMBERS_MAX * 50 + STAGES_SHOWN_MAX * 300 + 2 * WORKERS_MAX * (NAME_BYTES_MAX + 80) < MESSAGE_BYTES_MAX

@@ -16,6 +16,7 @@ use crate::{
     batch::{Batch, datatypes::SchemaRef},
     error::Result,
     expression::{Expression, SortKey},
+    observe::Counters,
     operator::{
         groups::{GroupCalls, GroupFunction, Pieces},
         map::BatchFunction,
@@ -27,22 +28,19 @@ use crate::{
 };
 
 /// Where a closure's batches go.
-pub(super) type Emit<'a> = &'a mut dyn FnMut(Batch) -> Result<()>;
+pub(crate) type Emit<'a> = &'a mut dyn FnMut(Batch) -> Result<()>;
 
 impl<T> Dataset<T> {
     /// The rows that `body` makes of each batch. `output` is the schema of what it gives.
-    pub(super) fn through<U>(
+    pub(crate) fn through<U>(
         self,
         place: &'static Location<'static>,
         output: SchemaRef,
         body: impl Fn(&Batch, Emit<'_>) -> Result<()> + Send + Sync + 'static,
     ) -> Dataset<U> {
         let call_site = call_site(place);
-        let function = Arc::new(Guarded { call_site, body });
-        let function = Function::Batches(function);
-        let closure =
-            Closure { number: self.session().next_closure(), call_site, function, output: Arc::clone(&output) };
-        self.session().name_closure(&closure);
+        let function = Function::Batches(Arc::new(Guarded { call_site, body }));
+        let closure = self.named_closure(place, function, &output);
         self.then(|input| Logical { node: Node::MapBatches { input: Box::new(input), closure }, schema: output })
     }
 }
@@ -60,14 +58,27 @@ impl<T> Dataset<T> {
     ) -> Dataset<U> {
         let call_site = call_site(place);
         let function = Function::Groups(Arc::new(Guarded { call_site, body: function }));
-        let closure =
-            Closure { number: self.session().next_closure(), call_site, function, output: Arc::clone(&output) };
-        self.session().name_closure(&closure);
+        let closure = self.named_closure(place, function, &output);
         let keys = (0..key_count).map(Expression::Column).collect();
         self.then(|input| {
             let node = Node::MapGroups { input: Box::new(input), part: None, keys, order, closure };
             Logical { node, schema: output }
         })
+    }
+}
+
+impl<T> Dataset<T> {
+    /// The program's next closure.
+    pub(crate) fn named_closure(
+        &self,
+        place: &'static Location<'static>,
+        function: Function,
+        output: &SchemaRef,
+    ) -> Closure {
+        let (number, call_site, output) = (self.session().next_closure(), call_site(place), Arc::clone(output));
+        let closure = Closure { number, call_site, function, output };
+        self.session().name_closure(&closure);
+        closure
     }
 }
 
@@ -110,8 +121,8 @@ impl<F: Fn(&Batch, Emit<'_>) -> Result<()> + Send + Sync> BatchFunction for Guar
 }
 
 impl<F: GroupFunction> GroupFunction for Guarded<F> {
-    fn open(&self, part: u32) -> Result<Box<dyn GroupCalls>> {
-        let calls = guarded(self.call_site, || self.body.open(part))?;
+    fn open(&self, part: u32, counters: &Arc<Counters>) -> Result<Box<dyn GroupCalls>> {
+        let calls = guarded(self.call_site, || self.body.open(part, counters))?;
         Ok(Box::new(GuardedCalls { call_site: self.call_site, calls }))
     }
 }
@@ -133,14 +144,16 @@ impl GroupCalls for GuardedCalls {
 }
 
 /// What it gives, or that it has panicked.
-fn guarded<T>(call_site: &'static str, call: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
-        let message = message_of(&*panic);
-        Err(DatasetError::ClosurePanicked { call_site, message }.into())
-    })
+pub(crate) fn guarded<T>(call_site: &'static str, call: impl FnOnce() -> Result<T>) -> Result<T> {
+    caught(call).unwrap_or_else(|message| Err(DatasetError::ClosurePanicked { call_site, message }.into()))
 }
 
-pub(super) fn message_of(panic: &(dyn Any + Send)) -> String {
+/// What it gives, or what it said when it panicked.
+pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| message_of(&*panic))
+}
+
+pub(crate) fn message_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }

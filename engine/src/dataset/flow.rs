@@ -39,20 +39,20 @@ impl<T> fmt::Debug for Dataset<T> {
 
 impl<T> Dataset<T> {
     /// The rows of `logical`; its columns must be those of `T`, by place and type.
-    pub(super) fn new(session: Session, logical: Logical) -> Dataset<T> {
+    pub(crate) fn new(session: Session, logical: Logical) -> Dataset<T> {
         Dataset { session, logical, row: PhantomData }
     }
 
     /// The flow with one more step.
-    pub(super) fn then<U>(self, step: impl FnOnce(Logical) -> Logical) -> Dataset<U> {
+    pub(crate) fn then<U>(self, step: impl FnOnce(Logical) -> Logical) -> Dataset<U> {
         Dataset::new(self.session, step(self.logical))
     }
 
-    pub(super) fn session(&self) -> &Session {
+    pub(crate) fn session(&self) -> &Session {
         &self.session
     }
 
-    pub(super) fn logical(&self) -> &Logical {
+    pub(crate) fn logical(&self) -> &Logical {
         &self.logical
     }
 

@@ -15,6 +15,7 @@ use crate::{
     batch::datatypes::SchemaRef,
     error::{Error, Result, bug},
     expression::SortKey,
+    observe::Counters,
     operator::groups::{Emit, GroupCalls, GroupFunction, Piece, Pieces},
 };
 
@@ -100,6 +101,17 @@ impl<K: Record, V: Record> Values<'_, '_, K, V> {
         Some(V::view(&self.readers.1, row))
     }
 
+    /// The next value with its key: keys of one group may differ where it is not made by all of their columns.
+    #[inline]
+    pub fn next_pair(&mut self) -> Option<(K::View<'_>, V::View<'_>)> {
+        if self.rows.is_empty() && !self.go_on() {
+            return None;
+        }
+        let row = self.rows.start;
+        self.rows.start += 1;
+        Some((K::view(&self.readers.0, row), V::view(&self.readers.1, row)))
+    }
+
     /// Gives the value that was given last once more, as the next one.
     pub(super) fn step_back(&mut self) {
         self.rows.start -= 1;
@@ -145,7 +157,7 @@ impl<K: Record, V: Record> Values<'_, '_, K, V> {
 type Readers<K, V> = Arc<(<K as Record>::Reader, <V as Record>::Reader)>;
 
 /// Where in the pieces a call is.
-pub(super) struct Walk<'p, K: Record, V: Record> {
+pub(crate) struct Walk<'p, K: Record, V: Record> {
     pieces: &'p mut dyn Pieces,
     /// Of the latest batch, and its number.
     readers: Option<(u64, Readers<K, V>)>,
@@ -156,6 +168,31 @@ pub(super) struct Walk<'p, K: Record, V: Record> {
 }
 
 impl<'p, K: Record, V: Record> Walk<'p, K, V> {
+    pub(crate) fn new(pieces: &'p mut dyn Pieces) -> Walk<'p, K, V> {
+        Walk { pieces, readers: None, next: None, failure: None }
+    }
+
+    /// Calls `group` with the group that begins with this piece.
+    #[inline]
+    pub(crate) fn group<R>(
+        &mut self,
+        piece: &Piece,
+        group: impl FnOnce(K::View<'_>, &mut Values<'_, 'p, K, V>) -> R,
+    ) -> Result<R> {
+        if piece.rows.is_empty() {
+            return Err(bug("dataset", "a group without rows"));
+        }
+        let readers = self.readers_of(piece)?;
+        let keys = Arc::clone(&readers);
+        let key = K::view(&keys.0, piece.rows.start);
+        Ok(group(key, &mut Values { walk: self, readers, rows: piece.rows.clone(), is_over: false }))
+    }
+
+    /// Fails if rows did not come that a group has.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
     /// More rows of the group that is being walked.
     fn more(&mut self) -> Option<(Readers<K, V>, Range<usize>)> {
         if self.next.is_some() || self.failure.is_some() {
@@ -179,7 +216,7 @@ impl<'p, K: Record, V: Record> Walk<'p, K, V> {
     }
 
     /// The first piece of the next group; what is left of the one before is passed over.
-    fn next_group(&mut self) -> Result<Option<Piece>> {
+    pub(crate) fn next_group(&mut self) -> Result<Option<Piece>> {
         loop {
             if let Some(failure) = self.failure.take() {
                 return Err(failure);
@@ -222,7 +259,7 @@ where
     U: Record,
     F: Fn(K::View<'_>, &mut Values<'_, '_, K, V>, &mut Emitter<'_, U>) + Send + Sync + 'static,
 {
-    fn open(&self, _part: u32) -> Result<Box<dyn GroupCalls>> {
+    fn open(&self, _part: u32, _: &Arc<Counters>) -> Result<Box<dyn GroupCalls>> {
         let TypedGroups { group, output, rows_max, types } = self;
         let (group, output) = (Arc::clone(group), Arc::clone(output));
         Ok(Box::new(TypedGroups { group, output, rows_max: *rows_max, types: *types }))
@@ -237,16 +274,10 @@ where
     F: Fn(K::View<'_>, &mut Values<'_, '_, K, V>, &mut Emitter<'_, U>) + Send + Sync + 'static,
 {
     fn groups(&mut self, pieces: &mut dyn Pieces, emit: Emit<'_>) -> Result<()> {
-        let mut walk: Walk<'_, K, V> = Walk { pieces, readers: None, next: None, failure: None };
+        let mut walk: Walk<'_, K, V> = Walk::new(pieces);
         let mut emitter = Emitter::<U>::new(emit, &self.output, self.rows_max);
         while let Some(piece) = walk.next_group()? {
-            if piece.rows.is_empty() {
-                return Err(bug("dataset", "a group without rows"));
-            }
-            let readers = walk.readers_of(&piece)?;
-            let keys = Arc::clone(&readers);
-            let key = K::view(&keys.0, piece.rows.start);
-            (self.group)(key, &mut Values { walk: &mut walk, readers, rows: piece.rows, is_over: false }, &mut emitter);
+            walk.group(&piece, |key, values| (self.group)(key, values, &mut emitter))?;
             if emitter.has_failed() {
                 break;
             }

@@ -98,7 +98,7 @@ pub struct Emitter<'e, U: Record> {
 }
 
 impl<'e, U: Record> Emitter<'e, U> {
-    pub(super) fn new(emit: Emit<'e>, schema: &'e SchemaRef, rows_max: usize) -> Emitter<'e, U> {
+    pub(crate) fn new(emit: Emit<'e>, schema: &'e SchemaRef, rows_max: usize) -> Emitter<'e, U> {
         Emitter { builder: U::builder(rows_max), rows: 0, rows_max, schema, emit, failure: None }
     }
 
@@ -122,11 +122,11 @@ impl<'e, U: Record> Emitter<'e, U> {
     }
 
     /// The rest of the pipeline takes no more.
-    pub(super) fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.failure.is_some()
     }
 
-    pub(super) fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         match self.failure {
             Some(failure) => Err(failure),
             None if self.rows == 0 => Ok(()),

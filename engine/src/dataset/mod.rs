@@ -6,6 +6,7 @@ mod action; // collect, count, explain: what makes a flow run
 mod answer; // Answer: rows in memory, and what it took to get them
 mod batches; // Dataset<Batch>: expressions, closures over batches, the way to typed rows
 mod closure; // call sites; panics of closures as errors
+mod counted; // actions whose closures count
 mod error; // DatasetError; failure: any error as a job's
 mod flow; // Dataset: a flow that has not run
 mod group; // group_by_key: all values of a key, to a closure
@@ -26,6 +27,11 @@ mod sort; // sort_by, limit; asc, desc
 mod source; // read_text, read_parquet, read_csv, read_json, read_arrow, from_vec, sql
 mod statement; // Dataset::sql: a statement over a flow
 mod write; // write, write_parquet and its like: a flow's rows in files
+
+pub(crate) use closure::{caught, guarded, message_of};
+pub(crate) use group::Walk;
+pub(crate) use record::{Columns, schema_of};
+pub(crate) use sort::bind_keys;
 
 pub use answer::Answer;
 pub use error::failure;

@@ -22,7 +22,7 @@ use crate::{
     },
     error::{Result, bug},
     memory::Governor,
-    observe::{Counters, ProfileReport, Report},
+    observe::{Counted, Counters, ProfileReport, Report},
     operator::{Cancel, JobContext},
     plan::{
         closures::{Closure, Closures},
@@ -70,8 +70,15 @@ enum Away {
     Program(Arc<Program>),
 }
 
+/// A job that has ended in this process.
+struct Ended {
+    ran: Ran,
+    profile: Option<ProfileReport>,
+    counted: Counted,
+}
+
 /// What a job's run gives.
-pub(super) enum Ran {
+pub(crate) enum Ran {
     Collected(Answer),
     Written(Written, Report),
 }
@@ -85,7 +92,7 @@ impl Ran {
         }
     }
 
-    fn collected(self) -> Result<Answer> {
+    pub(crate) fn collected(self) -> Result<Answer> {
         match self {
             Ran::Collected(answer) => Ok(answer),
             Ran::Written(written, _) => Err(bug("dataset", format!("a query wrote {written:?}"))),
@@ -203,10 +210,23 @@ impl Session {
 
     /// Runs a plan.
     pub(super) fn run(&self, logical: Logical, started: Instant) -> Result<Ran> {
+        Ok(self.run_counted(logical, started, &|_| Ok(()))?.0)
+    }
+
+    /// Runs a plan and says what its closures have counted; what is written becomes visible if `accepts` takes that.
+    pub(crate) fn run_counted(
+        &self,
+        logical: Logical,
+        started: Instant,
+        accepts: &dyn Fn(&Counted) -> Result<()>,
+    ) -> Result<(Ran, Counted)> {
         match &self.0.away {
             Some(Away::Cluster(_)) => Err(DatasetError::FlowOnCluster.into()),
-            Some(Away::Program(program)) => self.run_under_worker(program, logical, started),
-            None => Ok(self.run_profiled(logical, started, false)?.0),
+            Some(Away::Program(program)) => self.run_under_worker(program, logical, started, accepts),
+            None => {
+                let Ended { ran, counted, .. } = self.run_here(logical, started, false, accepts)?;
+                Ok((ran, counted))
+            }
         }
     }
 
@@ -217,7 +237,18 @@ impl Session {
         started: Instant,
         is_profiled: bool,
     ) -> Result<(Ran, Option<ProfileReport>)> {
-        self.run_lowered(&lower(&rewrite(logical)?, 1)?, started, is_profiled)
+        let Ended { ran, profile, .. } = self.run_here(logical, started, is_profiled, &|_| Ok(()))?;
+        Ok((ran, profile))
+    }
+
+    fn run_here(
+        &self,
+        logical: Logical,
+        started: Instant,
+        is_profiled: bool,
+        accepts: &dyn Fn(&Counted) -> Result<()>,
+    ) -> Result<Ended> {
+        self.run_lowered(&lower(&rewrite(logical)?, 1)?, started, is_profiled, accepts)
     }
 
     /// The rows of the table at `path`, every column in the form in which it is decoded with the least work: what a shuffle of it moves. Decimals
@@ -232,7 +263,7 @@ impl Session {
         let table = if codes.is_empty() { table } else { table.with_codes(&codes)? };
         let schema = SchemaRef::clone(table.decoded_schema());
         let node = Node::Scan(Scan { table, columns, filters: Vec::new() });
-        self.run_lowered(&lower(&Logical { node, schema }, 1)?, Instant::now(), false)?.0.collected()
+        self.run_lowered(&lower(&Logical { node, schema }, 1)?, Instant::now(), false, &|_| Ok(()))?.ran.collected()
     }
 
     /// Runs a physical plan in this process.
@@ -241,7 +272,8 @@ impl Session {
         physical: &PhysicalPlan,
         started: Instant,
         is_profiled: bool,
-    ) -> Result<(Ran, Option<ProfileReport>)> {
+        accepts: &dyn Fn(&Counted) -> Result<()>,
+    ) -> Result<Ended> {
         let inner = &*self.0;
         let counters = Arc::new(Counters::default());
         let context = JobContext {
@@ -261,24 +293,26 @@ impl Session {
             }
             report
         });
+        let counted = counters.counted();
+        accepts(&counted)?;
         if let Some(writing) = running.writing {
-            return Ok((Ran::Written(writing.commit()?, counters.report()), profile));
+            return Ok(Ended { ran: Ran::Written(writing.commit()?, counters.report()), profile, counted });
         }
         let batches = running.collect.map(|collect| collect.take()).unwrap_or_default();
         let seconds = started.elapsed().as_secs_f64();
-        Ok((
-            Ran::Collected(Answer {
-                schema: SchemaRef::clone(&physical.output),
-                batches,
-                report: counters.report(),
-                seconds,
-            }),
-            profile,
-        ))
+        let schema = SchemaRef::clone(&physical.output);
+        let ran = Ran::Collected(Answer { schema, batches, report: counters.report(), seconds });
+        Ok(Ended { ran, profile, counted })
     }
 
     /// Runs a plan as an action of the program under its worker.
-    fn run_under_worker(&self, program: &Arc<Program>, logical: Logical, started: Instant) -> Result<Ran> {
+    fn run_under_worker(
+        &self,
+        program: &Arc<Program>,
+        logical: Logical,
+        started: Instant,
+        accepts: &dyn Fn(&Counted) -> Result<()>,
+    ) -> Result<(Ran, Counted)> {
         let closures = self.0.named.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let target = match &logical.node {
             Node::Write { target, .. } => Some(target.clone().absolute()?),
@@ -287,19 +321,20 @@ impl Session {
         let schema = SchemaRef::clone(&logical.schema);
         let want = target.as_ref().map_or(Want::Rows(&schema), Want::Files);
         let plan = |nodes: usize| lower(&rewrite(logical.clone())?, nodes);
-        match program.act(&want, closures, &plan)? {
+        match program.act(&want, closures, &plan, accepts)? {
             ActionResult::Failed(error) => Err(error.into_error()),
-            ActionResult::Written { path, files, rows, bytes, digest: (digest_rows, sum, xor) } => {
+            ActionResult::Written { path, files, rows, bytes, digest: (digest_rows, sum, xor), counted } => {
                 let digest = Digest { rows: digest_rows, sum, xor };
                 let written = Written { path: path.into(), files: files as usize, rows, bytes, digest };
-                Ok(Ran::Written(written, Report { rows_out: rows, ..Report::default() }))
+                Ok((Ran::Written(written, Report { rows_out: rows, ..Report::default() }), counted))
             }
-            ActionResult::Rows { schema, frames } => {
+            ActionResult::Rows { schema, frames, counted } => {
                 let schema = encode::schema_from_bytes(&schema)?;
                 let batches = batches_of(&schema, &frames)?;
                 let rows_out = batches.iter().map(|batch| batch.num_rows() as u64).sum();
                 let report = Report { rows_out, ..Report::default() };
-                Ok(Ran::Collected(Answer { schema, batches, report, seconds: started.elapsed().as_secs_f64() }))
+                let seconds = started.elapsed().as_secs_f64();
+                Ok((Ran::Collected(Answer { schema, batches, report, seconds }), counted))
             }
         }
     }

@@ -26,7 +26,7 @@ pub fn desc(column: &str) -> SortBy {
 }
 
 /// The keys over the columns of `schema`.
-pub(super) fn bind_keys(keys: impl IntoIterator<Item = SortBy>, schema: &Schema) -> Result<Vec<SortKey>> {
+pub(crate) fn bind_keys(keys: impl IntoIterator<Item = SortBy>, schema: &Schema) -> Result<Vec<SortKey>> {
     let bind = |SortBy { key, is_descending }: SortBy| {
         Ok(SortKey { expression: key.bind(schema)?, is_descending, nulls_first: is_descending })
     };

@@ -2,7 +2,13 @@
 //!
 //! In: one addition a morsel or a read. Out: a [`Report`]. Never: decides anything; results do not depend on it.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use super::Counted;
+use crate::error::Result;
 
 /// Counts that the threads of a job add to.
 #[derive(Default, Debug)]
@@ -11,6 +17,8 @@ pub struct Counters {
     rows_in: AtomicU64,
     rows_out: AtomicU64,
     spilled_bytes: AtomicU64,
+    skipped: AtomicU64,
+    counted: Mutex<Counted>,
 }
 
 impl Counters {
@@ -29,6 +37,18 @@ impl Counters {
     /// Bytes that an operator wrote to disk for want of memory.
     pub fn add_spilled_bytes(&self, bytes: u64) {
         self.spilled_bytes.fetch_add(bytes, Relaxed);
+    }
+    /// Another record that the job's code could not use; how many there are by now.
+    pub fn add_skipped(&self) -> u64 {
+        self.skipped.fetch_add(1, Relaxed) + 1
+    }
+    /// What the job's own code has counted in one of its lives.
+    pub fn add_counted(&self, counted: &Counted) -> Result<()> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).merge(counted)
+    }
+    /// What the job's own code has counted until now.
+    pub fn counted(&self) -> Counted {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
     /// What was counted until now.
     pub fn report(&self) -> Report {

@@ -23,6 +23,7 @@ pub mod map; // MapBatches: the user's closure over batches
 pub mod project; // Project: columns from expressions
 pub mod share; // Share: rows that several pipelines read
 pub mod sort; // Sort, TopK: total order, ties by row content
+pub mod splits; // MapSplits: the user's code over the rows of splits, with a beginning and an end
 pub mod tee; // Tee: rows that go into several sinks
 pub mod values; // Values: rows that stand in the plan
 pub mod window; // Window: functions over the rows around a row
@@ -38,7 +39,7 @@ pub use wake::Wake;
 use std::sync::Arc;
 
 use crate::{
-    batch::Morsel,
+    batch::{Batch, Morsel},
     error::Result,
     memory::{Governor, Reservation, Revoked},
     observe::{Counters, Holding},
@@ -94,6 +95,10 @@ pub trait Source: Send + Sync {
     fn thread(&self) -> Result<Box<dyn SourceThread>>;
     /// The pipeline has ended: nothing is asked for any more. Called once.
     fn close(&self) {}
+    /// Where the rows of a split stand, if the source reads files.
+    fn place(&self, _split: u32) -> Option<splits::SplitPlace> {
+        None
+    }
 }
 
 /// One thread's part of a [`Source`].
@@ -108,6 +113,9 @@ pub trait SourceThread: Send {
 
 /// Where a transform's morsels go: the rest of the pipeline.
 pub type Next<'a> = &'a mut dyn FnMut(Morsel) -> Result<Outcome>;
+
+/// Where what a closure gives goes.
+pub type Emit<'a> = &'a mut dyn FnMut(Batch) -> Result<()>;
 
 /// Turns morsels into morsels. `thread` may be called in parallel.
 pub trait Transform: Send + Sync {

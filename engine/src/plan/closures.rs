@@ -11,7 +11,7 @@ use super::encode;
 use crate::{
     batch::datatypes::{Schema, SchemaRef},
     error::{Cause, Kind, Result},
-    operator::{groups::GroupFunction, map::BatchFunction},
+    operator::{groups::GroupFunction, map::BatchFunction, splits::SplitFunction},
 };
 
 /// A closure over batches.
@@ -27,11 +27,12 @@ pub struct Closure {
     pub output: SchemaRef,
 }
 
-/// What is called: for each batch, or for the groups of rows.
+/// What is called: for each batch, for the batches of a split, or for the groups of rows.
 #[derive(Clone)]
 #[allow(missing_docs, reason = "the operators' own words")]
 pub enum Function {
     Batches(Arc<dyn BatchFunction>),
+    Splits(Arc<dyn SplitFunction>),
     Groups(Arc<dyn GroupFunction>),
 }
 

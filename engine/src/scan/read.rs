@@ -30,7 +30,7 @@ use crate::{
     limits,
     memory::Reservation,
     observe::Counters,
-    operator::{JobContext, Outcome, Source, SourceThread, Wake},
+    operator::{JobContext, Outcome, Source, SourceThread, Wake, splits::SplitPlace},
     store::{Io, LocalFile, OpenFile},
 };
 
@@ -220,6 +220,12 @@ impl ScanSource {
 impl Source for ScanSource {
     fn close(&self) {
         self.shared.selected.tests.iter().for_each(|test| test.close());
+    }
+
+    fn place(&self, split: u32) -> Option<SplitPlace> {
+        let split = self.shared.splits.get(split as usize)?;
+        let file = self.shared.spec.table.file(split)?.path.clone();
+        Some(SplitPlace { file, part: split.to_string() })
     }
 
     fn thread(&self) -> Result<Box<dyn SourceThread>> {

@@ -8,7 +8,7 @@
 //! A row group is one split for a task, too, and is cut at its pages, where the file tells where they are
 //! ([`Footer::pieces`](crate::format::parquet::Footer::pieces)).
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use super::table::Shape;
 use crate::limits;
@@ -39,6 +39,17 @@ impl Split {
     pub fn file(&self) -> usize {
         match self {
             Split::RowGroup { file, .. } | Split::Bytes { file, .. } => *file,
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Split::RowGroup { row_group, rows, .. } => {
+                write!(f, "row group {row_group}, rows {} to {}", rows.start, rows.end)
+            }
+            Split::Bytes { range, .. } => write!(f, "bytes {} to {}", range.start, range.end),
         }
     }
 }

@@ -38,6 +38,7 @@ use crate::{
         project::Project,
         share::Share,
         sort::{Sort, TopK},
+        splits::MapSplits,
         tee::Tee,
         values::Values,
         window::Window,
@@ -138,19 +139,20 @@ pub fn build_stage(
                 sinks.len() - 1
             }
         };
-        let transforms = transforms.iter().map(|spec| builder.transform(spec, &states));
-        graph.pipelines.push(Runnable {
-            source: match source {
-                From::Plan(source) => {
-                    let (source, tests) = builder.source(source, &states)?;
-                    if let Some(profile) = &mut profile {
-                        profile.watch_tests(number, tests);
-                    }
-                    source
+        let source = match source {
+            From::Plan(source) => {
+                let (source, tests) = builder.source(source, &states)?;
+                if let Some(profile) = &mut profile {
+                    profile.watch_tests(number, tests);
                 }
-                From::Rounds(state) => states[state.0].source()?,
-            },
+                source
+            }
+            From::Rounds(state) => states[state.0].source()?,
+        };
+        let transforms = transforms.iter().map(|spec| builder.transform(spec, &source, &states));
+        graph.pipelines.push(Runnable {
             transforms: transforms.collect::<Result<_>>()?,
+            source,
             sink,
             waits_for: waits_for.into_iter().collect(),
         });
@@ -341,7 +343,12 @@ impl Builder<'_> {
         Ok((ScanSource::open(scan, splits, tests, self.io, self.context)?, watched))
     }
 
-    fn transform(&self, spec: &TransformSpec, states: &[State]) -> Result<Arc<dyn Transform>> {
+    fn transform(
+        &self,
+        spec: &TransformSpec,
+        source: &Arc<dyn Source>,
+        states: &[State],
+    ) -> Result<Arc<dyn Transform>> {
         let (context, parameters) = (self.context, &self.parameters);
         Ok(match spec {
             TransformSpec::Filter { conjuncts, input } => Filter::new(conjuncts, input, context, parameters)?,
@@ -357,6 +364,9 @@ impl Builder<'_> {
             TransformSpec::MapBatches(closure) => match &closure.function {
                 Function::Batches(function) => {
                     MapBatches::new(Arc::clone(function), Arc::clone(&closure.output), closure.call_site)
+                }
+                Function::Splits(function) => {
+                    MapSplits::new(Arc::clone(function), Arc::clone(&closure.output), &context.counters, source)
                 }
                 Function::Groups(_) => return Err(bug("schedule", format!("{closure:?} is called for batches"))),
             },

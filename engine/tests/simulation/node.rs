@@ -245,7 +245,7 @@ pub fn failed(error: RemoteError, cause: FailureCause, lost: Vec<LostInput>) -> 
 
 /// The rows of an outcome's manifests.
 pub fn written_rows(outcome: &ActionOutcome) -> Vec<u64> {
-    let ActionOutcome::Written(manifests) = outcome else { return Vec::new() };
+    let ActionOutcome::Written(manifests, _) = outcome else { return Vec::new() };
     let bytes = manifests.iter().flat_map(|manifest| manifest.manifest.chunks_exact(8));
     bytes.map(|row| u64::from_le_bytes(row.try_into().expect("eight bytes"))).collect()
 }

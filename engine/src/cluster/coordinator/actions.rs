@@ -161,7 +161,9 @@ impl Coordinator {
             (None, _) => Vec::new(),
             (Some(Some(error)), _) => vec![ActionOutcome::Failed(error.clone())],
             (Some(None), Some(edge)) => {
-                self.sources(id, number, edge, None).map(ActionOutcome::Rows).into_iter().collect()
+                let counted = action.counted();
+                let rows = self.sources(id, number, edge, None).map(|sources| ActionOutcome::Rows(sources, counted));
+                rows.into_iter().collect()
             }
             (Some(None), None) => {
                 let (mut pages, mut bytes) = (vec![Vec::new()], 0);
@@ -175,7 +177,8 @@ impl Coordinator {
                         page.push(manifest);
                     }
                 }
-                pages.into_iter().map(ActionOutcome::Written).collect()
+                let mut counted = action.counted();
+                pages.into_iter().map(|page| ActionOutcome::Written(page, std::mem::take(&mut counted))).collect()
             }
         }
     }

@@ -22,6 +22,7 @@ use crate::{
         },
     },
     error::Kind,
+    observe::Counted,
     shuffle::{AttemptId, GroupTotal},
 };
 
@@ -78,6 +79,8 @@ pub(super) struct Task {
     /// What the first attempt that counted made. When it is lost every later one must make the same: some of its rows may
     /// have been pulled already.
     pub(super) made: Option<Made>,
+    /// What the job's own code has counted in the attempt that counts; or did, if its rows are lost but were taken before.
+    pub(super) counted: Counted,
 }
 
 /// The rows that an attempt wrote to its edge, whatever their order and frames.
@@ -188,6 +191,16 @@ impl Action {
         inputs_done && shape.needs.iter().all(|need| self.parameters.contains_key(need))
     }
 
+    /// What the job's own code has counted, in all tasks.
+    pub(super) fn counted(&self) -> Counted {
+        let mut counted = Counted::default();
+        for task in self.stages.iter().flat_map(|stage| &stage.tasks) {
+            // Names too many are left out: each attempt alone has kept the bound, and the job has ended.
+            let _ = counted.merge(&task.counted);
+        }
+        counted
+    }
+
     /// Everything that it was planned for is made: rows can be pulled, files are written.
     pub(super) fn is_all_made(&self) -> bool {
         let mut terminal = self
@@ -237,6 +250,7 @@ impl Stage {
                 task.accepted = Some(attempt);
                 let made = task.report().map(|report| Made::of(&report.groups));
                 task.made = task.made.or(made);
+                task.counted = task.report().map(|report| report.counted.clone()).unwrap_or_default();
                 self.done += 1;
                 true
             }
@@ -273,6 +287,7 @@ impl Task {
             avoid: None,
             prefer: None,
             made: None,
+            counted: Counted::default(),
         }
     }
 

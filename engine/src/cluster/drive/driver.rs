@@ -137,8 +137,8 @@ impl Driver {
             self.cancel.check()?;
             if let Some((revision, outcome)) = state.machine.outcome(action) {
                 return match outcome {
-                    ActionOutcome::Rows(sources) => Ok((revision, Acted::Rows(sources.clone()))),
-                    ActionOutcome::Written(tasks) => {
+                    ActionOutcome::Rows(sources, _) => Ok((revision, Acted::Rows(sources.clone()))),
+                    ActionOutcome::Written(tasks, _) => {
                         Ok((revision, Acted::Written(tasks.iter().map(|task| task.manifest.clone()).collect())))
                     }
                     ActionOutcome::Failed(error) => Err(error.clone().into_error()),

@@ -74,6 +74,7 @@ pub fn run(node: &Arc<Node>, planned: Planned<'_>, order: &Order, attempt: &Atte
     match ran {
         Ok(mut report) => {
             report.counters = counters;
+            report.counted = attempt.counters.counted();
             report.pulled = taken.pulled.into_iter().map(|(worker, bytes)| PulledFrom { worker, bytes }).collect();
             AttemptEnd::Finished(Box::new(report))
         }

@@ -101,6 +101,7 @@ impl Driver {
 mod tests {
     use super::*;
     use crate::cluster::protocol::{JobKind, JobOptions, ShippedAction};
+    use crate::observe::Counted;
     use crate::shuffle::JobId;
 
     fn start(shipped: &[u32]) -> DriverStart {
@@ -130,9 +131,9 @@ mod tests {
     fn an_old_account_never_replaces_a_newer() {
         let mut driver = Driver::new(&start(&[]));
         let action = ActionNumber(0);
-        assert!(driver.handle_outcome(action, 1, ActionOutcome::Rows(vec![])));
-        assert!(!driver.handle_outcome(action, 0, ActionOutcome::Written(vec![])));
-        assert!(!driver.handle_outcome(action, 1, ActionOutcome::Written(vec![])));
-        assert_eq!(driver.outcome(action), Some((1, &ActionOutcome::Rows(vec![]))));
+        assert!(driver.handle_outcome(action, 1, ActionOutcome::Rows(vec![], Counted::default())));
+        assert!(!driver.handle_outcome(action, 0, ActionOutcome::Written(vec![], Counted::default())));
+        assert!(!driver.handle_outcome(action, 1, ActionOutcome::Written(vec![], Counted::default())));
+        assert_eq!(driver.outcome(action), Some((1, &ActionOutcome::Rows(vec![], Counted::default()))));
     }
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ProtocolError, StageKind, WorkerName, at_most};
 use crate::{
-    cluster::limits::{JOB_PROFILE_NUMBERS_MAX, PROFILE_NUMBERS_MAX, STAGES_SHOWN_MAX, WORKERS_MAX},
-    observe::{PipelineReport, ProfileReport, StepReport},
+    cluster::limits::{COUNTED_BYTES_MAX, JOB_PROFILE_NUMBERS_MAX, PROFILE_NUMBERS_MAX, STAGES_SHOWN_MAX, WORKERS_MAX},
+    observe::{Counted, PipelineReport, ProfileReport, StepReport},
     shuffle::{JobId, StageId},
 };
 
@@ -312,6 +312,10 @@ impl JobProfile {
         at_most("workers", self.workers.len(), 2 * WORKERS_MAX)?;
         self.workers.iter().try_for_each(|worker| worker.name.check())
     }
+}
+
+pub(super) fn check_counted(counted: &Counted) -> Result<(), ProtocolError> {
+    at_most("bytes of what was counted", if counted.fits() { 0 } else { usize::MAX }, COUNTED_BYTES_MAX)
 }
 
 pub(super) fn check_pulled(pulled: &[PulledFrom]) -> Result<(), ProtocolError> {

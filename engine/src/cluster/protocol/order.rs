@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ActionNumber, AttemptKey, Blob, DriverRun, EdgeId, GroupTotal, Incarnation, JobKind, JobOptions, Message,
-    ParameterNumber, ProtocolError, RemoteError, WorkerName, at_most, check_error, check_sources,
+    ParameterNumber, ProtocolError, RemoteError, WorkerName, at_most, check_error, check_sources, cost::check_counted,
 };
 use crate::{
     cluster::limits::*,
+    observe::Counted,
     shuffle::{Epoch, GroupId, JobId},
 };
 
@@ -202,10 +203,10 @@ pub struct ShippedAction {
 /// How an action ended; a page of it when it is long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ActionOutcome {
-    /// Its rows, by (stage, task).
-    Rows(Vec<AttemptSource>),
-    /// Part files were written, by (stage, task): commit them.
-    Written(Vec<TaskManifest>),
+    /// Its rows, by (stage, task); and what the job's own code has counted.
+    Rows(Vec<AttemptSource>, Counted),
+    /// Part files were written, by (stage, task): commit them. What was counted comes with the first page.
+    Written(Vec<TaskManifest>, Counted),
     /// It failed.
     Failed(RemoteError),
 }
@@ -237,7 +238,11 @@ impl Message for ToWorker {
                 at_most("bytes of a job", start.spec.len(), SPEC_BYTES_MAX)?;
                 at_most("actions", start.shipped.len(), ACTIONS_PER_JOB_MAX)
             }
-            OrderBody::Outcome { outcome: ActionOutcome::Rows(sources), .. } => check_sources(sources),
+            OrderBody::Outcome { outcome: ActionOutcome::Rows(sources, counted), .. } => {
+                check_sources(sources)?;
+                check_counted(counted)
+            }
+            OrderBody::Outcome { outcome: ActionOutcome::Written(_, counted), .. } => check_counted(counted),
             OrderBody::Outcome { outcome: ActionOutcome::Failed(error), .. } => check_error(error),
             _ => Ok(()),
         }

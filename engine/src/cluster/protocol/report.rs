@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ActionNumber, AttemptCounters, AttemptKey, Blob, EdgeId, GroupTotal, Incarnation, Message, ProtocolError,
-    PulledFrom, RemoteError, Skeleton, StageCounters, WorkerName, at_most, check_error, check_lost, cost::check_pulled,
+    PulledFrom, RemoteError, Skeleton, StageCounters, WorkerName, at_most, check_error, check_lost,
+    cost::{check_counted, check_pulled},
 };
 use crate::{
     cluster::limits::*,
+    observe::Counted,
     shuffle::{Epoch, JobId},
 };
 
@@ -202,6 +204,8 @@ pub struct AttemptReport {
     pub pulled: Vec<PulledFrom>,
     /// What its pipelines did, if its plan asks for that.
     pub profile: Option<Box<StageCounters>>,
+    /// What the job's own code has counted.
+    pub counted: Counted,
 }
 
 /// What an attempt took of an edge.
@@ -330,6 +334,7 @@ impl Message for FromWorker {
                     MANIFEST_BYTES_MAX,
                 )?;
                 check_pulled(&report.pulled)?;
+                check_counted(&report.counted)?;
                 report.profile.as_ref().map_or(Ok(()), |profile| profile.check())
             }
             WorkerBody::Ended { end: AttemptEnd::Failed(failure), .. } => {

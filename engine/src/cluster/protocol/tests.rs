@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 use crate::kernel::testing::cases;
+use crate::observe::{Counted, Skipped};
 use crate::shuffle::{AttemptId, Epoch, GroupId, JobId, StageId, TaskId};
 
 /// Messages of every variant, made of a seed.
@@ -134,6 +135,7 @@ impl Maker {
                 counters: self.counters(),
                 pulled: self.list(|maker| PulledFrom { worker: maker.name(), bytes: maker.next() }),
                 profile: self.option(|maker| Box::new(maker.stage_counters())),
+                counted: self.counted(),
             }))
         }
     }
@@ -218,10 +220,20 @@ impl Maker {
     fn kind(&mut self) -> JobKind {
         if self.flag() { JobKind::Sql } else { JobKind::Program }
     }
+    fn counted(&mut self) -> Counted {
+        let mut counted = Counted::default();
+        counted.counters =
+            self.list(|maker| (format!("counter {}", maker.next()), maker.next() as i64)).into_iter().collect();
+        counted.skip(Skipped::new("a.txt, bytes 0 to 7", "record", "error"));
+        counted
+    }
     fn outcome(&mut self) -> ActionOutcome {
         match self.next() % 3 {
-            0 => ActionOutcome::Rows(self.list(Maker::source)),
-            1 => ActionOutcome::Written(self.list(|maker| TaskManifest { key: maker.key(), manifest: maker.blob() })),
+            0 => ActionOutcome::Rows(self.list(Maker::source), self.counted()),
+            1 => {
+                let manifests = self.list(|maker| TaskManifest { key: maker.key(), manifest: maker.blob() });
+                ActionOutcome::Written(manifests, self.counted())
+            }
             _ => ActionOutcome::Failed(self.error()),
         }
     }

@@ -179,13 +179,14 @@ impl Drivers {
         }
         known.pages += 1;
         known.outcome = Some(match (known.outcome.take(), outcome) {
-            (Some(ActionOutcome::Written(mut known)), ActionOutcome::Written(more)) => {
+            // What was counted came with the first page.
+            (Some(ActionOutcome::Written(mut known, counted)), ActionOutcome::Written(more, _)) => {
                 known.extend(more);
-                ActionOutcome::Written(known)
+                ActionOutcome::Written(known, counted)
             }
-            (Some(ActionOutcome::Rows(mut known)), ActionOutcome::Rows(more)) => {
+            (Some(ActionOutcome::Rows(mut known, counted)), ActionOutcome::Rows(more, _)) => {
                 known.extend(more);
-                ActionOutcome::Rows(known)
+                ActionOutcome::Rows(known, counted)
             }
             (_, outcome) => outcome,
         });

@@ -3,6 +3,7 @@
 use super::*;
 use crate::cluster::limits::PART_BYTES;
 use crate::cluster::protocol::{ActionOutcome, AttemptReport, JobKind, JobOptions, stage_id};
+use crate::observe::Counted;
 use crate::shuffle::{AttemptId, TaskId};
 
 const JOB: JobId = JobId(5);
@@ -243,7 +244,7 @@ fn a_driver_runs_once_ships_until_taken_and_hears_whole_outcomes() {
     assert!(!ships(&bench.after(2 * RESEND)));
 
     let page = |revision, page| {
-        let outcome = ActionOutcome::Written(vec![]);
+        let outcome = ActionOutcome::Written(vec![], Counted::default());
         OrderBody::Outcome { driver, action: ACTION, revision, page, pages: 2, outcome }
     };
     let delivers = |commands: &[Command]| commands.iter().any(|c| matches!(c, Command::DeliverOutcome { .. }));

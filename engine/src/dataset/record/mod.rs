@@ -133,7 +133,7 @@ impl<'a> Columns<'a> {
 }
 
 /// The schema of rows of `T`.
-pub(super) fn schema_of<T: Record>() -> SchemaRef {
+pub(crate) fn schema_of<T: Record>() -> SchemaRef {
     Arc::new(Schema::new(T::fields()))
 }
 

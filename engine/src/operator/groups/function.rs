@@ -1,17 +1,15 @@
 //! The user's code over groups, and what it sees.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
-use crate::{batch::Batch, error::Result};
+pub use crate::operator::Emit;
+use crate::{batch::Batch, error::Result, observe::Counters};
 
 /// The user's code: opened once a part that has rows, in parallel for several parts.
 pub trait GroupFunction: Send + Sync {
-    /// What is called for the groups of part `part`, in order of their keys.
-    fn open(&self, part: u32) -> Result<Box<dyn GroupCalls>>;
+    /// What is called for the groups of part `part`, in order of their keys. `counters`: where what it counts goes.
+    fn open(&self, part: u32, counters: &Arc<Counters>) -> Result<Box<dyn GroupCalls>>;
 }
-
-/// Where what a closure gives goes.
-pub type Emit<'a> = &'a mut dyn FnMut(Batch) -> Result<()>;
 
 /// The user's code at work on one part.
 pub trait GroupCalls: Send {

@@ -232,7 +232,7 @@ impl SourceThread for GroupsThread {
                     let mut units = Units::new(part.rows()?, shared.evaluators(&spec.keys)?, &shared.context);
                     // A part without rows here may have some in another task.
                     if units.advance()? {
-                        *at = Some((units, spec.function.open(number)?));
+                        *at = Some((units, spec.function.open(number, &shared.context.counters)?));
                     }
                 }
                 Some((units, calls)) => {

@@ -17,7 +17,7 @@ pub struct GroupsSpec {
     pub part: Option<PartColumn>,
     /// Rows of one part with equal values of these are a group, NULLs equal to each other; groups come in their order, NULLs last.
     pub keys: Vec<Expression>,
-    /// The order of the rows of a group; those that it leaves equal come by their content.
+    /// The order of the rows of a group; those that it leaves equal come by their content. If it begins with the keys, groups come in its order.
     pub order: Vec<SortKey>,
     /// The input's columns.
     pub input: SchemaRef,
@@ -45,7 +45,9 @@ impl GroupsSpec {
     /// The order in which the closure sees rows.
     pub(super) fn sort(&self) -> SortSpec {
         let key = |key: &Expression| SortKey { expression: key.clone(), is_descending: false, nulls_first: false };
-        let keys = self.keys.iter().map(key).chain(self.order.iter().cloned()).collect();
+        let begins_with_keys = self.order.len() >= self.keys.len()
+            && self.keys.iter().zip(&self.order).all(|(key, by)| by.expression == *key);
+        let keys = self.keys.iter().filter(|_| !begins_with_keys).map(key).chain(self.order.iter().cloned()).collect();
         SortSpec { keys, schema: Arc::clone(&self.input), skip: 0, fetch: None }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     },
     error::{Kind, Result},
     expression::{Expression, Parameters, SortKey},
+    observe::Counters,
     operator::{
         JobContext, Source,
         testing::{Cell, Random, context, context_with, cut, drain, feed, rows_of},
@@ -83,7 +84,7 @@ struct Saying {
 }
 
 impl GroupFunction for Say {
-    fn open(&self, part: u32) -> Result<Box<dyn GroupCalls>> {
+    fn open(&self, part: u32, _: &Arc<Counters>) -> Result<Box<dyn GroupCalls>> {
         self.opened.lock().unwrap().push(part);
         Ok(Box::new(Saying { looks_at: self.looks_at, part, group_count: 0, latest: None }))
     }

@@ -46,17 +46,17 @@ impl World {
                 process.drivers.remove(&driver.job);
                 self.worker_hears(node, worker::Event::DriverEnded { driver, end })
             }
-            ActionOutcome::Written(_) => {
+            ActionOutcome::Written(..) => {
                 let rows = written_rows(outcome);
                 self.action_done(node, driver, rows)
             }
             // The client pulls them.
-            ActionOutcome::Rows(_) if is_sql => {
+            ActionOutcome::Rows(..) if is_sql => {
                 let end = DriverEnd::Done { value: Vec::new().into(), result: Some(action) };
                 process.drivers.remove(&driver.job);
                 self.worker_hears(node, worker::Event::DriverEnded { driver, end })
             }
-            ActionOutcome::Rows(sources) => {
+            ActionOutcome::Rows(sources, _) => {
                 hosted.pull = Some(Pull::new(sources.clone()));
                 self.begin_pull(node, Puller::Driver(driver))
             }

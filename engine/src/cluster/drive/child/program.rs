@@ -38,7 +38,7 @@ use crate::{
         },
     },
     error::{Cause, Error, Kind, Result, bug},
-    observe::Counters,
+    observe::{Counted, Counters},
     operator::Cancel,
     plan::{closures::Closures, encode, physical::PhysicalPlan},
     scan::OpenedTables,
@@ -187,6 +187,7 @@ impl Program {
         want: &Want<'_>,
         closures: Closures,
         lower: &dyn Fn(usize) -> Result<PhysicalPlan>,
+        accepts: &dyn Fn(&Counted) -> Result<()>,
     ) -> Result<ActionResult> {
         let mut state = self.lock();
         let action = ActionNumber(state.next_action);
@@ -211,7 +212,7 @@ impl Program {
                 }
                 Step::Take { revision, outcome } => {
                     drop(state);
-                    let taken = self.result_of(action, want, outcome);
+                    let taken = self.result_of(action, want, outcome, accepts);
                     state = self.lock();
                     match taken.map_err(|error| state.fail(action, error))? {
                         Some(result) => drop(state.results.insert(action, result)),
@@ -266,28 +267,39 @@ impl Program {
     }
 
     /// What an action gave; `None` when its rows were lost on the way and are made again.
-    fn result_of(&self, action: ActionNumber, want: &Want<'_>, outcome: ActionOutcome) -> Result<Option<ActionResult>> {
+    fn result_of(
+        &self,
+        action: ActionNumber,
+        want: &Want<'_>,
+        outcome: ActionOutcome,
+        accepts: &dyn Fn(&Counted) -> Result<()>,
+    ) -> Result<Option<ActionResult>> {
         match (outcome, want) {
             (ActionOutcome::Failed(error), Want::Files(target)) => {
                 discard(self.node.io.disk(), target, self.job);
                 Ok(Some(ActionResult::Failed(error)))
             }
             (ActionOutcome::Failed(error), _) => Ok(Some(ActionResult::Failed(error))),
-            (ActionOutcome::Rows(sources), Want::Rows(schema)) => match pull_rows(&self.node, sources, schema) {
-                Ok(batches) => rows_result(schema, &batches).map(Some),
+            (ActionOutcome::Rows(sources, counted), Want::Rows(schema)) => match pull_rows(&self.node, sources, schema)
+            {
+                Ok(batches) => {
+                    accepts(&counted)?;
+                    rows_result(schema, &batches, counted).map(Some)
+                }
                 Err(error) => {
                     let Some(lost) = lost_of(&error) else { return Err(error) };
                     self.tell(&FromChild::Lost(lost))?;
                     Ok(None)
                 }
             },
-            (ActionOutcome::Written(tasks), Want::Files(target)) => {
+            (ActionOutcome::Written(tasks, counted), Want::Files(target)) => {
+                accepts(&counted)?;
                 let manifests: Vec<Vec<u8>> = tasks.iter().map(|task: &TaskManifest| task.manifest.to_vec()).collect();
                 let Written { path, files, rows, bytes, digest } =
                     commit_manifests(self.node.io.disk(), target, (self.job, action.0), &manifests)?;
                 let path = path.to_string_lossy().into_owned();
                 let digest = (digest.rows, digest.sum, digest.xor);
-                Ok(Some(ActionResult::Written { path, files: files as u64, rows, bytes, digest }))
+                Ok(Some(ActionResult::Written { path, files: files as u64, rows, bytes, digest, counted }))
             }
             _ => Err(bug("cluster", "an action that ended otherwise than it was planned")),
         }
@@ -421,7 +433,7 @@ impl Program {
 }
 
 /// Rows as a result that travels: a frame a batch.
-fn rows_result(schema: &SchemaRef, batches: &[Batch]) -> Result<ActionResult> {
+fn rows_result(schema: &SchemaRef, batches: &[Batch], counted: Counted) -> Result<ActionResult> {
     let mut frames = Vec::with_capacity(batches.len());
     for (number, batch) in batches.iter().enumerate() {
         let header = FrameHeader { sequence: Sequence(number as u64), ..FrameHeader::default() };
@@ -429,7 +441,7 @@ fn rows_result(schema: &SchemaRef, batches: &[Batch]) -> Result<ActionResult> {
         encode_frame(&header, batch, &mut bytes)?;
         frames.push(bytes.into());
     }
-    Ok(ActionResult::Rows { schema: encode::schema_to_bytes(schema)?.into(), frames })
+    Ok(ActionResult::Rows { schema: encode::schema_to_bytes(schema)?.into(), frames, counted })
 }
 
 /// The batches of a result.

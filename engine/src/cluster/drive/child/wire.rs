@@ -26,6 +26,7 @@ use crate::{
         },
     },
     error::{Cause, Kind, Result},
+    observe::Counted,
     shuffle::JobId,
 };
 
@@ -157,6 +158,8 @@ pub enum ActionResult {
         schema: Blob,
         /// By batch.
         frames: Vec<Blob>,
+        /// What the job's own code has counted.
+        counted: Counted,
     },
     /// Files.
     Written {
@@ -170,6 +173,8 @@ pub enum ActionResult {
         bytes: u64,
         /// Rows, sum and xor of the digest.
         digest: (u64, u64, u64),
+        /// What the job's own code has counted.
+        counted: Counted,
     },
     /// It failed.
     Failed(RemoteError),
