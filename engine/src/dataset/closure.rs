@@ -18,7 +18,7 @@ use crate::{
     expression::{Expression, SortKey},
     observe::Counters,
     operator::{
-        groups::{GroupCalls, GroupFunction, Pieces},
+        groups::{GroupCalls, GroupFunction, PartColumn, Pieces},
         map::BatchFunction,
     },
     plan::{
@@ -46,13 +46,13 @@ impl<T> Dataset<T> {
 }
 
 impl<T> Dataset<T> {
-    /// What `function` gives for the rows of each key, which are those with equal values in the first `key_count` columns. `output` is the schema
-    /// of what it gives.
+    /// What `function` gives for the rows of each key, which are those with equal values in the first `key_count` columns, in the order given; of
+    /// one part after the other, if there are parts. `output` is the schema of what it gives.
     pub(super) fn grouped<U>(
         self,
         place: &'static Location<'static>,
-        key_count: usize,
-        order: Vec<SortKey>,
+        part: Option<PartColumn>,
+        (key_count, order): (usize, Vec<SortKey>),
         output: SchemaRef,
         function: impl GroupFunction + 'static,
     ) -> Dataset<U> {
@@ -61,7 +61,7 @@ impl<T> Dataset<T> {
         let closure = self.named_closure(place, function, &output);
         let keys = (0..key_count).map(Expression::Column).collect();
         self.then(|input| {
-            let node = Node::MapGroups { input: Box::new(input), part: None, keys, order, closure };
+            let node = Node::MapGroups { input: Box::new(input), part, keys, order, closure };
             Logical { node, schema: output }
         })
     }

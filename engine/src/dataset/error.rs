@@ -1,6 +1,6 @@
 //! What can go wrong between Rust types and columns, and in the user's closures.
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, panic::Location};
 
 use crate::{
     batch::datatypes::DataType,
@@ -28,6 +28,8 @@ pub(super) enum DatasetError {
     CopyInFlow,
     #[error("the closure at {call_site} panicked: {message}")]
     ClosurePanicked { call_site: &'static str, message: String },
+    #[error("partitioning {row} at {place}: the closure gave part {part}; there are {parts}, counted from 0")]
+    NoSuchPart { place: &'static Location<'static>, row: String, part: u32, parts: u32 },
     #[error("running a flow of Rust code on a cluster from this program")]
     FlowOnCluster,
     #[error("profiling a query of a program that runs under a worker")]
@@ -43,6 +45,7 @@ impl Cause for DatasetError {
         match self {
             DatasetError::NullValue { .. }
             | DatasetError::ClosurePanicked { .. }
+            | DatasetError::NoSuchPart { .. }
             | DatasetError::EntryPanicked { .. }
             | DatasetError::User { .. } => Kind::Job,
             _ => Kind::Request,

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result, bug},
     expression::SortKey,
     observe::Counters,
-    operator::groups::{Emit, GroupCalls, GroupFunction, Piece, Pieces},
+    operator::groups::{Emit, GroupCalls, GroupFunction, PartColumn, Piece, Pieces},
 };
 
 impl<K: Record, V: Record> Dataset<(K, V)> {
@@ -66,15 +66,28 @@ impl<K: Record, V: Record> Grouped<K, V> {
         place: &'static Location<'static>,
         group: impl Fn(K::View<'_>, &mut Values<'_, '_, K, V>, &mut Emitter<'_, U>) + Send + Sync + 'static,
     ) -> Dataset<U> {
+        self.pairs.in_groups(place, None, (K::fields().len(), self.order), group)
+    }
+}
+
+impl<K: Record, V: Record> Dataset<(K, V)> {
+    /// What `group` makes of each key and its values, or of each part and its rows. A key has so many columns; its rows come in the order given.
+    pub(super) fn in_groups<U: Record>(
+        self,
+        place: &'static Location<'static>,
+        part: Option<PartColumn>,
+        keys_and_order: (usize, Vec<SortKey>),
+        group: impl Fn(K::View<'_>, &mut Values<'_, '_, K, V>, &mut Emitter<'_, U>) + Send + Sync + 'static,
+    ) -> Dataset<U> {
         let output = schema_of::<U>();
-        let rows_max = self.pairs.session().settings().rows_per_morsel;
+        let rows_max = self.session().settings().rows_per_morsel;
         let function = TypedGroups {
             group: Arc::new(group),
             output: Arc::clone(&output),
             rows_max,
             types: PhantomData::<fn(K, V) -> U>,
         };
-        self.pairs.grouped(place, K::fields().len(), self.order, output, function)
+        self.grouped(place, part, keys_and_order, output, function)
     }
 }
 

@@ -17,6 +17,7 @@ mod monoid; // Monoid: Sum, Mean, Min, Max, Count and tuples of them
 mod named; // clusters of this machine by name, for launch
 mod pairs; // key_by, map_values, keys, values
 mod parameters; // numbers of subquery values, kept apart when plans are put together
+mod partition; // partition_by: rows by part, to a closure
 mod progress; // a line on the terminal about a program on a cluster
 #[doc(hidden)]
 pub mod record; // Record: Rust types as columns
@@ -30,7 +31,7 @@ mod write; // write, write_parquet and its like: a flow's rows in files
 
 pub(crate) use closure::{caught, guarded, message_of};
 pub(crate) use group::Walk;
-pub(crate) use record::{Columns, schema_of};
+pub(crate) use record::{Columns, record_text, schema_of};
 pub(crate) use sort::bind_keys;
 
 pub use answer::Answer;
@@ -41,6 +42,7 @@ pub use join::{Cogrouped, Others};
 pub use launch::{launch, submit};
 pub use map::{Emitter, RowFunction};
 pub use monoid::{Count, Max, Mean, Min, Monoid, Sum, Summable};
+pub use partition::Partitioned;
 pub use record::Record;
 pub use remote::{Statements, run_worker};
 pub use session::Session;

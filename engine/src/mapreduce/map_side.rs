@@ -16,8 +16,8 @@ use super::{
     mapper::Mapper,
 };
 use crate::{
-    batch::{Batch, datatypes::SchemaRef, util::display::array_value_to_string},
-    dataset::{Columns, Emitter, Record, message_of},
+    batch::{Batch, datatypes::SchemaRef},
+    dataset::{Columns, Emitter, Record, message_of, record_text},
     error::{Error, Result},
     observe::Counters,
     operator::{
@@ -141,20 +141,6 @@ impl<M: Mapper> SplitCalls for Mapping<M> {
         task.end()
     }
 }
-
-/// The values of a row, as text.
-pub(super) fn record_text(batch: &Batch, row: usize) -> String {
-    let values = batch.columns().iter().map(|column| match column.is_null(row) {
-        true => "NULL".to_owned(),
-        false => array_value_to_string(column, row).unwrap_or_else(|error| error.to_string()),
-    });
-    let text = values.collect::<Vec<_>>().join(", ");
-    let end = (0..=RECORD_TEXT_BYTES.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    format!("the record {:?}{}", &text[..end], if end < text.len() { " …" } else { "" })
-}
-
-/// So much of a record is shown.
-const RECORD_TEXT_BYTES: usize = 200;
 
 /// More records were left out, in all tasks together, than may be.
 pub(super) fn check_skipped(setup: &Setup, skipped: u64) -> Result<()> {

@@ -13,7 +13,7 @@
 
 use std::{any::type_name, marker::PhantomData, sync::Arc};
 
-use super::{error::MapReduceError, map_side::record_text};
+use super::error::MapReduceError;
 use crate::{
     batch::{
         Batch, CanonicalOrder,
@@ -22,7 +22,7 @@ use crate::{
         datatypes::{DataType, Field, Schema, SchemaRef},
         row::OwnedRow,
     },
-    dataset::{Columns, Record},
+    dataset::{Columns, Record, record_text},
     error::Result,
     kernel::{Kernels, hash_columns},
 };

@@ -7,12 +7,11 @@ use std::{any::type_name, cell::RefCell, sync::Arc};
 
 use super::{
     context::{Context, Place, Setup, Task},
-    map_side::record_text,
     reducer::Reducer,
 };
 use crate::{
     batch::{Batch, array::AsArray, datatypes::SchemaRef},
-    dataset::{Emitter, Record, Walk, caught},
+    dataset::{Emitter, Record, Walk, caught, record_text},
     error::{Result, bug},
     observe::Counters,
     operator::{

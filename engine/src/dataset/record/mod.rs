@@ -27,6 +27,7 @@ use crate::{
         array::Array,
         buffer::NullBuffer,
         datatypes::{Schema, SchemaRef},
+        util::display::array_value_to_string,
     },
     dataset::error::DatasetError,
     error::{Result, bug},
@@ -143,6 +144,20 @@ pub(super) fn build_batch<T: Record>(builder: T::Builder, schema: &SchemaRef) ->
     T::finish(builder, &mut columns);
     Ok(Batch::try_new(Arc::clone(schema), columns)?)
 }
+
+/// The values of a row, as text.
+pub(crate) fn record_text(batch: &Batch, row: usize) -> String {
+    let values = batch.columns().iter().map(|column| match column.is_null(row) {
+        true => "NULL".to_owned(),
+        false => array_value_to_string(column, row).unwrap_or_else(|error| error.to_string()),
+    });
+    let text = values.collect::<Vec<_>>().join(", ");
+    let end = (0..=RECORD_TEXT_BYTES.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    format!("the record {:?}{}", &text[..end], if end < text.len() { " …" } else { "" })
+}
+
+/// So much of a record is shown.
+const RECORD_TEXT_BYTES: usize = 200;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
