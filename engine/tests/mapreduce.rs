@@ -13,6 +13,8 @@ mod combiners; // combiners, and what they group by
 mod lives; // set-up, clean-up, counters: splits and parts
 #[path = "mapreduce/order.rs"]
 mod order; // secondary sort, sort orders, partitioners, total order
+#[path = "mapreduce/outputs.rs"]
+mod outputs; // named outputs
 #[path = "mapreduce/partition_by.rs"]
 mod partition_by; // Dataset::partition_by
 #[path = "mapreduce/shapes.rs"]

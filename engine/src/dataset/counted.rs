@@ -18,7 +18,7 @@ use crate::{
     sink::{Target, Written},
 };
 
-impl<T: Record> Dataset<T> {
+impl<T> Dataset<T> {
     /// As [`Dataset::write_parquet`].
     pub(crate) fn write_counted(
         &self,
@@ -32,7 +32,9 @@ impl<T: Record> Dataset<T> {
             (Ran::Collected(_), _) => Err(bug("dataset", "a written flow gave rows")),
         }
     }
+}
 
+impl<T: Record> Dataset<T> {
     /// As [`Dataset::collect`].
     pub(crate) fn collect_counted(&self, accepts: &dyn Fn(&Counted) -> Result<()>) -> Result<(Vec<T>, Counted)> {
         let (ran, counted) = self.session().run_counted(self.logical().clone(), Instant::now(), accepts)?;

@@ -373,6 +373,11 @@ impl Session {
         self.0.governor.peak_bytes()
     }
 
+    /// What it runs, it runs in this process.
+    pub(crate) fn is_here(&self) -> bool {
+        self.0.away.is_none()
+    }
+
     /// What it was started with.
     pub fn settings(&self) -> &Settings {
         &self.0.settings

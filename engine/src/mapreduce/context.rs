@@ -3,18 +3,22 @@
 //! In: calls of the job's code. Out: batches of what it emits; counts, handed over when a life has ended. Never: counts of a life that failed.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::error::MapReduceError;
+use super::{
+    error::MapReduceError,
+    outputs::{Emitted, Output, Tags},
+};
 use crate::{
+    batch::Batch,
     dataset::{Emitter, Record},
     error::{Error, Result},
     observe::{Counted, Counters, Skipped},
-    operator::splits::SplitPlace,
+    operator::{Emit, splits::SplitPlace},
 };
 
 /// What a mapper or a reducer works with.
@@ -50,6 +54,15 @@ impl<'c, T: Record> Context<'c, T> {
         match &mut self.out {
             Out::Rows(rows) => rows.push(record),
             Out::Next(next) => next.push(record),
+        }
+    }
+
+    /// Gives a record to an output beside the job's own: in the reducer, or in mappers that no reducer follows.
+    pub fn emit_to<U: Record>(&mut self, output: &Output<U>, record: U::View<'_>) {
+        let emitted = self.task.emitted.borrow_mut().push(output, record);
+        match emitted {
+            Ok(()) => self.task.emitted_rows.set(self.task.emitted_rows.get() + 1),
+            Err(error) => drop(self.task.failure.borrow_mut().get_or_insert(error)),
         }
     }
 
@@ -141,6 +154,10 @@ pub(super) struct Task {
     pub(super) operator: &'static str,
     pub(super) place: Place,
     pub(super) setup: Arc<Setup>,
+    /// The outputs, if rows say which they are of.
+    tags: Option<Arc<Tags>>,
+    emitted: RefCell<Emitted>,
+    emitted_rows: Cell<usize>,
     counters: Arc<Counters>,
     counted: RefCell<Counted>,
     status: RefCell<String>,
@@ -152,7 +169,7 @@ impl Task {
     pub(super) fn new(
         (role, operator): (&'static str, &'static str),
         place: Place,
-        setup: &Arc<Setup>,
+        (setup, tags): (&Arc<Setup>, &Option<Arc<Tags>>),
         counters: &Arc<Counters>,
     ) -> Task {
         Task {
@@ -160,6 +177,9 @@ impl Task {
             operator,
             place,
             setup: Arc::clone(setup),
+            tags: tags.clone(),
+            emitted: RefCell::new(Emitted::new(tags.as_ref())),
+            emitted_rows: Cell::new(0),
             counters: Arc::clone(counters),
             counted: RefCell::default(),
             status: RefCell::default(),
@@ -199,6 +219,25 @@ impl Task {
             Place::Split(Some(place)) => place.to_string(),
             Place::Split(None) => "rows that are not read from files".to_owned(),
             Place::Part(part) => format!("part {part}"),
+        }
+    }
+
+    /// Hands on a batch of the job's own output.
+    pub(super) fn hand_on(&self, batch: Batch, emit: Emit<'_>) -> Result<()> {
+        match &self.tags {
+            None => emit(batch),
+            Some(tags) => emit(tags.tagged(0, batch.columns().to_vec(), batch.num_rows())?),
+        }
+    }
+
+    /// Hands on what was emitted to other outputs, once it is so many rows.
+    pub(super) fn hand_on_others(&self, rows_min: usize, emit: Emit<'_>) -> Result<()> {
+        match &self.tags {
+            Some(tags) if self.emitted_rows.get() >= rows_min.max(1) => {
+                self.emitted_rows.set(0);
+                self.emitted.borrow_mut().take(tags, emit)
+            }
+            _ => Ok(()),
         }
     }
 

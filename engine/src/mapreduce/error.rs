@@ -36,6 +36,15 @@ pub(super) enum MapReduceError {
     PartCount { count: u32, max: u32 },
     #[error("grouping by the first {given} columns of the key: it has {columns}")]
     GroupColumns { given: usize, columns: usize },
+    #[error(
+        "emitting {record} to the output {name:?}: {}",
+        if known.is_empty() { "there are no outputs here".to_owned() } else { format!("of the outputs here ({}) none is such a one", known.join(", ")) }
+    )]
+    NoOutput { name: String, record: &'static str, known: Vec<String> },
+    #[error("naming the output {name:?}: a name is that of a folder, and given once")]
+    OutputName { name: String },
+    #[error("putting mappers behind a reducer that has outputs of its own")]
+    MappersBehindOutputs,
     #[error("reading the side file {name:?}: the job has {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") })]
     NoSideFile { name: String, known: Vec<String> },
     #[error("reading the side file {name:?} from {}", path.display())]
@@ -53,8 +62,12 @@ impl Cause for MapReduceError {
             | MapReduceError::TooManySkipped { .. }
             | MapReduceError::Skipped { .. }
             | MapReduceError::NoSideFile { .. }
+            | MapReduceError::NoOutput { .. }
             | MapReduceError::NoSuchPart { .. } => Kind::Job,
-            MapReduceError::PartCount { .. } | MapReduceError::GroupColumns { .. } => Kind::Request,
+            MapReduceError::PartCount { .. }
+            | MapReduceError::GroupColumns { .. }
+            | MapReduceError::OutputName { .. }
+            | MapReduceError::MappersBehindOutputs => Kind::Request,
             MapReduceError::SideFile { .. } => Kind::Io,
             MapReduceError::LongSideFile { .. } => Kind::Limit,
         }
@@ -69,6 +82,10 @@ impl Cause for MapReduceError {
             MapReduceError::TooManySkipped { .. } | MapReduceError::Skipped { .. } => {
                 Some("look at what is wrong with them, or raise the limit of .skip_bad_records".to_owned())
             }
+            MapReduceError::NoOutput { .. } => Some(
+                "declare it with .output(&output); it is for the reducer then, or for mappers that no reducer follows"
+                    .to_owned(),
+            ),
             MapReduceError::LongSideFile { .. } => {
                 Some("join with it instead: .join or .cogroup of two flows".to_owned())
             }

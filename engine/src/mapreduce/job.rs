@@ -18,6 +18,7 @@ use super::{
     error::MapReduceError,
     map_side::{Afterwards, MakeAfterwards, MapSide, check_skipped},
     mapper::Mapper,
+    outputs::{Declared, Output, Tags, write_outputs},
     partition::{ByHash, ByPartitioner, ByRange, Partitioner, Parts, beginnings, numbered, with_part},
     reduce_side::ReduceSide,
     reducer::{Combiner, Reducer},
@@ -61,10 +62,12 @@ pub struct Job<T: Record> {
     group_columns: Option<usize>,
     order: Vec<SortBy>,
     sort_as: Option<SortAs>,
+    outputs: Vec<Declared>,
+    is_lazy: bool,
 }
 
 /// The flow of one input behind its mapper, once all is known that mappers get.
-type Input<T> = Box<dyn FnOnce(&Arc<Setup>, Option<MakeAfterwards>) -> Dataset<T>>;
+type Input<T> = Box<dyn FnOnce(&Arc<Setup>, Option<MakeAfterwards>, Option<Arc<Tags>>) -> Dataset<T>>;
 
 /// What keys are sorted as: the columns, and how they come of the rows.
 type SortAs = (Vec<Field>, Arc<dyn Fn(&Batch) -> Result<Vec<ArrayRef>> + Send + Sync>);
@@ -84,6 +87,8 @@ impl<T: Record> Job<T> {
             group_columns: None,
             order: Vec::new(),
             sort_as: None,
+            outputs: Vec::new(),
+            is_lazy: false,
         };
         none.input(input, mapper)
     }
@@ -92,13 +97,13 @@ impl<T: Record> Job<T> {
     #[track_caller]
     pub fn input<M: Mapper<Out = T>>(mut self, input: Dataset<M::In>, mapper: M) -> Job<T> {
         let place = Location::caller();
-        self.inputs.push(Box::new(move |setup, afterwards| {
+        self.inputs.push(Box::new(move |setup, afterwards, tags| {
             let schema = schema_of::<T>();
             let rows_max = input.session().settings().rows_per_morsel;
-            let (setup, output) = (Arc::clone(setup), Arc::clone(&schema));
-            let function = MapSide { mapper, setup, schema: output, rows_max, afterwards };
-            let closure = input.named_closure(place, Function::Splits(Arc::new(function)), &schema);
-            input.then(|input| Logical { node: Node::MapBatches { input: Box::new(input), closure }, schema })
+            let output = tags.as_ref().map_or(&schema, |tags| &tags.schema).clone();
+            let function = MapSide { mapper, setup: Arc::clone(setup), schema, rows_max, afterwards, tags };
+            let closure = input.named_closure(place, Function::Splits(Arc::new(function)), &output);
+            input.then(|input| Logical { node: Node::MapBatches { input: Box::new(input), closure }, schema: output })
         }));
         self
     }
@@ -125,27 +130,46 @@ impl<T: Record> Job<T> {
         Ok(self)
     }
 
-    /// What the mappers emit, to go on with: a job without a reducer.
+    /// Has another output, for which the reducer, or mappers that no reducer follows, emit by
+    /// [`Context::emit_to`](super::Context::emit_to). Written, it is the folder of its name in the job's own.
+    pub fn output<U: Record>(mut self, output: &Output<U>) -> Job<T> {
+        self.outputs.push(output.declared());
+        self
+    }
+
+    /// Outputs without rows leave no folder, but for the job's own.
+    pub fn lazy_outputs(mut self) -> Job<T> {
+        self.is_lazy = true;
+        self
+    }
+
+    /// What the mappers emit, to go on with: a job without a reducer. What is for other outputs is left out, and what was counted is not told.
     pub fn dataset(self) -> Result<Dataset<T>> {
-        Ok(self.mapped()?.0)
+        self.without_reducer()?.dataset()
     }
 
     /// Runs a job without a reducer, and writes what its mappers emit as Parquet files into the folder `path`, which must not exist.
     pub fn write_parquet(self, path: impl Into<PathBuf>) -> Result<Finished> {
-        let (rows, setup) = self.mapped()?;
-        write_parquet(&rows, &setup, path.into())
+        self.without_reducer()?.write_parquet(path)
     }
 
     /// Runs a job without a reducer, and gives what its mappers emit.
     pub fn collect(self) -> Result<(Vec<T>, Finished)> {
-        let (rows, setup) = self.mapped()?;
-        collect(&rows, &setup)
+        self.without_reducer()?.collect()
     }
 
-    fn mapped(mut self) -> Result<(Dataset<T>, Arc<Setup>)> {
+    /// Nothing is combined, since nothing travels.
+    fn without_reducer(mut self) -> Result<Reduced<T>> {
+        (self.afterwards, self.combine) = (None, None);
+        let (tags, is_lazy) = (Tags::of(T::fields(), &self.outputs)?, self.is_lazy);
+        let (rows, setup) = self.mapped(tags.clone())?;
+        Ok(Reduced { rows: rows.then(|rows| rows), setup, tags, is_lazy, records: PhantomData })
+    }
+
+    fn mapped(mut self, tags: Option<Arc<Tags>>) -> Result<(Dataset<T>, Arc<Setup>)> {
         let setup = Arc::new(std::mem::take(&mut self.setup));
         let inputs = self.inputs.into_iter();
-        let mut rows = inputs.map(|input| input(&setup, self.afterwards.clone()));
+        let mut rows = inputs.map(|input| input(&setup, self.afterwards.clone(), tags.clone()));
         let first = rows.next().ok_or_else(|| bug("mapreduce", "a job without inputs"))?;
         let all = rows.try_fold(first, Dataset::union)?;
         Ok((self.combine.map_or_else(|| all.clone(), |combine| combine(all.clone())), setup))
@@ -237,7 +261,8 @@ impl<K: Record, V: Record> Job<(K, V)> {
         }
         let (partition, is_total_order) = (self.partition.take(), self.is_total_order);
         let (order, sort_as) = (bind_keys(std::mem::take(&mut self.order), &pairs)?, self.sort_as.take());
-        let (rows, setup) = self.mapped()?;
+        let (tags, is_lazy) = (Tags::of(R::Out::fields(), &self.outputs)?, self.is_lazy);
+        let (rows, setup) = self.mapped(None)?;
         let parts = match partition {
             Some(parts) => parts,
             None if is_total_order => Arc::new(sampled(&rows, place, group_columns, count)?),
@@ -252,14 +277,15 @@ impl<K: Record, V: Record> Job<(K, V)> {
         let order = order_of(order, is_row, group_columns, key_count, sorted_count > 0);
         let rows_max = numbered.session().settings().rows_per_morsel;
         let schema = schema_of::<R::Out>();
-        let function = ReduceSide { reducer, setup: Arc::clone(&setup), schema: Arc::clone(&schema), rows_max };
-        let closure = numbered.named_closure(place, Function::Groups(Arc::new(function)), &schema);
+        let output = tags.as_ref().map_or(&schema, |tags| &tags.schema).clone();
+        let function = ReduceSide { reducer, setup: Arc::clone(&setup), schema, rows_max, tags: tags.clone() };
+        let closure = numbered.named_closure(place, Function::Groups(Arc::new(function)), &output);
         let part = Some(PartColumn { column: part, count });
         let rows = numbered.then(|input| {
             let node = Node::MapGroups { input: Box::new(input), part, keys, order, closure };
-            Logical { node, schema }
+            Logical { node, schema: output }
         });
-        Ok(Reduced { rows, setup })
+        Ok(Reduced { rows, setup, tags, is_lazy, records: PhantomData })
     }
 }
 
@@ -324,35 +350,51 @@ fn sampled<K: Record, V: Record>(
     ByRange::of_sample(&sample.batches, key_count, &pairs, count)
 }
 
-/// What a reducer gives.
+/// What the last of a job's code gives.
 pub struct Reduced<U: Record> {
-    rows: Dataset<U>,
+    /// Records of `U`; or with tags those of all outputs.
+    rows: Dataset<()>,
     setup: Arc<Setup>,
+    tags: Option<Arc<Tags>>,
+    is_lazy: bool,
+    records: PhantomData<fn() -> U>,
 }
 
 impl<U: Record> Reduced<U> {
-    /// The rows, to go on with: to another job, or any other way. What was counted is not told then.
-    pub fn dataset(self) -> Dataset<U> {
-        self.rows
+    /// The rows, to go on with: to another job, or any other way. What is for other outputs is left out, and what was counted is not told.
+    pub fn dataset(&self) -> Result<Dataset<U>> {
+        match &self.tags {
+            None => Ok(self.rows.clone().then(|rows| rows)),
+            Some(tags) => tags.of_output(self.rows.clone().untyped(), 0),
+        }
     }
 
     /// A mapper for each record that the reducer emits, at once.
     #[track_caller]
     pub fn then<M: Mapper<In = U>>(self, mapper: M) -> Result<Reduced<M::Out>> {
-        let Reduced { rows, setup } = self;
-        let job = Job { setup: Setup::clone(&setup), ..Job::new(rows, mapper) };
-        let (rows, setup) = job.mapped()?;
-        Ok(Reduced { rows, setup })
+        if self.tags.is_some() {
+            return Err(MapReduceError::MappersBehindOutputs.into());
+        }
+        Job { setup: Setup::clone(&self.setup), ..Job::new(self.dataset()?, mapper) }.without_reducer()
     }
 
     /// Runs the job, and writes Parquet files into the folder `path`, which must not exist. They appear all at once, when all are whole.
     pub fn write_parquet(&self, path: impl Into<PathBuf>) -> Result<Finished> {
-        write_parquet(&self.rows, &self.setup, path.into())
+        match &self.tags {
+            Some(tags) => write_outputs(&self.rows, tags, (&self.setup, self.is_lazy), path.into()),
+            None => {
+                let accepts = |counted: &Counted| check_skipped(&self.setup, counted.skipped);
+                let (written, counted) = self.rows.write_counted(path.into(), &accepts)?;
+                Ok(Finished::new(Some(written), counted))
+            }
+        }
     }
 
-    /// Runs the job, and gives its rows.
+    /// Runs the job, and gives its rows; what is for other outputs is left out.
     pub fn collect(&self) -> Result<(Vec<U>, Finished)> {
-        collect(&self.rows, &self.setup)
+        let accepts = |counted: &Counted| check_skipped(&self.setup, counted.skipped);
+        let (rows, counted) = self.dataset()?.collect_counted(&accepts)?;
+        Ok((rows, Finished::new(None, counted)))
     }
 }
 
@@ -361,6 +403,8 @@ impl<U: Record> Reduced<U> {
 pub struct Finished {
     /// What was written, if it was.
     pub written: Option<Written>,
+    /// The other outputs by name, if they were written.
+    pub outputs: BTreeMap<String, Written>,
     /// The job's counters by name. On a cluster: as counted by the attempts whose rows are in the result.
     pub counters: BTreeMap<String, i64>,
     /// How many records were left out because the job's code could not use them.
@@ -370,23 +414,13 @@ pub struct Finished {
 }
 
 impl Finished {
-    fn new(written: Option<Written>, counted: Counted) -> Finished {
+    pub(super) fn new(written: Option<Written>, counted: Counted) -> Finished {
         let Counted { counters, skipped, shown } = counted;
-        Finished { written, counters, skipped, bad_records: shown }
+        Finished { written, outputs: BTreeMap::new(), counters, skipped, bad_records: shown }
     }
 
     /// The counter of this name; 0 if nobody has counted by it.
     pub fn counter(&self, name: &str) -> i64 {
         self.counters.get(name).copied().unwrap_or(0)
     }
-}
-
-fn write_parquet<U: Record>(rows: &Dataset<U>, setup: &Setup, path: PathBuf) -> Result<Finished> {
-    let (written, counted) = rows.write_counted(path, &|counted| check_skipped(setup, counted.skipped))?;
-    Ok(Finished::new(Some(written), counted))
-}
-
-fn collect<U: Record>(rows: &Dataset<U>, setup: &Setup) -> Result<(Vec<U>, Finished)> {
-    let (rows, counted) = rows.collect_counted(&|counted| check_skipped(setup, counted.skipped))?;
-    Ok((rows, Finished::new(None, counted)))
 }

@@ -5,7 +5,7 @@
 
 use std::{
     any::type_name,
-    cell::Cell,
+    cell::{Cell, RefCell},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Arc,
 };
@@ -14,6 +14,7 @@ use super::{
     context::{Context, Place, Setup, Task},
     error::MapReduceError,
     mapper::Mapper,
+    outputs::Tags,
 };
 use crate::{
     batch::{Batch, datatypes::SchemaRef},
@@ -45,6 +46,8 @@ pub(super) struct MapSide<M: Mapper> {
     pub(super) schema: SchemaRef,
     pub(super) rows_max: usize,
     pub(super) afterwards: Option<MakeAfterwards>,
+    /// The outputs, if it is the last of the job's code and there are several.
+    pub(super) tags: Option<Arc<Tags>>,
 }
 
 impl<M: Mapper> SplitFunction for MapSide<M> {
@@ -54,7 +57,7 @@ impl<M: Mapper> SplitFunction for MapSide<M> {
         let makes = self.afterwards.as_ref().filter(|_| place.is_some());
         Ok(Box::new(Mapping {
             mapper: self.mapper.clone(),
-            task: Task::new(("mapper", type_name::<M>()), Place::Split(place), &self.setup, counters),
+            task: Task::new(("mapper", type_name::<M>()), Place::Split(place), (&self.setup, &self.tags), counters),
             schema: Arc::clone(&self.schema),
             rows_max: self.rows_max,
             afterwards: makes.map(|make| make()).transpose()?,
@@ -74,32 +77,39 @@ struct Mapping<M: Mapper> {
 }
 
 impl<M: Mapper> Mapping<M> {
-    /// Calls the mapper, and hands on what it emits. `at`: the record that it is at.
+    /// Calls the mapper, and hands on what it emits: what is for other outputs when it is called back with how many rows are worth it. `at`: the
+    /// record that it is at.
     fn calling(
         &mut self,
         emit: Emit<'_>,
         at: &dyn Fn() -> Option<String>,
-        call: impl FnOnce(&mut M, &mut Context<'_, M::Out>) -> Result<()>,
+        call: impl FnOnce(&mut M, &mut Context<'_, M::Out>, &dyn Fn(usize) -> Result<()>) -> Result<()>,
     ) -> Result<()> {
         let Mapping { mapper, task, schema, rows_max, afterwards, is_set_up } = self;
         let is_downstream = Cell::new(false);
         let called = catch_unwind(AssertUnwindSafe(|| {
-            let mut hand_on = |batch| {
+            let emit = RefCell::new(emit);
+            let downstream = |call: &mut dyn FnMut(Emit<'_>) -> Result<()>| {
                 is_downstream.set(true);
-                let went = match afterwards {
-                    Some(afterwards) => afterwards.push(batch, task, emit),
-                    None => emit(batch),
-                };
+                let went = call(&mut **emit.borrow_mut());
                 is_downstream.set(false);
                 went
+            };
+            let others = |rows_min| downstream(&mut |emit| task.hand_on_others(rows_min, emit));
+            let mut hand_on = |batch: Batch| {
+                downstream(&mut |emit| match afterwards {
+                    Some(afterwards) => afterwards.push(batch.clone(), task, emit),
+                    None => task.hand_on(batch.clone(), emit),
+                })
             };
             let mut context = Context::new(Emitter::new(&mut hand_on, schema, *rows_max), task);
             if !*is_set_up {
                 *is_set_up = true;
                 mapper.set_up(&mut context).map_err(|error| task.failed(None, error))?;
             }
-            call(mapper, &mut context)?;
-            context.finish()
+            call(mapper, &mut context, &others)?;
+            context.finish()?;
+            others(1)
         }));
         match called {
             Ok(result) => result,
@@ -116,12 +126,14 @@ impl<M: Mapper> SplitCalls for Mapping<M> {
         let shown = || row.get().map(|row| record_text(batch, row));
         // The closure below cannot see the task that it is a part of.
         let skipped = |task: &Task, error: Error| task.skip(|| shown().unwrap_or_default(), error);
-        self.calling(emit, &shown, |mapper, context| {
+        let rows_max = self.rows_max;
+        self.calling(emit, &shown, |mapper, context, others| {
             for number in 0..batch.num_rows() {
                 row.set(Some(number));
                 if let Err(error) = mapper.map(M::In::view(&reader, number), context) {
                     skipped(context.task(), error)?;
                 }
+                others(rows_max)?;
                 if context.has_failed() {
                     break;
                 }
@@ -131,7 +143,7 @@ impl<M: Mapper> SplitCalls for Mapping<M> {
     }
 
     fn close(mut self: Box<Self>, emit: Emit<'_>) -> Result<()> {
-        self.calling(emit, &|| None, |mapper, context| {
+        self.calling(emit, &|| None, |mapper, context, _| {
             mapper.clean_up(context).map_err(|error| context.task().failed(None, error))
         })?;
         let Mapping { task, afterwards, .. } = *self;

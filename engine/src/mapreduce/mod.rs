@@ -35,6 +35,7 @@ mod error; // MapReduceError: whose code failed, on which record
 mod job; // Job, Reduced, Finished
 mod map_side; // mappers as a closure over splits
 mod mapper; // Mapper, IdentityMapper, Chain
+mod outputs; // Output: records of several kinds, in folders of their own
 mod partition; // Partitioner; rows with the number of their part
 mod reduce_side; // reducers as a closure over groups
 mod reducer; // Reducer, Combiner, IdentityReducer
@@ -42,6 +43,7 @@ mod reducer; // Reducer, Combiner, IdentityReducer
 pub use context::Context;
 pub use job::{Finished, Job, PARTS, Reduced};
 pub use mapper::{Chain, IdentityMapper, Mapper};
+pub use outputs::Output;
 pub use partition::Partitioner;
 pub use reducer::{Combiner, IdentityReducer, Reducer};
 

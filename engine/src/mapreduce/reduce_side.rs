@@ -7,6 +7,7 @@ use std::{any::type_name, cell::RefCell, sync::Arc};
 
 use super::{
     context::{Context, Place, Setup, Task},
+    outputs::Tags,
     reducer::Reducer,
 };
 use crate::{
@@ -26,13 +27,14 @@ pub(super) struct ReduceSide<R: Reducer> {
     pub(super) setup: Arc<Setup>,
     pub(super) schema: SchemaRef,
     pub(super) rows_max: usize,
+    pub(super) tags: Option<Arc<Tags>>,
 }
 
 impl<R: Reducer> GroupFunction for ReduceSide<R> {
     fn open(&self, part: u32, counters: &Arc<Counters>) -> Result<Box<dyn GroupCalls>> {
         Ok(Box::new(Reducing {
             reducer: self.reducer.clone(),
-            task: Task::new(("reducer", type_name::<R>()), Place::Part(part), &self.setup, counters),
+            task: Task::new(("reducer", type_name::<R>()), Place::Part(part), (&self.setup, &self.tags), counters),
             schema: Arc::clone(&self.schema),
             rows_max: self.rows_max,
             is_set_up: false,
@@ -55,17 +57,21 @@ impl<R: Reducer> Reducing<R> {
         &mut self,
         emit: Emit<'_>,
         at: &dyn Fn() -> Option<String>,
-        call: impl FnOnce(&mut R, &mut Context<'_, R::Out>) -> Result<()>,
+        call: impl FnOnce(&mut R, &mut Context<'_, R::Out>, &dyn Fn(usize) -> Result<()>) -> Result<()>,
     ) -> Result<()> {
         let Reducing { reducer, task, schema, rows_max, is_set_up } = self;
         let called = caught(|| {
-            let mut context = Context::new(Emitter::new(emit, schema, *rows_max), task);
+            let emit = RefCell::new(emit);
+            let others = |rows_min| task.hand_on_others(rows_min, &mut **emit.borrow_mut());
+            let mut hand_on = |batch| task.hand_on(batch, &mut **emit.borrow_mut());
+            let mut context = Context::new(Emitter::new(&mut hand_on, schema, *rows_max), task);
             if !*is_set_up {
                 *is_set_up = true;
                 reducer.set_up(&mut context).map_err(|error| task.failed(None, error))?;
             }
-            call(reducer, &mut context)?;
-            context.finish()
+            call(reducer, &mut context, &others)?;
+            context.finish()?;
+            others(1)
         });
         called.unwrap_or_else(|message| Err(task.panicked(at(), message)))
     }
@@ -81,7 +87,8 @@ impl<R: Reducer> GroupCalls for Reducing<R> {
             let key = piece.batch.project(&(0..key_count).collect::<Vec<_>>()).ok()?;
             Some(record_text(&key, piece.rows.start).replacen("record", "key", 1))
         };
-        self.calling(emit, &shown, |reducer, context| {
+        let rows_max = self.rows_max;
+        self.calling(emit, &shown, |reducer, context, others| {
             let mut walk: Walk<'_, R::Key, R::Value> = Walk::new(pieces);
             while let Some(piece) = walk.next_group()? {
                 if !is_row(&piece.batch, piece.rows.start)? {
@@ -94,6 +101,7 @@ impl<R: Reducer> GroupCalls for Reducing<R> {
                     walk.check()?;
                     context.task().skip(|| shown().unwrap_or_default(), error)?;
                 }
+                others(rows_max)?;
                 if context.has_failed() {
                     break;
                 }
@@ -103,7 +111,7 @@ impl<R: Reducer> GroupCalls for Reducing<R> {
     }
 
     fn close(mut self: Box<Self>, emit: Emit<'_>) -> Result<()> {
-        self.calling(emit, &|| None, |reducer, context| {
+        self.calling(emit, &|| None, |reducer, context, _| {
             reducer.clean_up(context).map_err(|error| context.task().failed(None, error))
         })?;
         self.task.end()

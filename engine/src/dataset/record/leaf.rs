@@ -34,7 +34,7 @@ pub trait Leaf: Sized + Send + Sync + 'static {
     /// The column, typed.
     type Column: Send;
     /// The column while it is built.
-    type Builder: Send;
+    type Builder: Send + 'static;
 
     /// The column's type.
     fn data_type() -> DataType;

@@ -46,7 +46,7 @@ pub trait Record: Sized + Send + Sync + 'static {
     /// The columns of one batch, typed.
     type Reader: Send;
     /// Columns being built.
-    type Builder: Send;
+    type Builder: Send + 'static;
     /// Columns are found by name, not by place: so it is for structs.
     const IS_NAMED: bool = false;
 
