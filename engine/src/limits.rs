@@ -58,6 +58,8 @@ pub const SAMPLE_ROWS: usize = 20_000;
 pub const JSON_KEYS_MAX: usize = 10_000;
 /// Bytes of the files beside its input that a MapReduce job reads into the memory of each process, beside the budget.
 pub const SIDE_FILES_BYTES_MAX: u64 = 256 << 20;
+/// Most splits of a table whose splits the user has said: of each the plan says where it starts.
+pub const SPLITS_PER_TABLE_MAX: usize = 1 << 20;
 /// Most files of one table.
 pub const FILES_PER_TABLE_MAX: usize = 100_000;
 

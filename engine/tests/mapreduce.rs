@@ -19,6 +19,8 @@ mod outputs; // named outputs
 mod partition_by; // Dataset::partition_by
 #[path = "mapreduce/shapes.rs"]
 mod shapes; // identity, map-only, chains, several inputs
+#[path = "mapreduce/splits.rs"]
+mod splits; // what one life of a mapper sees
 #[path = "mapreduce/values.rs"]
 mod values; // how a reducer may walk over values
 

@@ -485,7 +485,7 @@ mod tests {
     #[test]
     fn the_bytes_are_fixed() {
         let (bytes, _) = write(Position { index: 5, previous: 6 }, 2, &[vec![0xaa]]);
-        let mut expected = b"WNDJ\x02\0\x04\0".to_vec();
+        let mut expected = b"WNDJ\x03\0\x04\0".to_vec();
         for number in [7u64, 5] {
             expected.extend(number.to_le_bytes());
         }

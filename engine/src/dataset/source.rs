@@ -22,6 +22,17 @@ impl Session {
         Ok(Dataset::new(self.clone(), scan(Table::open_text(path)?)))
     }
 
+    /// The lines of text files, `lines` of them a split: what a mapper of [`mapreduce`](crate::mapreduce) sees in one life. The files are read once
+    /// to find where splits begin.
+    pub fn read_text_by_lines(&self, path: &str, lines: u64) -> Result<Dataset<String>> {
+        Ok(Dataset::new(self.clone(), scan(Table::open_lines(path, lines)?)))
+    }
+
+    /// The records of `record_bytes` each of files of bytes: of the file, the folder or the pattern.
+    pub fn read_fixed(&self, path: &str, record_bytes: u32) -> Result<Dataset<Vec<u8>>> {
+        Ok(Dataset::new(self.clone(), scan(Table::open_fixed(path, record_bytes)?)))
+    }
+
     /// The rows of Parquet files: of the file, the folder or the pattern.
     pub fn read_parquet(&self, path: &str) -> Result<Dataset<Batch>> {
         Ok(Dataset::new(self.clone(), scan(Table::open(path)?)))

@@ -19,6 +19,7 @@ mod cells; // Cell, ColumnBuilder: values that were found in a text, column by c
 pub mod csv; // CSV: columns' types from a sample, records and fields between quotes and commas
 mod dates; // dates and times from their digits
 mod encode; // FileFormat, Encode: shapes to write
+pub mod fixed; // records of one length: one column of bytes, a row a record
 pub mod json; // JSON, an object a line
 mod numbers; // integers and decimals from their digits
 pub mod parquet; // Parquet: footer, row groups, writer

@@ -2,6 +2,7 @@
 //!
 //! In: paths; a projection and filters. Out: morsels with their positions. Never: waits for a file on a compute thread.
 
+mod cut; // so many lines a split, records of one length
 mod filter; // Conditions, Tested: rows that are left out while they are decoded
 mod opened; // TableDescription, OpenedTables: a table as data, and opened again elsewhere
 mod prune; // which row groups may hold a row that the filters let through

@@ -18,6 +18,7 @@ use std::{
 
 use super::{
     Table,
+    cut::{are_starts, check_fixed},
     table::{Shape, check_same, decode_alike},
 };
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
         datatypes::{Schema, SchemaRef},
     },
     error::{Cause, Error, Kind, Result, bug},
-    format::{arrow::ArrowFooter, parquet::Footer, text},
+    format::{arrow::ArrowFooter, fixed, parquet::Footer, text},
     limits,
     store::LocalFile,
 };
@@ -57,6 +58,10 @@ pub enum TableRows {
     Json(Vec<FileDescription>),
     /// Files of lines.
     Text(Vec<FileDescription>),
+    /// Files of lines, and where the splits of each start.
+    Lines(Vec<FileDescription>, Vec<Vec<u64>>),
+    /// Files of records of so many bytes.
+    Fixed(Vec<FileDescription>, u32),
     /// Here.
     Memory(Vec<Batch>),
 }
@@ -91,6 +96,8 @@ impl Table {
             Shape::Csv(files) => TableRows::Csv(all(files)?),
             Shape::Json(files) => TableRows::Json(all(files)?),
             Shape::Text(files) => TableRows::Text(all(files)?),
+            Shape::Lines(files, starts) => TableRows::Lines(all(files)?, starts.clone()),
+            Shape::Fixed(files, record_bytes) => TableRows::Fixed(all(files)?, *record_bytes),
             Shape::Memory(batches) => TableRows::Memory(batches.clone()),
         };
         let (name, schema, codes) = (self.name().to_owned(), Arc::clone(self.schema()), self.codes().to_vec());
@@ -136,6 +143,21 @@ impl OpenedTables {
                 let files = self.look_at_all(files)?;
                 self.check_columns(&files[0].path, schema, &text::schema())?;
                 Shape::Text(files)
+            }
+            TableRows::Lines(files, starts) => {
+                let files = self.look_at_all(files)?;
+                self.check_columns(&files[0].path, schema, &text::schema())?;
+                let fit = files.len() == starts.len() && files.iter().zip(starts).all(|(file, s)| are_starts(s, file));
+                if !fit {
+                    return Err(bug("scan", format!("splits of {name} that are not in its files")));
+                }
+                Shape::Lines(files, starts.clone())
+            }
+            TableRows::Fixed(files, record_bytes) => {
+                let files = self.look_at_all(files)?;
+                self.check_columns(&files[0].path, schema, &fixed::schema())?;
+                check_fixed(&files, *record_bytes)?;
+                Shape::Fixed(files, *record_bytes)
             }
             TableRows::Memory(batches) => Shape::Memory(batches.clone()),
         };
@@ -350,6 +372,8 @@ mod tests {
             Table::open(path("c.csv").to_str().unwrap()).unwrap(),
             Table::open(path("e.jsonl").to_str().unwrap()).unwrap(),
             Table::open_text(path("d.txt").to_str().unwrap()).unwrap(),
+            Table::open_lines(path("d.txt").to_str().unwrap(), 1).unwrap(),
+            Table::open_fixed(path("d.txt").to_str().unwrap(), 1).unwrap(),
         ] {
             let again = opened.open(&table.describe().unwrap()).unwrap();
             assert_eq!((again.name(), again.schema(), again.bytes()), (table.name(), table.schema(), table.bytes()));

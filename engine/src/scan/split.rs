@@ -107,6 +107,19 @@ pub(super) fn splits(shape: &Shape) -> Vec<Split> {
                 splits.extend(cut(file, &(0..it.bytes), limits::TEXT_SPLIT_BYTES));
             }
         }
+        Shape::Lines(files, starts) => {
+            for (file, (it, starts)) in files.iter().zip(starts).enumerate() {
+                let ends = starts.iter().skip(1).chain([&it.bytes]);
+                splits.extend(starts.iter().zip(ends).map(|(start, end)| Split::Bytes { file, range: *start..*end }));
+            }
+        }
+        Shape::Fixed(files, record_bytes) => {
+            let record_bytes = u64::from(*record_bytes);
+            let bytes = (limits::TEXT_SPLIT_BYTES / record_bytes).max(1) * record_bytes;
+            for (file, it) in files.iter().enumerate() {
+                splits.extend(cut(file, &(0..it.bytes), bytes));
+            }
+        }
         Shape::Memory(_) => {}
     }
     splits

@@ -75,6 +75,15 @@ pub(super) fn of(schema: &Schema, shape: &Shape) -> TableStatistics {
             let bytes: u64 = files.iter().map(|file| file.bytes).sum();
             TableStatistics { rows: (bytes as f64 / LINE_BYTES).ceil(), is_exact: false, columns: unknown() }
         }
+        Shape::Lines(files, _) => {
+            let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+            TableStatistics { rows: (bytes as f64 / LINE_BYTES).ceil(), is_exact: false, columns: unknown() }
+        }
+        Shape::Fixed(files, record_bytes) => {
+            let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+            let rows = (bytes / u64::from(*record_bytes)) as f64;
+            TableStatistics { rows, is_exact: true, columns: unknown() }
+        }
         Shape::Memory(batches) => {
             let rows: usize = batches.iter().map(Batch::num_rows).sum();
             TableStatistics { rows: rows as f64, is_exact: true, columns: unknown() }

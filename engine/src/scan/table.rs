@@ -18,7 +18,9 @@ use crate::{
     format::{
         Decode, Selected,
         arrow::{ArrowFooter, BatchDecoder},
-        csv, json,
+        csv,
+        fixed::FixedDecoder,
+        json,
         parquet::{Footer, RowGroupDecoder},
         text::{self, TextDecoder},
     },
@@ -45,6 +47,10 @@ pub(super) enum Shape {
     Csv(Vec<LocalFile>),
     Json(Vec<LocalFile>),
     Text(Vec<LocalFile>),
+    /// Text, and where the splits of each file start.
+    Lines(Vec<LocalFile>, Vec<Vec<u64>>),
+    /// Records of so many bytes.
+    Fixed(Vec<LocalFile>, u32),
     Memory(Vec<Batch>),
 }
 
@@ -175,7 +181,11 @@ impl Table {
         match &self.shape {
             Shape::Parquet(files) => files.iter().map(|(file, _)| file.bytes).sum(),
             Shape::Arrow(files) => files.iter().map(|(file, _)| file.bytes).sum(),
-            Shape::Csv(files) | Shape::Json(files) | Shape::Text(files) => files.iter().map(|file| file.bytes).sum(),
+            Shape::Csv(files)
+            | Shape::Json(files)
+            | Shape::Text(files)
+            | Shape::Lines(files, _)
+            | Shape::Fixed(files, _) => files.iter().map(|file| file.bytes).sum(),
             Shape::Memory(_) => 0,
         }
     }
@@ -185,7 +195,11 @@ impl Table {
         match &self.shape {
             Shape::Parquet(files) => files.get(split.file()).map(|(file, _)| file),
             Shape::Arrow(files) => files.get(split.file()).map(|(file, _)| file),
-            Shape::Csv(files) | Shape::Json(files) | Shape::Text(files) => files.get(split.file()),
+            Shape::Csv(files)
+            | Shape::Json(files)
+            | Shape::Text(files)
+            | Shape::Lines(files, _)
+            | Shape::Fixed(files, _) => files.get(split.file()),
             Shape::Memory(_) => None,
         }
     }
@@ -229,7 +243,10 @@ impl Table {
                 let decoder = json::decoder(path, file.bytes, range, &self.schema, columns, rows)?;
                 Some(Box::new(Tested::new(decoder, selected)))
             }
-            (Shape::Text(files), Split::Bytes { file, range }) => {
+            (Shape::Fixed(_, record_bytes), Split::Bytes { range, .. }) => {
+                Some(Box::new(Tested::new(FixedDecoder::new(range.clone(), *record_bytes, rows), selected)))
+            }
+            (Shape::Text(files) | Shape::Lines(files, _), Split::Bytes { file, range }) => {
                 let file = &files[*file];
                 let decoder = TextDecoder::new(file.path.clone(), file.bytes, range.clone(), rows);
                 Some(Box::new(Tested::new(decoder, selected)))

@@ -20,7 +20,7 @@
 //! | part | fields |
 //! |---|---|
 //! | plan | tables: list; output: schema; parameters: list of type; edges: list; stages: list |
-//! | table | name: text; schema; codes: list of n; 0 Parquet, 1 CSV, 2 text, 4 JSON, 5 Arrow: list of file; 3 memory: batches |
+//! | table | name: text; schema; codes: list of n; 0 Parquet, 1 CSV, 2 text, 4 JSON, 5 Arrow: list of file; 3 memory: batches; 6 lines: list of list of u64, list of file; 7 records: n bytes, list of file |
 //! | file | path: long, absolute; bytes u64; modified: option of u64, whole seconds since 1970 |
 //! | edge | schema; 0 groups: keys, count n; 1 broadcast; 2 gather |
 //! | stage | 0 single, 1 splits, 2 groups: n; needs: list of n; states: list; pipelines: list |

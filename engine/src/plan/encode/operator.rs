@@ -47,6 +47,8 @@ const TEXT: u8 = 2;
 const MEMORY: u8 = 3;
 const JSON: u8 = 4;
 const ARROW: u8 = 5;
+const LINES: u8 = 6;
+const FIXED: u8 = 7;
 
 impl Writer {
     pub(super) fn aggregate(&mut self, spec: &AggregateSpec) -> Result<()> {
@@ -186,12 +188,31 @@ impl Writer {
             TableRows::Json(files) => (JSON, files),
             TableRows::Text(files) => (TEXT, files),
             TableRows::Arrow(files) => (ARROW, files),
+            TableRows::Lines(files, starts) => {
+                self.u8(LINES);
+                self.list("files", starts, |writer, starts| {
+                    writer.list("splits", starts, |writer, start| {
+                        writer.u64(*start);
+                        Ok(())
+                    })
+                })?;
+                return self.files(files);
+            }
+            TableRows::Fixed(files, record_bytes) => {
+                self.u8(FIXED);
+                self.number("bytes of a record", *record_bytes as usize)?;
+                return self.files(files);
+            }
             TableRows::Memory(batches) => {
                 self.u8(MEMORY);
                 return self.batches(schema, batches);
             }
         };
         self.u8(tag);
+        self.files(files)
+    }
+
+    fn files(&mut self, files: &[FileDescription]) -> Result<()> {
         self.list("files", files, |writer, file| {
             let FileDescription { path, bytes, modified_seconds } = file;
             writer.path(path)?;
@@ -333,6 +354,15 @@ impl Reader<'_> {
             JSON => TableRows::Json(self.files()?),
             TEXT => TableRows::Text(self.files()?),
             ARROW => TableRows::Arrow(self.files()?),
+            LINES => {
+                let starts =
+                    self.list("files", |reader| reader.list("splits", |reader| reader.u64("start of a split")))?;
+                TableRows::Lines(self.files()?, starts)
+            }
+            FIXED => {
+                let record_bytes = self.u32("bytes of a record")?;
+                TableRows::Fixed(self.files()?, record_bytes)
+            }
             MEMORY => TableRows::Memory(self.batches(&schema)?),
             found => return Err(EncodeError::UnknownTag { what: "shape of a table", found }.into()),
         };

@@ -61,7 +61,7 @@ names!(bound_name, BOUNDS, Bound: Unbounded Current Offset Value);
 names!(edge_name, EDGES, EdgeKind: Groups Broadcast Gather);
 names!(distribution_name, DISTRIBUTIONS, Distribution: Single Splits Groups);
 names!(column_name, COLUMNS, JoinColumn: Probe Build Mark);
-names!(rows_name, ROWS, TableRows: Parquet Arrow Csv Json Text Memory);
+names!(rows_name, ROWS, TableRows: Parquet Arrow Csv Json Text Lines Fixed Memory);
 names!(
     type_name, TYPES, DataType: Null Boolean Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float16 Float32 Float64 Timestamp
     Date32 Date64 Time32 Time64 Duration Interval Binary FixedSizeBinary LargeBinary BinaryView Utf8 LargeUtf8 Utf8View List ListView
@@ -132,6 +132,7 @@ impl Files {
         let mut tables: Vec<_> =
             [&csv, &parquet, &json, &arrow].iter().map(|path| Table::open(path).unwrap()).collect();
         tables.extend([Table::open_text(&text).unwrap(), memory]);
+        tables.extend([Table::open_lines(&text, 1).unwrap(), Table::open_fixed(&text, 5).unwrap()]);
         Files { folder, tables }
     }
 }

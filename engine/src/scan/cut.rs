@@ -1,0 +1,142 @@
+//! Files whose splits the user has said: so many lines each, or records of one length.
+//!
+//! In: a path, and how it is cut. Out: a table. Never: splits that depend on threads or settings.
+//!
+//! Where the lines of a file start is known only when all of it was read: so opening a table of so many lines a split reads its files once. The starts
+//! then travel with the plan.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{Table, table::Shape};
+use crate::{
+    error::{Cause, Kind, Result},
+    format::{fixed, text},
+    limits,
+    store::{LocalFile, expand},
+};
+
+impl Table {
+    /// The lines of the text file or files at `path`, `lines` of them a split.
+    pub fn open_lines(path: &str, lines: u64) -> Result<Arc<Table>> {
+        if lines == 0 {
+            return Err(CutError::NoLines { path: path.to_owned() }.into());
+        }
+        let files = expand(path)?.iter().map(|file| LocalFile::stat(file)).collect::<Result<Vec<_>>>()?;
+        let mut left = limits::SPLITS_PER_TABLE_MAX;
+        let mut starts = Vec::with_capacity(files.len());
+        for file in &files {
+            let of_file = split_starts(file, lines, left)?;
+            left -= of_file.len();
+            starts.push(of_file);
+        }
+        Ok(Table::of_shape(path.to_owned(), text::schema(), Shape::Lines(files, starts)))
+    }
+
+    /// The records of `record_bytes` each of the file or files at `path`.
+    pub fn open_fixed(path: &str, record_bytes: u32) -> Result<Arc<Table>> {
+        let files = expand(path)?.iter().map(|file| LocalFile::stat(file)).collect::<Result<Vec<_>>>()?;
+        check_fixed(&files, record_bytes)?;
+        Ok(Table::of_shape(path.to_owned(), fixed::schema(), Shape::Fixed(files, record_bytes)))
+    }
+}
+
+/// The files are whole records.
+pub(super) fn check_fixed(files: &[LocalFile], record_bytes: u32) -> Result<()> {
+    let max = limits::LINE_BYTES_MAX;
+    if record_bytes == 0 || record_bytes as usize > max {
+        return Err(CutError::RecordBytes { record_bytes, max }.into());
+    }
+    match files.iter().find(|file| file.bytes % u64::from(record_bytes) != 0) {
+        None => Ok(()),
+        Some(file) => {
+            let (path, bytes, rest) = (file.path.clone(), file.bytes, file.bytes % u64::from(record_bytes));
+            Err(CutError::CutShort { path, bytes, record_bytes, rest }.into())
+        }
+    }
+}
+
+/// The starts of splits of a file are what they can be: rising, from its beginning on.
+pub(super) fn are_starts(starts: &[u64], file: &LocalFile) -> bool {
+    let is_rising = starts.windows(2).all(|two| two[0] < two[1]);
+    is_rising && starts.first().is_none_or(|first| *first == 0) && starts.last().is_none_or(|last| *last < file.bytes)
+}
+
+/// Where the splits of a file start, of which there may be `splits_max`.
+fn split_starts(file: &LocalFile, lines: u64, splits_max: usize) -> Result<Vec<u64>> {
+    let opened = file.open()?;
+    let (mut seen, mut offset) = (0, 0);
+    let mut starts = if file.bytes > 0 { vec![0] } else { Vec::new() };
+    while offset < file.bytes {
+        let bytes = opened.read(offset..file.bytes.min(offset + limits::TEXT_SPLIT_BYTES))?;
+        let newlines = memchr::memchr_iter(b'\n', &bytes).map(|place| offset + place as u64 + 1);
+        for next in newlines {
+            seen += 1;
+            if seen % lines == 0 && next < file.bytes {
+                starts.push(next);
+                if starts.len() > splits_max {
+                    let (path, max) = (file.path.clone(), limits::SPLITS_PER_TABLE_MAX);
+                    return Err(CutError::ManySplits { path, lines, max }.into());
+                }
+            }
+        }
+        offset += bytes.len() as u64;
+    }
+    Ok(starts)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CutError {
+    #[error("reading {path} with 0 lines a split")]
+    NoLines { path: String },
+    #[error("reading {} with {lines} lines a split: a table has at most {max} splits", path.display())]
+    ManySplits { path: PathBuf, lines: u64, max: usize },
+    #[error("reading records of {record_bytes} bytes: they can have 1 to {max}")]
+    RecordBytes { record_bytes: u32, max: usize },
+    #[error("reading {} as records of {record_bytes} bytes: it has {bytes} bytes, of which {rest} are cut short", path.display())]
+    CutShort { path: PathBuf, bytes: u64, record_bytes: u32, rest: u64 },
+}
+
+impl Cause for CutError {
+    fn kind(&self) -> Kind {
+        match self {
+            CutError::NoLines { .. } | CutError::RecordBytes { .. } => Kind::Request,
+            CutError::ManySplits { .. } => Kind::Limit,
+            CutError::CutShort { .. } => Kind::Corrupt,
+        }
+    }
+    fn hint(&self) -> Option<String> {
+        match self {
+            CutError::ManySplits { .. } => Some("put more lines into a split".to_owned()),
+            CutError::CutShort { .. } => {
+                Some("look whether the file was copied whole, and is made of records of this length".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_split_has_so_many_lines(text in "[ab\n\r]{0,300}", lines in 1u64..6) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("text");
+            std::fs::write(&path, &text).unwrap();
+            let file = LocalFile::stat(&path).unwrap();
+            let starts = split_starts(&file, lines, 1_000).unwrap();
+            prop_assert!(are_starts(&starts, &file));
+            let all: Vec<&str> = text.split_inclusive('\n').collect();
+            let mut expected = Vec::new();
+            for (number, _) in all.iter().enumerate().filter(|(number, _)| *number as u64 % lines == 0) {
+                expected.push(all[..number].iter().map(|line| line.len() as u64).sum::<u64>());
+            }
+            prop_assert_eq!(starts, expected);
+        }
+    }
+}
