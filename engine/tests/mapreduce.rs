@@ -9,6 +9,8 @@
 mod bad_input; // records that the job's code cannot use; what a job does wrong
 #[path = "mapreduce/combiners.rs"]
 mod combiners; // combiners, and what they group by
+#[path = "mapreduce/examples.rs"]
+mod examples; // the examples as programs
 #[path = "mapreduce/lives.rs"]
 mod lives; // set-up, clean-up, counters: splits and parts
 #[path = "mapreduce/order.rs"]

@@ -11,6 +11,8 @@
 mod checks; // what must hold
 #[path = "programs/job.rs"]
 mod job;
+#[path = "programs/map_reduce.rs"]
+mod map_reduce; // a MapReduce job
 #[path = "cluster/place.rs"]
 #[allow(dead_code)]
 mod place; // Cluster, Ran // the program

@@ -230,10 +230,16 @@ impl Task {
         }
     }
 
+    /// So many rows for other outputs wait that they are worth handing on.
+    #[inline]
+    pub(super) fn others_wait(&self, rows_min: usize) -> bool {
+        self.emitted_rows.get() >= rows_min
+    }
+
     /// Hands on what was emitted to other outputs, once it is so many rows.
     pub(super) fn hand_on_others(&self, rows_min: usize, emit: Emit<'_>) -> Result<()> {
         match &self.tags {
-            Some(tags) if self.emitted_rows.get() >= rows_min.max(1) => {
+            Some(tags) if self.others_wait(rows_min.max(1)) => {
                 self.emitted_rows.set(0);
                 self.emitted.borrow_mut().take(tags, emit)
             }

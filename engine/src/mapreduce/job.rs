@@ -54,7 +54,7 @@ const SAMPLE_ROWS: usize = 1 << 14;
 pub struct Job<T: Record> {
     inputs: Vec<Input<T>>,
     setup: Setup,
-    combine: Option<Box<dyn FnOnce(Dataset<T>) -> Dataset<T>>>,
+    combine: Option<Combine<T>>,
     afterwards: Option<MakeAfterwards>,
     parts: u32,
     partition: Option<Arc<dyn Parts>>,
@@ -65,6 +65,9 @@ pub struct Job<T: Record> {
     outputs: Vec<Declared>,
     is_lazy: bool,
 }
+
+/// Puts values together by a known function.
+type Combine<T> = Box<dyn FnOnce(Dataset<T>) -> Dataset<T>>;
 
 /// The flow of one input behind its mapper, once all is known that mappers get.
 type Input<T> = Box<dyn FnOnce(&Arc<Setup>, Option<MakeAfterwards>, Option<Arc<Tags>>) -> Dataset<T>>;

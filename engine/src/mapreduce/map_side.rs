@@ -133,7 +133,9 @@ impl<M: Mapper> SplitCalls for Mapping<M> {
                 if let Err(error) = mapper.map(M::In::view(&reader, number), context) {
                     skipped(context.task(), error)?;
                 }
-                others(rows_max)?;
+                if context.task().others_wait(rows_max) {
+                    others(rows_max)?;
+                }
                 if context.has_failed() {
                     break;
                 }

@@ -101,7 +101,9 @@ impl<R: Reducer> GroupCalls for Reducing<R> {
                     walk.check()?;
                     context.task().skip(|| shown().unwrap_or_default(), error)?;
                 }
-                others(rows_max)?;
+                if context.task().others_wait(rows_max) {
+                    others(rows_max)?;
+                }
                 if context.has_failed() {
                     break;
                 }

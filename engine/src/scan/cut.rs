@@ -46,7 +46,7 @@ pub(super) fn check_fixed(files: &[LocalFile], record_bytes: u32) -> Result<()> 
     if record_bytes == 0 || record_bytes as usize > max {
         return Err(CutError::RecordBytes { record_bytes, max }.into());
     }
-    match files.iter().find(|file| file.bytes % u64::from(record_bytes) != 0) {
+    match files.iter().find(|file| !file.bytes.is_multiple_of(u64::from(record_bytes))) {
         None => Ok(()),
         Some(file) => {
             let (path, bytes, rest) = (file.path.clone(), file.bytes, file.bytes % u64::from(record_bytes));
@@ -71,7 +71,7 @@ fn split_starts(file: &LocalFile, lines: u64, splits_max: usize) -> Result<Vec<u
         let newlines = memchr::memchr_iter(b'\n', &bytes).map(|place| offset + place as u64 + 1);
         for next in newlines {
             seen += 1;
-            if seen % lines == 0 && next < file.bytes {
+            if u64::is_multiple_of(seen, lines) && next < file.bytes {
                 starts.push(next);
                 if starts.len() > splits_max {
                     let (path, max) = (file.path.clone(), limits::SPLITS_PER_TABLE_MAX);
@@ -133,7 +133,7 @@ mod tests {
             prop_assert!(are_starts(&starts, &file));
             let all: Vec<&str> = text.split_inclusive('\n').collect();
             let mut expected = Vec::new();
-            for (number, _) in all.iter().enumerate().filter(|(number, _)| *number as u64 % lines == 0) {
+            for (number, _) in all.iter().enumerate().filter(|(number, _)| (*number as u64).is_multiple_of(lines)) {
                 expected.push(all[..number].iter().map(|line| line.len() as u64).sum::<u64>());
             }
             prop_assert_eq!(starts, expected);

@@ -30,6 +30,10 @@ pub const ALL: &[Check] = &[
     ("one_program_writes_to_an_output_more_than_once", one_program_writes_to_an_output_more_than_once),
     ("a_killed_worker_changes_no_count", a_killed_worker_changes_no_count),
     ("a_killed_driver_keeps_what_its_actions_gave", a_killed_driver_keeps_what_its_actions_gave),
+    (
+        "a_mapreduce_job_gives_and_counts_alike_whoever_is_killed",
+        a_mapreduce_job_gives_and_counts_alike_whoever_is_killed,
+    ),
     ("what_a_program_does_wrong_is_told", what_a_program_does_wrong_is_told),
     ("a_loop_without_an_end_is_cancelled", a_loop_without_an_end_is_cancelled),
     ("a_binary_that_was_replaced_is_refused", a_binary_that_was_replaced_is_refused),
@@ -173,6 +177,30 @@ fn a_killed_worker_changes_no_count() {
     let took = begun.elapsed();
     place::tell(&format!("{victim} killed: {lost} attempts lost, {took:.1?}, clean {clean:.1?}"));
     assert!(took < clean * 3 + Duration::from_secs(20), "{took:?}");
+}
+
+fn a_mapreduce_job_gives_and_counts_alike_whoever_is_killed() {
+    let (folder, text) = text(20_000_000);
+    let out = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let expected = here(&["mapreduce", &text, &out("here")]);
+    assert!(expected.contains("\"parts\": 11") && expected.contains("\"splits\": 5"), "{expected}");
+    let cluster = Cluster::start(3);
+    let client = cluster.client();
+    assert_eq!(run(&cluster, &["mapreduce", &text, &out("clean")]).printed(), expected);
+    let started = spawn(Some(&cluster), &own(), &["slow mapreduce", &text, &out("killed")]);
+    let (victim, _) = until(&client, "a worker maps that does not drive", |view| {
+        let works = view.attempts.iter().find(|attempt| {
+            attempt.state == AttemptState::Running && view.driver.as_ref().is_some_and(|who| *who != attempt.worker)
+        })?;
+        Some(works.worker.as_str().to_owned())
+    });
+    cluster.worker(number_of(&victim)).kill();
+    assert_eq!(started.end().printed(), expected);
+    let view = newest(&client).unwrap();
+    assert!(view.attempts.iter().any(|attempt| attempt.state == AttemptState::Lost), "{view:#?}");
+    let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["clean", "here", "killed", "words.txt"], "what was hidden is gone");
 }
 
 fn a_killed_driver_keeps_what_its_actions_gave() {

@@ -6,6 +6,8 @@ use std::{fs::OpenOptions, hint::black_box, path::Path};
 
 use windrow::{Result, Session, Sum, dataset::failure};
 
+use crate::map_reduce;
+
 /// The first argument of each.
 pub const NAME: &str = "program";
 
@@ -32,6 +34,8 @@ pub fn run(session: &Session, arguments: &[String]) -> Result<()> {
             Ok(())
         }
         [NAME, "slow", text, out] => slow(session, text, out),
+        [NAME, "mapreduce", text, out] => map_reduce::run(session, text, out, 10),
+        [NAME, "slow mapreduce", text, out] => map_reduce::run(session, text, out, TURNS),
         [NAME, "panics", text] => each_line(session, text, |line| {
             if line.contains("\u{0}") { line.len() } else { panic!("I do not like {} bytes", line.len()) }
         }),

@@ -221,9 +221,8 @@ impl Maker {
         if self.flag() { JobKind::Sql } else { JobKind::Program }
     }
     fn counted(&mut self) -> Counted {
-        let mut counted = Counted::default();
-        counted.counters =
-            self.list(|maker| (format!("counter {}", maker.next()), maker.next() as i64)).into_iter().collect();
+        let counters = self.list(|maker| (format!("counter {}", maker.next()), maker.next() as i64));
+        let mut counted = Counted { counters: counters.into_iter().collect(), ..Counted::default() };
         counted.skip(Skipped::new("a.txt, bytes 0 to 7", "record", "error"));
         counted
     }
