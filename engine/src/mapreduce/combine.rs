@@ -1,10 +1,11 @@
 //! The combiner over what a split has emitted: some thousand rows at a time, in order.
 //!
-//! In: keys and values. Out: what the combiner makes of each key's values among them. Never: rows of two splits together; more rows held than
-//! [`ROWS_MAX`] and a morsel.
+//! In: keys and values. Out: what the combiner makes of each key's values among them. Never: rows of two splits together; more held than
+//! [`ROWS_MAX`] and [`BYTES_MAX`] say, and a morsel.
 //!
 //! It is the spill of Hadoop's map side without the disk: what was gathered is sorted by content and goes through the combiner key by key. Bounds are
-//! rows of the split, which no setting moves: so a split gives the same rows each time.
+//! rows of the split and the bytes of their values, looked at every so many rows, which no setting moves: so a split gives the same rows each
+//! time.
 
 use std::{any::type_name, ops::Range, sync::Arc};
 
@@ -14,7 +15,13 @@ use super::{
     reducer::Combiner,
 };
 use crate::{
-    batch::{Batch, CanonicalOrder, array::UInt32Array, canonical_floats, concat, datatypes::SchemaRef, take_rows},
+    batch::{
+        Batch, CanonicalOrder,
+        array::{Array, ArrayRef, AsArray, UInt32Array},
+        canonical_floats, concat,
+        datatypes::{DataType, SchemaRef},
+        take_rows,
+    },
     dataset::{Emitter, Record, Walk, guarded},
     error::Result,
     operator::{
@@ -26,6 +33,14 @@ use crate::{
 /// Rows that are gathered before they are combined: a table of words of a language fits several times, and so do they in a cache.
 const ROWS_MAX: usize = 1 << 17;
 
+/// Bytes of values after which fewer rows are enough: each thread holds them beside the budget, as it does the batches that closures build.
+const BYTES_MAX: u64 = 8 << 20;
+
+/// Rows after which bytes are looked at.
+const ROWS_AT_ONCE: usize = 1 << 10;
+
+const _: () = assert!(ROWS_MAX.is_multiple_of(ROWS_AT_ONCE));
+
 /// What waits to be combined.
 pub(super) struct Combining<K: Record, V: Record, C: Combiner<K, V>> {
     combiner: C,
@@ -36,6 +51,7 @@ pub(super) struct Combining<K: Record, V: Record, C: Combiner<K, V>> {
     keys: CanonicalOrder,
     waiting: Vec<Batch>,
     rows: usize,
+    bytes: u64,
     types: std::marker::PhantomData<fn(K) -> V>,
 }
 
@@ -49,6 +65,7 @@ impl<K: Record, V: Record, C: Combiner<K, V>> Combining<K, V, C> {
             schema: Arc::clone(schema),
             waiting: Vec::new(),
             rows: 0,
+            bytes: 0,
             types: std::marker::PhantomData,
         })
     }
@@ -56,7 +73,7 @@ impl<K: Record, V: Record, C: Combiner<K, V>> Combining<K, V, C> {
     /// What waits in order of content, and where in it groups begin.
     fn sorted(&mut self) -> Result<(Batch, Vec<usize>)> {
         let all = concat(&self.schema, &std::mem::take(&mut self.waiting))?;
-        self.rows = 0;
+        (self.rows, self.bytes) = (0, 0);
         let keys = all.columns()[..K::fields().len()].iter().map(canonical_floats);
         let columns = keys.chain(all.columns()[K::fields().len()..].iter().cloned()).collect();
         let encoded = self.order.encode(&Batch::try_new(Arc::clone(&self.schema), columns)?)?;
@@ -104,12 +121,12 @@ impl<K: Record, V: Record, C: Combiner<K, V>> Afterwards for Combining<K, V, C> 
     fn push(&mut self, batch: Batch, task: &Task, emit: Emit<'_>) -> Result<()> {
         let mut first = 0;
         while first < batch.num_rows() {
-            // Cut where the bound is, wherever the mapper's batches end.
-            let rows = (batch.num_rows() - first).min(ROWS_MAX - self.rows);
-            self.waiting.push(batch.slice(first, rows));
-            self.rows += rows;
-            first += rows;
-            if self.rows == ROWS_MAX {
+            // Cut where bounds are looked at, wherever the mapper's batches end.
+            let rows = (batch.num_rows() - first).min(ROWS_AT_ONCE - self.rows % ROWS_AT_ONCE);
+            let some = batch.slice(first, rows);
+            (self.rows, self.bytes, first) = (self.rows + rows, self.bytes + value_bytes(&some), first + rows);
+            self.waiting.push(some);
+            if self.rows.is_multiple_of(ROWS_AT_ONCE) && (self.rows == ROWS_MAX || self.bytes >= BYTES_MAX) {
                 self.combine(task, emit)?;
             }
         }
@@ -119,6 +136,17 @@ impl<K: Record, V: Record, C: Combiner<K, V>> Afterwards for Combining<K, V, C> 
     fn finish(&mut self, task: &Task, emit: Emit<'_>) -> Result<()> {
         if self.rows > 0 { self.combine(task, emit) } else { Ok(()) }
     }
+}
+
+/// Bytes of the values, the same however the rows are cut.
+fn value_bytes(batch: &Batch) -> u64 {
+    let of_views = |views: &[u128]| views.iter().map(|view| 16 + u64::from(*view as u32)).sum::<u64>();
+    let of_column = |column: &ArrayRef| match column.data_type() {
+        DataType::Utf8View => of_views(column.as_string_view().views()),
+        DataType::BinaryView => of_views(column.as_binary_view().views()),
+        other => (other.primitive_width().unwrap_or(1) * column.len()) as u64,
+    };
+    batch.columns().iter().map(of_column).sum()
 }
 
 /// Groups of one batch.

@@ -41,6 +41,8 @@ pub(super) enum MapReduceError {
         if known.is_empty() { "there are no outputs here".to_owned() } else { format!("of the outputs here ({}) none is such a one", known.join(", ")) }
     )]
     NoOutput { name: String, record: &'static str, known: Vec<String> },
+    #[error("putting parts in the order of their keys: the job has a partitioner, or an order of its own for groups")]
+    OtherOrder,
     #[error("naming the output {name:?}: a name is that of a folder, and given once")]
     OutputName { name: String },
     #[error("putting mappers behind a reducer that has outputs of its own")]
@@ -66,6 +68,7 @@ impl Cause for MapReduceError {
             | MapReduceError::NoSuchPart { .. } => Kind::Job,
             MapReduceError::PartCount { .. }
             | MapReduceError::GroupColumns { .. }
+            | MapReduceError::OtherOrder
             | MapReduceError::OutputName { .. }
             | MapReduceError::MappersBehindOutputs => Kind::Request,
             MapReduceError::SideFile { .. } => Kind::Io,

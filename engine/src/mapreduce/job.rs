@@ -214,7 +214,7 @@ impl<K: Record, V: Record> Job<(K, V)> {
     }
 
     /// Parts are ranges of keys: the keys of one stand before those of the next one. For that the mappers run twice, first for a sample of their
-    /// keys. (NULLs are of the first part.)
+    /// keys. (NULLs are of the first part.) What is given is a set of rows all the same: who wants it in order sorts it.
     pub fn total_order(mut self) -> Job<(K, V)> {
         self.is_total_order = true;
         self
@@ -265,6 +265,12 @@ impl<K: Record, V: Record> Job<(K, V)> {
         let (partition, is_total_order) = (self.partition.take(), self.is_total_order);
         let (order, sort_as) = (bind_keys(std::mem::take(&mut self.order), &pairs)?, self.sort_as.take());
         let (tags, is_lazy) = (Tags::of(R::Out::fields(), &self.outputs)?, self.is_lazy);
+        let has_other_order = order.iter().take(group_columns).any(|key| {
+            key.is_descending && matches!(&key.expression, Expression::Column(column) if *column < group_columns)
+        });
+        if is_total_order && (partition.is_some() || sort_as.is_some() || has_other_order) {
+            return Err(MapReduceError::OtherOrder.into());
+        }
         let (rows, setup) = self.mapped(None)?;
         let parts = match partition {
             Some(parts) => parts,

@@ -160,6 +160,12 @@ fn what_cannot_be_grouped_or_cut_is_told() {
         for wrong in [job().group_by(0), job().group_by(3), job().parts(0), job().parts(1 << 20)] {
             assert_eq!(wrong.reduce(Said::default()).err().unwrap().kind(), Kind::Request);
         }
+        let number = |(_, number): (&str, i64)| number;
+        for wrong in
+            [job().sort_as(number), job().in_order_of([desc("_0_0")]), job().partitioner(LastDigit { too_much: 0 })]
+        {
+            assert_eq!(wrong.total_order().group_by(1).reduce(Said::default()).err().unwrap().kind(), Kind::Request);
+        }
         assert!(job().in_order_of([asc("nothing")]).reduce(Said::default()).is_err());
     });
 }
