@@ -3,7 +3,7 @@
 //! In: a flow, and who takes what was counted. Out: rows, or files, and counts. Never: files that become visible with counts that were not
 //! taken.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{path::PathBuf, time::Instant};
 
 use super::{
     flow::Dataset,
@@ -11,10 +11,9 @@ use super::{
     session::Ran,
 };
 use crate::{
-    batch::datatypes::{DataType, Field, Schema},
     error::{Result, bug},
+    format::FileFormat,
     observe::Counted,
-    plan::logical::{Logical, Node},
     sink::{Target, Written},
 };
 
@@ -25,10 +24,9 @@ impl<T> Dataset<T> {
         path: PathBuf,
         accepts: &dyn Fn(&Counted) -> Result<()>,
     ) -> Result<(Written, Counted)> {
-        let schema = Arc::new(Schema::new(vec![Field::new("rows", DataType::Int64, false)]));
-        let node = Node::Write { input: Box::new(self.logical().clone()), target: Target { path } };
-        match self.session().run_counted(Logical { node, schema }, Instant::now(), accepts)? {
-            (Ran::Written(written), counted) => Ok((written, counted)),
+        let logical = self.logical().clone().written(Target::new(path, FileFormat::Parquet));
+        match self.session().run_counted(logical, Instant::now(), accepts)? {
+            (Ran::Written(written, _), counted) => Ok((written, counted)),
             (Ran::Collected(_), _) => Err(bug("dataset", "a written flow gave rows")),
         }
     }

@@ -31,9 +31,10 @@ use crate::{
     dataset::{Dataset, Record},
     error::Result,
     expression::{Expression, col},
+    format::FileFormat,
     plan::logical::{Logical, Node},
-    sink::{Target, Written, check_free},
-    store::{StoreError, publish, remove_all},
+    sink::{Target, Written, check_place},
+    store::{Disk, StoreError, remove_all},
 };
 
 /// An output beside the job's own, for records of `U`: declared by [`Job::output`](super::Job::output), and a part of the mapper's or the reducer's
@@ -213,10 +214,10 @@ pub(super) fn write_outputs(
     (setup, is_lazy): (&Setup, bool),
     path: PathBuf,
 ) -> Result<Finished> {
-    let target = Target { path }.absolute()?;
+    let target = Target::new(path, FileFormat::Parquet).absolute()?;
     let is_here = rows.session().is_here();
     if is_here {
-        check_free(&target)?;
+        check_place(&target)?;
     }
     let hidden = hidden_beside(&target.path);
     let written = write_hidden(rows, tags, setup, &hidden).and_then(|(mut finished, outputs)| {
@@ -277,8 +278,12 @@ fn name_outputs(
         named.insert(declared.name.to_string(), Written { path, ..written });
     }
     if !is_done(&main.path, &target.path) {
-        check_free(target)?;
-        publish(&main.path, &target.path)?;
+        check_place(target)?;
+        let disk = Disk::default();
+        disk.rename(&main.path, &target.path)?;
+        if let Some(parent) = target.path.parent() {
+            disk.sync_dir(parent)?;
+        }
     }
     Ok((main, named))
 }

@@ -55,6 +55,11 @@ pub struct Written {
 /// Fails if the target's place is not as it must be for the job to end well; removes what ended runs have left beside it.
 pub fn prepare(disk: &Disk, target: &Target) -> Result<()> {
     remove_ended(disk, target)?;
+    check_place(target)
+}
+
+/// Fails if the target's place is not as it must be for a job to end well.
+pub fn check_place(target: &Target) -> Result<()> {
     match Present::look(target)? {
         Some(present) => present.check(target),
         None => Ok(()),

@@ -21,6 +21,6 @@ mod write; // Writing: part files, encoded on the compute threads, written on th
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests; // outputs that are interrupted at every call
 
-pub use commit::{Written, commit_manifests, discard, prepare};
+pub use commit::{Written, check_place, commit_manifests, discard, prepare};
 pub use target::{IfExists, Target};
 pub use write::Writing;
