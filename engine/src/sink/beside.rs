@@ -135,15 +135,17 @@ pub(super) fn remove_ended(disk: &Disk, target: &Target) -> Result<()> {
         if !is_work {
             continue;
         }
-        let ended = match File::open(path.join(LOCK)) {
+        match File::open(path.join(LOCK)) {
             // Held while its places are removed: of two that look, one does.
-            Ok(lock) => lock.try_lock().is_ok().then_some(Some(lock)),
-            // It ended before it had a lock, or while it was removed; or it has just begun, and then has nothing there that could be.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(None),
-            Err(_) => None,
-        };
-        if ended.is_some() {
-            Beside::named(target, name).remove(disk, &target.path)?;
+            Ok(lock) if lock.try_lock().is_ok() => Beside::named(target, name).remove(disk, &target.path)?,
+            // It is alive, or nobody can tell.
+            Ok(_) => {}
+            // It has just begun, and begins again if its folder goes; or somebody else has removed all but the folder. If a lock has come since, the
+            // folder stays.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let _ = disk.remove_dir(&path);
+            }
+            Err(_) => {}
         }
     }
     Ok(())
