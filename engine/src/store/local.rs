@@ -13,6 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use glob::MatchOptions;
 
 use super::Buffers;
 use crate::{
@@ -107,7 +108,7 @@ impl OpenFile {
 }
 
 /// The files that `path` names: the file itself, the files in a folder, or those that match a pattern; in order of name, hidden
-/// ones (`.x`, `_x`) left out.
+/// ones (`.x`, `_x`) and those in folders that a pattern finds hidden (`.x`) left out.
 pub fn expand(path: &str) -> Result<Vec<PathBuf>> {
     let as_path = Path::new(path);
     let found = match fs::metadata(as_path) {
@@ -120,7 +121,9 @@ pub fn expand(path: &str) -> Result<Vec<PathBuf>> {
         Ok(_) => vec![as_path.to_owned()],
         Err(source) if path.contains(['*', '?', '[']) && source.kind() == ErrorKind::NotFound => {
             let bad = |source| StoreError::Pattern { pattern: path.to_owned(), source };
-            let matches = glob::glob(path).map_err(bad)?.filter_map(std::result::Result::ok);
+            // A folder beside an output, in which it is put together, is no part of it.
+            let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
+            let matches = glob::glob_with(path, options).map_err(bad)?.filter_map(std::result::Result::ok);
             matches.filter(|path| path.is_file() && !is_hidden(path)).collect()
         }
         Err(source) => return Err(StoreError::Look { path: as_path.to_owned(), source }.into()),
@@ -213,5 +216,27 @@ impl Cause for StoreError {
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_passes_over_hidden_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        for place in ["out.csv/k=1", ".out.csv.windrow-p0123456789abcdef"] {
+            fs::create_dir_all(folder.path().join(place)).unwrap();
+            fs::write(folder.path().join(place).join("part-0.csv"), "a\n1\n").unwrap();
+        }
+        for pattern in ["*/*/*.csv", "**/*.csv"] {
+            let found = expand(&format!("{}/{pattern}", folder.path().display())).unwrap();
+            assert_eq!(found, [folder.path().join("out.csv/k=1/part-0.csv")], "{pattern}");
+        }
+        // Who names a hidden folder wants it.
+        let named = format!("{}/.out.csv.windrow-p0123456789abcdef/*.csv", folder.path().display());
+        assert_eq!(expand(&named).unwrap().len(), 1);
     }
 }
