@@ -4,15 +4,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::type_complexity)]
 
+mod support;
+
 use std::{
     collections::BTreeMap,
     fmt::Debug,
     fs,
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
 };
 
+use support::{check_in, example, sorted};
 use tempfile::TempDir;
 use windrow::{
     Kind, Max, Mean, Min, Record, Result, Session, Settings, Sum,
@@ -28,26 +30,8 @@ use windrow::{
 
 /// Runs `flow` on every number of threads and size of morsels; it must give the same each time.
 fn check<R: PartialEq + Debug>(flow: impl Fn(&Session) -> R) -> R {
-    let mut first: Option<R> = None;
     let in_memory = [1, 2, 3, 8].into_iter().flat_map(|threads| [64, 1024, 65_536].map(|rows| (threads, rows, None)));
-    // With 0 revocable bytes what can be spilled is.
-    for (threads, rows_per_morsel, revocable_bytes) in in_memory.chain([(1, 64, Some(0)), (3, 1024, Some(0))]) {
-        let settings = Settings { threads, rows_per_morsel, revocable_bytes, ..Settings::default() };
-        let found = flow(&Session::new(settings).unwrap());
-        match &first {
-            None => first = Some(found),
-            Some(first) => assert_eq!(
-                &found, first,
-                "{threads} threads, {rows_per_morsel} rows per morsel, {revocable_bytes:?} bytes revocable"
-            ),
-        }
-    }
-    first.unwrap()
-}
-
-fn sorted<T: Ord>(mut rows: Vec<T>) -> Vec<T> {
-    rows.sort();
-    rows
+    check_in(in_memory.chain([(1, 64, Some(0)), (3, 1024, Some(0))]), flow)
 }
 
 fn path_of(folder: &TempDir, name: &str) -> String {
@@ -126,20 +110,6 @@ fn word_count_is_what_plain_rust_counts() {
         by_view
     });
     assert_eq!(found, expected);
-}
-
-/// The example as its users run it. `cargo test` builds it before it runs these tests, beside them, unless it was told to build these alone.
-fn example(name: &str) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let folder = test.ancestors().nth(2).unwrap();
-    let program = folder.join("examples").join(name);
-    if !program.is_file() {
-        let profile = folder.file_name().unwrap().to_str().unwrap().replace("debug", "dev");
-        let target = folder.parent().unwrap().to_str().unwrap();
-        let build = ["build", "--package", "windrow", "--example", name, "--profile", &profile, "--target-dir", target];
-        assert!(Command::new(env!("CARGO")).args(build).status().unwrap().success(), "building {name}");
-    }
-    Command::new(program)
 }
 
 #[test]

@@ -23,40 +23,23 @@ mod partition_by; // Dataset::partition_by
 mod shapes; // identity, map-only, chains, several inputs
 #[path = "mapreduce/splits.rs"]
 mod splits; // what one life of a mapper sees
+mod support;
 #[path = "mapreduce/values.rs"]
 mod values; // how a reducer may walk over values
 
 use std::{collections::BTreeMap, fmt::Debug, fs};
 
+use support::{check_in, sorted};
 use tempfile::TempDir;
 use windrow::{
-    Result, Session, Settings,
+    Result, Session,
     mapreduce::{Context, Mapper, Reducer, Values},
 };
 
 /// Runs `job` on several numbers of threads and sizes of morsels; it must give the same each time.
 fn check<R: PartialEq + Debug>(job: impl Fn(&Session) -> R) -> R {
-    let mut first: Option<R> = None;
-    // With 0 revocable bytes what can be spilled is.
-    for (threads, rows_per_morsel, revocable_bytes) in
-        [(1, 16_384, None), (2, 16_384, None), (2, 1, None), (3, 64, None), (1, 64, Some(0)), (2, 1_024, Some(0))]
-    {
-        let settings = Settings { threads, rows_per_morsel, revocable_bytes, ..Settings::default() };
-        let found = job(&Session::new(settings).unwrap());
-        match &first {
-            None => first = Some(found),
-            Some(first) => assert_eq!(
-                &found, first,
-                "{threads} threads, {rows_per_morsel} rows per morsel, {revocable_bytes:?} bytes revocable"
-            ),
-        }
-    }
-    first.unwrap()
-}
-
-fn sorted<T: Ord>(mut rows: Vec<T>) -> Vec<T> {
-    rows.sort();
-    rows
+    let in_memory = [(1, 16_384), (2, 16_384), (2, 1), (3, 64)].map(|(threads, rows)| (threads, rows, None));
+    check_in(in_memory.into_iter().chain([(1, 64, Some(0)), (2, 1_024, Some(0))]), job)
 }
 
 /// A folder, and the path of a file in it with this text.
@@ -116,10 +99,7 @@ impl Reducer for Sums {
         values: &mut Values<'_, '_, String, i64>,
         context: &mut Context<'_, (String, i64)>,
     ) -> Result<()> {
-        let mut sum = 0;
-        while let Some(value) = values.next() {
-            sum += value;
-        }
+        let sum = values.fold(0, |sum, value| sum + value);
         context.count("keys", 1);
         context.emit((key, sum));
         Ok(())

@@ -130,6 +130,15 @@ impl<K: Record, V: Record> Values<'_, '_, K, V> {
         self.rows.start -= 1;
     }
 
+    /// What is left of them, one after the other into one.
+    pub fn fold<A>(&mut self, first: A, mut put: impl FnMut(A, V::View<'_>) -> A) -> A {
+        let mut all = first;
+        while let Some(value) = self.next() {
+            all = put(all, value);
+        }
+        all
+    }
+
     /// How many values are left.
     pub fn count(&mut self) -> i64 {
         let mut count = 0;
@@ -144,11 +153,10 @@ impl<K: Record, V: Record> Values<'_, '_, K, V> {
 
     /// What is left of them, in memory.
     pub fn to_vec(&mut self) -> Vec<V> {
-        let mut all = Vec::new();
-        while let Some(value) = self.next() {
+        self.fold(Vec::new(), |mut all, value| {
             all.push(V::from_view(value));
-        }
-        all
+            all
+        })
     }
 
     /// Goes on to more rows of the group; false if there are none.

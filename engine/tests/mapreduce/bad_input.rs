@@ -44,10 +44,7 @@ impl Reducer for NotSeven {
         if key == 7 {
             return Err(failure("seven is refused"));
         }
-        let mut sum = 0;
-        while let Some(value) = values.next() {
-            sum += value;
-        }
+        let sum = values.fold(0, |sum, value| sum + value);
         context.emit((key, sum));
         Ok(())
     }

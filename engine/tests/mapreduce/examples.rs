@@ -1,25 +1,11 @@
 //! The examples as their users run them.
 
-use std::{collections::BTreeMap, fs, process::Command};
+use std::{collections::BTreeMap, fs};
 
 use tempfile::TempDir;
 use windrow::{Session, Settings};
 
-use super::sorted;
-
-/// `cargo test` builds it before it runs these tests, beside them, unless it was told to build these alone.
-fn example(name: &str) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let folder = test.ancestors().nth(2).unwrap();
-    let program = folder.join("examples").join(name);
-    if !program.is_file() {
-        let profile = folder.file_name().unwrap().to_str().unwrap().replace("debug", "dev");
-        let target = folder.parent().unwrap().to_str().unwrap();
-        let build = ["build", "--package", "windrow", "--example", name, "--profile", &profile, "--target-dir", target];
-        assert!(Command::new(env!("CARGO")).args(build).status().unwrap().success(), "building {name}");
-    }
-    Command::new(program)
-}
+use super::support::{example, sorted};
 
 fn run(name: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = example(name).args(["--threads", "2"]).args(arguments).output().unwrap();

@@ -57,10 +57,7 @@ impl Reducer for Sums {
         counts: &mut Values<'_, '_, String, i64>,
         context: &mut Context<'_, Self::Out>,
     ) -> Result<()> {
-        let mut sum = 0;
-        while let Some(count) = counts.next() {
-            sum += count;
-        }
+        let sum = counts.fold(0, |sum, count| sum + count);
         context.emit((word, sum));
         Ok(())
     }
