@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    arrow::ArrowEncoder, csv::CsvEncoder, json::JsonEncoder, parquet::ParquetEncoder, text_lines::TextEncoder,
+    arrow::ArrowEncoder, csv::CsvRows, json::JsonRows, parquet::ParquetEncoder, shown::Shown, text_lines::TextEncoder,
 };
 use crate::{
     batch::{
@@ -89,8 +89,8 @@ impl FileFormat {
         self.check(schema)?;
         Ok(match self {
             FileFormat::Parquet => Box::new(ParquetEncoder::new(schema)?),
-            FileFormat::Csv => Box::new(CsvEncoder::new(schema)),
-            FileFormat::Json => Box::new(JsonEncoder::new(schema)),
+            FileFormat::Csv => Box::new(ShownEncoder::new(CsvRows::new(schema), CsvRows::header(schema))),
+            FileFormat::Json => Box::new(ShownEncoder::new(JsonRows::new(schema), String::new())),
             FileFormat::Text => Box::new(TextEncoder::new()),
             FileFormat::Arrow => Box::new(ArrowEncoder::new(schema)?),
         })
@@ -116,6 +116,48 @@ pub trait Encode: Send {
     fn relieve(&mut self) -> Result<Vec<u8>>;
     /// The file's end; the rest of the bytes.
     fn finish(self: Box<Self>) -> Result<Vec<u8>>;
+}
+
+/// Writes the rows of a text file whose values are shown ([`Shown`]).
+pub trait PutRows: Send {
+    /// Appends the rows of `batch`, whose columns are these.
+    fn put(&self, batch: &Batch, columns: &[Shown<'_>], out: &mut String) -> Result<()>;
+}
+
+/// Encodes one file of such rows.
+pub(super) struct ShownEncoder<P> {
+    rows: P,
+    text: String,
+}
+
+impl<P: PutRows> ShownEncoder<P> {
+    /// A file that begins with `header`.
+    pub(super) fn new(rows: P, header: String) -> ShownEncoder<P> {
+        ShownEncoder { rows, text: header }
+    }
+}
+
+impl<P: PutRows> Encode for ShownEncoder<P> {
+    fn push(&mut self, batch: &Batch) -> Result<()> {
+        let columns = batch.columns().iter().map(Shown::new).collect::<Result<Vec<_>>>()?;
+        self.rows.put(batch, &columns, &mut self.text)
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        piece(&mut self.text).into_bytes()
+    }
+
+    fn relieve(&mut self) -> Result<Vec<u8>> {
+        Ok(mem::take(&mut self.text).into_bytes())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<u8>> {
+        Ok(self.text.into_bytes())
+    }
 }
 
 /// Fewer bytes of a text are not worth a write.

@@ -7,30 +7,38 @@
 //! one column must not be an empty line, which nobody reads: a NULL number is `""` there, as a number in quotes is none; a NULL text is an
 //! error.
 
+use std::sync::Arc;
+
 use crate::{
     batch::{
         Batch,
-        array::ArrayRef,
         datatypes::{Field, SchemaRef},
     },
     error::Result,
     format::{
-        encode::{Encode, EncodeError, is_text, piece},
+        encode::{EncodeError, PutRows, is_text},
         shown::Shown,
     },
 };
 
-/// Encodes one file.
-pub struct CsvEncoder {
-    text: String,
+/// Records of a file.
+pub struct CsvRows {
     /// The only column, if it is a text.
     only_text: Option<String>,
     is_single: bool,
 }
 
-impl CsvEncoder {
-    /// A file of these columns.
-    pub fn new(schema: &SchemaRef) -> CsvEncoder {
+impl CsvRows {
+    /// Those of these columns.
+    pub fn new(schema: &SchemaRef) -> CsvRows {
+        let is_single = schema.fields().len() == 1;
+        let texts = |field: &&Arc<Field>| is_single && is_text(field.data_type());
+        let only_text = schema.fields().first().filter(texts).map(|field| field.name().clone());
+        CsvRows { only_text, is_single }
+    }
+
+    /// The line that names the columns.
+    pub fn header(schema: &SchemaRef) -> String {
         let mut header = String::new();
         for (number, field) in schema.fields().iter().enumerate() {
             if number > 0 {
@@ -39,14 +47,13 @@ impl CsvEncoder {
             put_text(field.name(), &mut header);
         }
         header.push('\n');
-        let is_single = schema.fields().len() == 1;
-        let texts = |field: &&std::sync::Arc<Field>| is_single && is_text(field.data_type());
-        let only_text = schema.fields().first().filter(texts).map(|field| field.name().clone());
-        CsvEncoder { text: header, only_text, is_single }
+        header
     }
+}
 
-    fn put(&self, columns: &[Shown<'_>], rows: usize, out: &mut String) -> Result<()> {
-        for row in 0..rows {
+impl PutRows for CsvRows {
+    fn put(&self, batch: &Batch, columns: &[Shown<'_>], out: &mut String) -> Result<()> {
+        for row in 0..batch.num_rows() {
             for (number, column) in columns.iter().enumerate() {
                 if number > 0 {
                     out.push(',');
@@ -82,31 +89,4 @@ fn put_text(text: &str, out: &mut String) {
         out.push_str(part);
     }
     out.push('"');
-}
-
-impl Encode for CsvEncoder {
-    fn push(&mut self, batch: &Batch) -> Result<()> {
-        let columns: Vec<&ArrayRef> = batch.columns().iter().collect();
-        let columns = columns.into_iter().map(Shown::new).collect::<Result<Vec<_>>>()?;
-        let mut text = std::mem::take(&mut self.text);
-        self.put(&columns, batch.num_rows(), &mut text)?;
-        self.text = text;
-        Ok(())
-    }
-
-    fn held_bytes(&self) -> usize {
-        self.text.len()
-    }
-
-    fn take(&mut self) -> Vec<u8> {
-        piece(&mut self.text).into_bytes()
-    }
-
-    fn relieve(&mut self) -> Result<Vec<u8>> {
-        Ok(std::mem::take(&mut self.text).into_bytes())
-    }
-
-    fn finish(self: Box<Self>) -> Result<Vec<u8>> {
-        Ok(self.text.into_bytes())
-    }
 }

@@ -13,13 +13,13 @@
 
 mod border; // follow: inside what the bytes of a split end
 mod decode; // decoder: a split's records as batches
-mod encode; // CsvEncoder: batches to the bytes of a file
+mod encode; // CsvRows: rows as the text of a file
 mod schema; // infer_schema: the columns of the first records; merged: of several files
 mod values; // Csv: numbers, dates, strings and their quotes
 mod walk; // walk: where the fields of some records stand
 
 pub use decode::decoder;
-pub use encode::CsvEncoder;
+pub use encode::CsvRows;
 pub use schema::{infer_schema, known, merged};
 
 /// How errors call it.

@@ -5,44 +5,41 @@
 //! Numbers and truths stand bare, decimals with all their digits; all else is a text: dates and times as CSV has them, bytes in hexadecimal
 //! digits.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
 use crate::{
     batch::{
         Batch,
-        array::ArrayRef,
-        datatypes::{DataType, SchemaRef},
+        datatypes::{DataType, Field, SchemaRef},
     },
     error::Result,
     format::{
-        encode::{Encode, EncodeError, piece},
+        encode::{EncodeError, PutRows},
         shown::Shown,
     },
 };
 
-/// Encodes one file.
-pub struct JsonEncoder {
-    /// By column: what stands before its value; whether that is bare.
-    columns: Vec<(String, bool)>,
-    text: String,
-}
+/// Rows of a file; by column: what stands before its value, and whether that is bare.
+pub struct JsonRows(Vec<(String, bool)>);
 
-impl JsonEncoder {
-    /// A file of these columns.
-    pub fn new(schema: &SchemaRef) -> JsonEncoder {
-        let column = |(number, field): (usize, &std::sync::Arc<crate::batch::datatypes::Field>)| {
+impl JsonRows {
+    /// Those of these columns.
+    pub fn new(schema: &SchemaRef) -> JsonRows {
+        let column = |(number, field): (usize, &Arc<Field>)| {
             let mut before = String::from(if number == 0 { "{" } else { "," });
             put_text(field.name(), &mut before);
             before.push(':');
             (before, is_bare(field.data_type()))
         };
-        JsonEncoder { columns: schema.fields().iter().enumerate().map(column).collect(), text: String::new() }
+        JsonRows(schema.fields().iter().enumerate().map(column).collect())
     }
+}
 
-    fn put(&self, columns: &[Shown<'_>], batch: &Batch, out: &mut String) -> Result<()> {
+impl PutRows for JsonRows {
+    fn put(&self, batch: &Batch, columns: &[Shown<'_>], out: &mut String) -> Result<()> {
         let mut value = String::new();
         for row in 0..batch.num_rows() {
-            for (number, ((before, is_bare), column)) in self.columns.iter().zip(columns).enumerate() {
+            for (number, ((before, is_bare), column)) in self.0.iter().zip(columns).enumerate() {
                 out.push_str(before);
                 if column.is_null(row) {
                     out.push_str("null");
@@ -96,31 +93,4 @@ fn put_text(text: &str, out: &mut String) {
         }
     }
     out.push('"');
-}
-
-impl Encode for JsonEncoder {
-    fn push(&mut self, batch: &Batch) -> Result<()> {
-        let columns: Vec<&ArrayRef> = batch.columns().iter().collect();
-        let columns = columns.into_iter().map(Shown::new).collect::<Result<Vec<_>>>()?;
-        let mut text = std::mem::take(&mut self.text);
-        self.put(&columns, batch, &mut text)?;
-        self.text = text;
-        Ok(())
-    }
-
-    fn held_bytes(&self) -> usize {
-        self.text.len()
-    }
-
-    fn take(&mut self) -> Vec<u8> {
-        piece(&mut self.text).into_bytes()
-    }
-
-    fn relieve(&mut self) -> Result<Vec<u8>> {
-        Ok(std::mem::take(&mut self.text).into_bytes())
-    }
-
-    fn finish(self: Box<Self>) -> Result<Vec<u8>> {
-        Ok(self.text.into_bytes())
-    }
 }

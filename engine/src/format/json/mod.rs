@@ -14,7 +14,7 @@
 //! walked over. What is walked over is looked at no closer than to find its end.
 
 mod decode; // decoder: a split's lines as batches
-mod encode; // JsonEncoder: batches to the bytes of a file
+mod encode; // JsonRows: rows as the text of a file
 mod keys; // Keys: which column a key names, mostly without a search
 mod schema; // Sample: the columns of the first lines
 mod values; // Json: numbers, truths, strings and their escapes
@@ -25,7 +25,7 @@ mod walk; // object: where the values of one line stand
 mod tests;
 
 pub use decode::decoder;
-pub use encode::JsonEncoder;
+pub use encode::JsonRows;
 pub use schema::Sample;
 
 /// How errors call it.
