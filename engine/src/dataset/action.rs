@@ -2,11 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{
-    answer::Answer,
-    flow::Dataset,
-    record::{Columns, Record},
-};
+use super::{answer::Answer, flow::Dataset, record::Record};
 use crate::{
     batch::{
         Batch,
@@ -47,13 +43,7 @@ impl<T: Record> Dataset<T> {
 
     /// The rows, in order if the flow ends in a sort.
     pub fn collect(&self) -> Result<Vec<T>> {
-        let answer = self.run(self.logical().clone())?;
-        let mut rows = Vec::with_capacity(answer.rows());
-        for batch in &answer.batches {
-            let reader = T::reader(&mut Columns::of(batch))?;
-            rows.extend((0..batch.num_rows()).map(|row| T::from_view(T::view(&reader, row))));
-        }
-        Ok(rows)
+        self.run(self.logical().clone())?.records()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use super::record::{Columns, Record};
 use crate::{
     batch::{
         Batch,
@@ -54,6 +55,16 @@ impl Answer {
     /// How many rows.
     pub fn rows(&self) -> usize {
         self.batches.iter().map(Batch::num_rows).sum()
+    }
+
+    /// The rows as records.
+    pub(super) fn records<T: Record>(&self) -> Result<Vec<T>> {
+        let mut rows = Vec::with_capacity(self.rows());
+        for batch in &self.batches {
+            let reader = T::reader(&mut Columns::of(batch))?;
+            rows.extend((0..batch.num_rows()).map(|row| T::from_view(T::view(&reader, row))));
+        }
+        Ok(rows)
     }
 
     /// Sum and xor of the hashes of all rows: the same for the same rows in any order.

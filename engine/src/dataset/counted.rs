@@ -5,11 +5,7 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use super::{
-    flow::Dataset,
-    record::{Columns, Record},
-    session::Ran,
-};
+use super::{flow::Dataset, record::Record, session::Ran};
 use crate::{
     error::{Result, bug},
     format::FileFormat,
@@ -36,12 +32,6 @@ impl<T: Record> Dataset<T> {
     /// As [`Dataset::collect`].
     pub(crate) fn collect_counted(&self, accepts: &dyn Fn(&Counted) -> Result<()>) -> Result<(Vec<T>, Counted)> {
         let (ran, counted) = self.session().run_counted(self.logical().clone(), Instant::now(), accepts)?;
-        let answer = ran.collected()?;
-        let mut rows = Vec::with_capacity(answer.rows());
-        for batch in &answer.batches {
-            let reader = T::reader(&mut Columns::of(batch))?;
-            rows.extend((0..batch.num_rows()).map(|row| T::from_view(T::view(&reader, row))));
-        }
-        Ok((rows, counted))
+        Ok((ran.collected()?.records()?, counted))
     }
 }
