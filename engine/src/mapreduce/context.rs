@@ -110,6 +110,23 @@ impl<'c, T: Record> Context<'c, T> {
         self.task
     }
 
+    /// After a call for a record or a key: what the job's code could not use is left out if it may be, and what waits for other outputs goes on once it
+    /// is `rows_max` rows. Whether there is anybody to go on for.
+    pub(super) fn settle(
+        &self,
+        called: Result<()>,
+        record: impl FnOnce() -> String,
+        (rows_max, others): (usize, &dyn Fn(usize) -> Result<()>),
+    ) -> Result<bool> {
+        if let Err(error) = called {
+            self.task.skip(record, error)?;
+        }
+        if self.task.others_wait(rows_max) {
+            others(rows_max)?;
+        }
+        Ok(!self.has_failed())
+    }
+
     /// The rest of the pipeline takes no more, or what was counted was too much.
     pub(super) fn has_failed(&self) -> bool {
         let rows = match &self.out {
@@ -188,7 +205,7 @@ impl Task {
     }
 
     /// The job's code could not use a record: it is left out if it may be.
-    pub(super) fn skip(&self, record: impl FnOnce() -> String, error: Error) -> Result<()> {
+    fn skip(&self, record: impl FnOnce() -> String, error: Error) -> Result<()> {
         let Some(skip_max) = self.setup.skip_max else { return Err(self.failed(Some(record()), error)) };
         let all = self.counters.add_skipped();
         let record = record();
@@ -232,7 +249,7 @@ impl Task {
 
     /// So many rows for other outputs wait that they are worth handing on.
     #[inline]
-    pub(super) fn others_wait(&self, rows_min: usize) -> bool {
+    fn others_wait(&self, rows_min: usize) -> bool {
         self.emitted_rows.get() >= rows_min
     }
 

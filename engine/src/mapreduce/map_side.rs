@@ -19,7 +19,7 @@ use super::{
 use crate::{
     batch::{Batch, datatypes::SchemaRef},
     dataset::{Columns, Emitter, Record, message_of, record_text},
-    error::{Error, Result},
+    error::Result,
     observe::Counters,
     operator::{
         Emit,
@@ -124,19 +124,12 @@ impl<M: Mapper> SplitCalls for Mapping<M> {
         let reader = M::In::reader(&mut Columns::of(batch))?;
         let row = Cell::new(None);
         let shown = || row.get().map(|row| record_text(batch, row));
-        // The closure below cannot see the task that it is a part of.
-        let skipped = |task: &Task, error: Error| task.skip(|| shown().unwrap_or_default(), error);
         let rows_max = self.rows_max;
         self.calling(emit, &shown, |mapper, context, others| {
             for number in 0..batch.num_rows() {
                 row.set(Some(number));
-                if let Err(error) = mapper.map(M::In::view(&reader, number), context) {
-                    skipped(context.task(), error)?;
-                }
-                if context.task().others_wait(rows_max) {
-                    others(rows_max)?;
-                }
-                if context.has_failed() {
+                let mapped = mapper.map(M::In::view(&reader, number), context);
+                if !context.settle(mapped, || shown().unwrap_or_default(), (rows_max, others))? {
                     break;
                 }
             }

@@ -96,15 +96,11 @@ impl<R: Reducer> GroupCalls for Reducing<R> {
                 }
                 *at.borrow_mut() = Some(piece.clone());
                 let reduced = walk.group(&piece, |key, values| reducer.reduce(key, values, context))?;
-                if let Err(error) = reduced {
+                if reduced.is_err() {
                     // Nothing is wrong with the key if it is the rows that did not come.
                     walk.check()?;
-                    context.task().skip(|| shown().unwrap_or_default(), error)?;
                 }
-                if context.task().others_wait(rows_max) {
-                    others(rows_max)?;
-                }
-                if context.has_failed() {
+                if !context.settle(reduced, || shown().unwrap_or_default(), (rows_max, others))? {
                     break;
                 }
             }
