@@ -189,7 +189,7 @@ impl Write for Shared {
 }
 
 /// Strings, whatever their layout.
-pub(super) fn is_text(data_type: &DataType) -> bool {
+pub fn is_text(data_type: &DataType) -> bool {
     match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
         DataType::Dictionary(_, values) => is_text(values),

@@ -29,7 +29,7 @@ mod split_text; // SplitText: a split's bytes as they come, the record that goes
 pub mod text; // text: one string column, a row a line
 mod text_lines; // TextEncoder: a row a line
 
-pub use encode::{Encode, FileFormat, is_bytes, is_nested};
+pub use encode::{Encode, FileFormat, is_bytes, is_nested, is_text};
 pub use shown::Shown;
 
 /// Decodes one split: asks for ranges of its file, is fed them in that order, and gives batches.

@@ -182,6 +182,7 @@ impl Logical {
     /// Its rows, written to files.
     pub fn written(self, target: Target) -> Logical {
         let schema = Arc::new(Schema::new(vec![Field::new("rows", DataType::Int64, false)]));
+        let target = target.of_columns(&self.schema);
         Logical { node: Node::Write { input: Box::new(self), target }, schema }
     }
 

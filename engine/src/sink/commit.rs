@@ -21,6 +21,7 @@
 use std::{
     collections::BTreeSet,
     fs::{File, OpenOptions},
+    io::ErrorKind,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -104,7 +105,7 @@ pub(super) fn commit(
     let parts = parts_of(target, id, manifests);
     let written = Written { path: target.path.clone(), files: parts.len(), rows: digest.rows, bytes, digest };
     beside.put_back(disk, &target.path)?;
-    if !is_own(target, id, &parts) {
+    if !is_own(target, id, &parts)? {
         let present = Present::locked(disk, target)?;
         let success = Success::new(target, id, parts.len(), bytes, &digest);
         let success = match &present {
@@ -144,10 +145,10 @@ fn parts_of(target: &Target, id: &str, manifests: &[Manifest]) -> Vec<Part> {
 }
 
 /// Whether the output is this job's already. One that was added to may have had others added since: then its parts tell.
-fn is_own(target: &Target, id: &str, parts: &[Part]) -> bool {
-    let is_last = Success::read(&target.path).is_some_and(|success| success.job == id);
+fn is_own(target: &Target, id: &str, parts: &[Part]) -> Result<bool> {
+    let is_last = Success::read(&target.path)?.is_some_and(|success| success.job == id);
     let is_within = || parts.first().is_some_and(|part| exists(&target.path.join(&part.place)));
-    is_last || (target.if_exists == IfExists::Append && is_within())
+    Ok(is_last || (target.if_exists == IfExists::Append && is_within()))
 }
 
 /// An output that is there.
@@ -164,8 +165,14 @@ impl Present {
             return Ok(None);
         }
         let path = target.path.join(success::NAME);
-        let lock = OpenOptions::new().read(true).write(target.if_exists != IfExists::Fail).open(path).ok();
-        Ok(Some(Present { success: Success::read(&target.path), lock }))
+        let lock = match OpenOptions::new().read(true).write(target.if_exists != IfExists::Fail).open(&path) {
+            Ok(lock) => Some(lock),
+            // What is there is an error anyway, or no output.
+            Err(_) if target.if_exists == IfExists::Fail => None,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
+            Err(source) => return Err(StoreError::Open { path, source }.into()),
+        };
+        Ok(Some(Present { success: Success::read(&target.path)?, lock }))
     }
 
     /// What is there, which nobody else replaces or adds to until this is dropped; what the target wants of it holds.
@@ -180,7 +187,7 @@ impl Present {
             // Who waited may have been given the lock of an output that is no longer there.
             let (held, there) = (lock.metadata().map_err(failed)?, path.metadata());
             if there.is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())) {
-                let success = Success::read(&target.path);
+                let success = Success::read(&target.path)?;
                 return Ok(Some(Present { success, ..present }));
             }
         }

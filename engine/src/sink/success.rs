@@ -2,7 +2,7 @@
 //!
 //! In: what was written. Out: a line of JSON, and what it says. Never: a field that a reader of an earlier version would miss.
 
-use std::{fs, path::Path};
+use std::{fs, io::ErrorKind, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,7 @@ use crate::{
     error::{Cause, Kind, Result},
     format::FileFormat,
     shuffle::digest::Digest,
+    store::StoreError,
 };
 
 /// The name of the file.
@@ -33,6 +34,9 @@ pub(super) struct Success {
     format: String,
     #[serde(default)]
     partitioned_by: Vec<String>,
+    /// Names and types; none if an earlier version wrote it.
+    #[serde(default)]
+    columns: Vec<(String, String)>,
 }
 
 impl Success {
@@ -46,19 +50,25 @@ impl Success {
             job: id.to_owned(),
             format: target.format.ending().to_owned(),
             partitioned_by: target.partitioned_by.clone(),
+            columns: target.columns.clone(),
         }
     }
 
-    /// What the file in `folder` says; `None` where there is none.
-    pub(super) fn read(folder: &Path) -> Option<Success> {
-        serde_json::from_str(&fs::read_to_string(folder.join(NAME)).ok()?).ok()
+    /// What the file in `folder` says; `None` where there is none, or another program's.
+    pub(super) fn read(folder: &Path) -> Result<Option<Success>> {
+        let path = folder.join(NAME);
+        match fs::read(&path) {
+            Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(source) => Err(StoreError::Open { path, source }.into()),
+        }
     }
 
     /// Fails if files of `target` do not belong beside those that are there.
     pub(super) fn check_append(&self, target: &Target) -> Result<()> {
         let there = (FileFormat::of_name(&self.format).unwrap_or(FileFormat::Parquet), &self.partitioned_by);
         if there == (target.format, &target.partitioned_by) {
-            return Ok(());
+            return self.check_columns(target);
         }
         let shape = |format: FileFormat, columns: &[String]| match columns {
             [] => format!("{format} files"),
@@ -66,6 +76,28 @@ impl Success {
         };
         let (there, here) = (shape(there.0, there.1), shape(target.format, &target.partitioned_by));
         Err(OtherShape { path: target.path.display().to_string(), there, here }.into())
+    }
+
+    /// Fails if the files of both could not be read as one table.
+    fn check_columns(&self, target: &Target) -> Result<()> {
+        let is_known = !self.columns.is_empty() && !target.columns.is_empty();
+        let is_same = match target.format {
+            // Lines have no names.
+            FileFormat::Text => true,
+            // What types they have is found in all files together.
+            FileFormat::Csv | FileFormat::Json => {
+                self.columns.iter().map(|(name, _)| name).eq(target.columns.iter().map(|(name, _)| name))
+            }
+            FileFormat::Parquet | FileFormat::Arrow => self.columns == target.columns,
+        };
+        if !is_known || is_same {
+            return Ok(());
+        }
+        let shown = |columns: &[(String, String)]| {
+            columns.iter().map(|(name, data_type)| format!("{name} {data_type}")).collect::<Vec<_>>().join(", ")
+        };
+        let (there, here) = (shown(&self.columns), shown(&target.columns));
+        Err(OtherColumns { path: target.path.display().to_string(), there, here }.into())
     }
 
     /// The sum of both; the job is this one's.
@@ -106,6 +138,26 @@ impl Cause for OtherShape {
     }
     fn hint(&self) -> Option<String> {
         Some("write as what is there, or to another folder".to_owned())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("adding rows of the columns {here} to {path}: the rows there have {there}")]
+struct OtherColumns {
+    path: String,
+    there: String,
+    here: String,
+}
+
+impl Cause for OtherColumns {
+    fn kind(&self) -> Kind {
+        Kind::Request
+    }
+    fn hint(&self) -> Option<String> {
+        Some(
+            "select the same columns in the same sequence, with casts where types differ, or write to another folder"
+                .to_owned(),
+        )
     }
 }
 

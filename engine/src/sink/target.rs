@@ -1,11 +1,11 @@
 //! Where rows are written to, in which shape, and what if something is there.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use crate::{
-    batch::datatypes::{Field, Schema},
+    batch::datatypes::{DataType, Field, Schema},
     error::{Cause, Kind, Result},
-    format::{FileFormat, is_bytes, is_nested},
+    format::{FileFormat, is_bytes, is_nested, is_text},
     store::StoreError,
 };
 
@@ -20,6 +20,8 @@ pub struct Target {
     pub partitioned_by: Vec<String>,
     /// What if an output is there.
     pub if_exists: IfExists,
+    /// The columns of the rows and their types, as `_SUCCESS` tells them; none while they are not known.
+    pub columns: Vec<(String, String)>,
 }
 
 /// What becomes of an output that is there already.
@@ -37,7 +39,7 @@ pub enum IfExists {
 impl Target {
     /// An output that must not be there yet.
     pub fn new(path: impl Into<PathBuf>, format: FileFormat) -> Target {
-        Target { path: path.into(), format, partitioned_by: Vec::new(), if_exists: IfExists::Fail }
+        Target { path: path.into(), format, partitioned_by: Vec::new(), if_exists: IfExists::Fail, columns: Vec::new() }
     }
 
     /// The same folder, whatever folder a process runs in.
@@ -47,8 +49,20 @@ impl Target {
         Ok(Target { path, ..self })
     }
 
+    /// The same, for rows of these columns.
+    pub fn of_columns(self, schema: &Schema) -> Target {
+        let column = |field: &Arc<Field>| (field.name().clone(), type_name(field.data_type()));
+        Target { columns: schema.fields().iter().map(column).collect(), ..self }
+    }
+
     /// Whether rows of these columns can be written so.
     pub fn check(&self, schema: &Schema) -> Result<()> {
+        // Behind the folder that paths are relative to, if there is one.
+        let scheme = self.path.to_str().and_then(|path| path.split_once("://")).map(|(before, _)| before);
+        let scheme = scheme.map(|before| before.rsplit('/').next().unwrap_or(before));
+        if scheme.is_some_and(|scheme| !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+            return Err(TargetError::NoFolder { path: self.path.clone() }.into());
+        }
         let columns = self.folder_columns(schema)?;
         let in_files = (0..schema.fields().len()).filter(|column| !columns.contains(column)).collect::<Vec<_>>();
         self.format.check(&schema.project(&in_files)?)
@@ -60,8 +74,7 @@ impl Target {
         for name in &self.partitioned_by {
             let named = schema.fields().iter().enumerate().filter(|(_, field)| field.name() == name);
             let [(column, field)] = named.collect::<Vec<_>>()[..] else {
-                let columns =
-                    schema.fields().iter().map(|field: &std::sync::Arc<Field>| field.name().clone()).collect();
+                let columns = schema.fields().iter().map(|field: &Arc<Field>| field.name().clone()).collect();
                 return Err(TargetError::NoColumn { name: name.clone(), columns }.into());
             };
             if is_nested(field.data_type()) || is_bytes(field.data_type()) {
@@ -90,8 +103,20 @@ impl fmt::Display for Target {
     }
 }
 
+/// A type, the same for all layouts of its values.
+fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Dictionary(_, values) => type_name(values),
+        text if is_text(text) => "Utf8".to_owned(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "Binary".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 enum TargetError {
+    #[error("writing to {}: outputs are folders of a file system", path.display())]
+    NoFolder { path: PathBuf },
     #[error("partitioning an output by {name:?}: there is no one column of this name")]
     NoColumn { name: String, columns: Vec<String> },
     #[error("partitioning an output by {name:?}: it is {data_type}, whose values name no folders")]
@@ -103,13 +128,14 @@ enum TargetError {
 impl Cause for TargetError {
     fn kind(&self) -> Kind {
         match self {
-            TargetError::NoName { .. } => Kind::Unsupported,
+            TargetError::NoName { .. } | TargetError::NoFolder { .. } => Kind::Unsupported,
             _ => Kind::Request,
         }
     }
     fn hint(&self) -> Option<String> {
         match self {
             TargetError::NoColumn { columns, .. } => Some(format!("there are: {}", columns.join(", "))),
+            TargetError::NoFolder { .. } => Some("name a path without ://, on a disk that is mounted here".to_owned()),
             _ => None,
         }
     }

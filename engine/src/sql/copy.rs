@@ -56,11 +56,24 @@ pub(super) fn parse(parser: &mut Parser<'_>, text: &Text<'_>) -> Result<(Box<ast
         return parser.expected("a path in single quotes", token).map_err(|error| failed(error).into());
     };
     let (mut format, mut partitioned_by, mut if_exists) = (None, Vec::new(), None);
-    while let Some(keyword) = parser.parse_one_of_keywords(&[Keyword::STORED, Keyword::PARTITIONED, Keyword::OPTIONS]) {
+    let clauses = [Keyword::STORED, Keyword::PARTITIONED, Keyword::OPTIONS];
+    let mut seen = Vec::new();
+    loop {
+        let token = parser.peek_token();
+        let Some(keyword) = parser.parse_one_of_keywords(&clauses) else { break };
+        if seen.contains(&keyword) {
+            let place = Some(text.place(text.range(&token), "a second time"));
+            return Err(SqlError::ClauseTwice { clause: format!("{keyword:?}"), place }.into());
+        }
+        seen.push(keyword);
         match keyword {
             Keyword::STORED => {
                 parser.expect_keyword(Keyword::AS).map_err(failed)?;
-                format = Some(stored_as(&parser.next_token(), text)?);
+                let token = parser.next_token();
+                if matches!(token.token, Token::EOF | Token::SemiColon) {
+                    return parser.expected("a format", token).map_err(|error| failed(error).into());
+                }
+                format = Some(stored_as(&token, text)?);
             }
             Keyword::PARTITIONED => {
                 parser.expect_keyword(Keyword::BY).map_err(failed)?;
@@ -74,6 +87,11 @@ pub(super) fn parse(parser: &mut Parser<'_>, text: &Text<'_>) -> Result<(Box<ast
             }
             _ => listed(parser, text, |parser| option(parser, text, &mut if_exists))?,
         }
+    }
+    let next = parser.peek_token();
+    if next.token == Token::LParen {
+        let clauses = "STORED AS, PARTITIONED BY or OPTIONS before it";
+        return parser.expected(clauses, next).map_err(|error| failed(error).into());
     }
     let format = match format {
         Some(format) => format,
@@ -100,7 +118,7 @@ impl Copy {
             return Err(SqlError::NoFolderColumn { name: name.clone(), candidates, place }.into());
         }
         let partitioned_by = partitioned_by.into_iter().map(|(name, _)| name).collect();
-        Ok(query.written(Target { path: catalog.path(&path), format, partitioned_by, if_exists }))
+        Ok(query.written(Target { partitioned_by, if_exists, ..Target::new(catalog.path(&path), format) }))
     }
 }
 
@@ -128,6 +146,9 @@ fn stored_as(token: &TokenWithSpan, text: &Text<'_>) -> Result<FileFormat> {
 /// `overwrite`, `append true`
 fn option(parser: &mut Parser<'_>, text: &Text<'_>, if_exists: &mut Option<IfExists>) -> Result<()> {
     let token = parser.next_token();
+    if !matches!(token.token, Token::Word(_) | Token::SingleQuotedString(_)) {
+        return parser.expected("overwrite or append", token).map_err(|error| syntax(error, text).into());
+    }
     let name = said(&token.token);
     let place = |token: &TokenWithSpan, label: &str| Some(text.place(text.range(token), label));
     let Some((_, wanted)) = OPTIONS.iter().find(|(option, _)| option.eq_ignore_ascii_case(&name)) else {

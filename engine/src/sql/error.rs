@@ -166,6 +166,14 @@ pub enum SqlError {
         /// Where the second stands.
         place: Option<Place>,
     },
+    /// A clause of COPY that stands twice.
+    #[error("{clause} stands twice")]
+    ClauseTwice {
+        /// Its first word.
+        clause: String,
+        /// Where the second stands.
+        place: Option<Place>,
+    },
     /// A column that the rows which are copied do not have.
     #[error("the output is to be partitioned by {name}, which the query does not give")]
     NoFolderColumn {
@@ -211,6 +219,7 @@ impl Cause for SqlError {
             | SqlError::UnknownOption { .. }
             | SqlError::NoTruth { .. }
             | SqlError::OverwriteAndAppend { .. }
+            | SqlError::ClauseTwice { .. }
             | SqlError::NoFolderColumn { .. } => Kind::Request,
             SqlError::CannotOpen { source, .. } => source.kind(),
             SqlError::Unsupported { .. } => Kind::Unsupported,
@@ -266,6 +275,7 @@ impl Cause for SqlError {
             | SqlError::UnknownOption { place, .. }
             | SqlError::NoTruth { place, .. }
             | SqlError::OverwriteAndAppend { place }
+            | SqlError::ClauseTwice { place, .. }
             | SqlError::NoFolderColumn { place, .. }
             | SqlError::Plan { place, .. } => place.clone(),
         }

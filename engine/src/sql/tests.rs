@@ -478,6 +478,10 @@ fn what_is_wrong_with_a_copy_is_told_with_its_place() {
         ("copy t to 'x.csv' options (overwrite maybe)", "maybe", ""),
         ("copy t to 'x.csv' options (overwrite, append)", "append", ""),
         ("copy t to 'x.csv' options (overwrite) with header", "with", ""),
+        ("copy t to 'x.csv' options ()", ")", ""),
+        ("copy t to 'x.csv' options (append) partitioned by (a) options (append)", "options", ""),
+        ("copy t to 'x' stored as csv stored as csv", "stored", ""),
+        ("copy t to 'x.csv' (format csv)", "(", ""),
         ("explain copy nope to 'x.csv'", "nope", "there are: t, u"),
         ("copy (select nope from t) to 'x.csv'", "nope", ""),
     ] {

@@ -29,7 +29,7 @@
 //! | transform | 0 filter: conjuncts, input; 1 project: expressions, input, output; 2 probe: n; 3 map batches: closure; 4 finish: aggregate |
 //! | closure | number n; call site: text; output: schema |
 //! | state | 0 aggregate; 1 hash join; 2 nested-loop join; 3 sort; 4 top-k; 5 limit: skip, fetch; 6 collect; 7 scalar: n; 8 write: target, schema; 9 exchange: n; 10 share: schema; 11 window; 12 map groups; 13 tee: list of n |
-//! | target | path: long, absolute; shape; what if it exists; partitioned by: list of text |
+//! | target | path: long, absolute; shape; what if it exists; partitioned by: list of text; columns: list of (text, text) |
 //! | map groups | part: option of n, count; keys; list of sort key; input: schema; closure |
 //! | aggregate | phase; keys; calls: list; input, output: schema |
 //! | call | function; arguments; filter: option; distinct: flag; order: list of sort key; returns: type |
@@ -91,7 +91,7 @@ use crate::{
 };
 
 const MAGIC: [u8; 4] = *b"WNDP";
-const VERSION: u16 = 6;
+const VERSION: u16 = 7;
 const HEADER_BYTES: usize = 16;
 const CHECKSUM_BYTES: usize = 8;
 

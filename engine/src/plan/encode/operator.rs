@@ -122,12 +122,16 @@ impl Writer {
     }
 
     pub(super) fn target(&mut self, target: &Target) -> Result<()> {
-        let Target { path, format, partitioned_by, if_exists } = target;
+        let Target { path, format, partitioned_by, if_exists, columns } = target;
         let absolute = path::absolute(path);
         self.path(&absolute.map_err(|source| EncodeError::Path { path: path.clone(), source })?)?;
         self.tag(format);
         self.tag(if_exists);
-        self.list("columns of folders", partitioned_by, |writer, name| writer.text("name of a column", name))
+        self.list("columns of folders", partitioned_by, |writer, name| writer.text("name of a column", name))?;
+        self.list("columns of an output", columns, |writer, (name, data_type)| {
+            writer.text("name of a column", name)?;
+            writer.text("type of a column", data_type)
+        })
     }
 
     fn path(&mut self, path: &Path) -> Result<()> {
@@ -306,6 +310,9 @@ impl Reader<'_> {
             if_exists: self.tag()?,
             partitioned_by: self
                 .list("columns of folders", |reader| Ok(reader.text("name of a column")?.to_owned()))?,
+            columns: self.list("columns of an output", |reader| {
+                Ok((reader.text("name of a column")?.to_owned(), reader.text("type of a column")?.to_owned()))
+            })?,
         })
     }
 

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-tagged!(Role, "role", { Fill = 0, Mark = 1 });
+tagged!(Role, "role", { Fill = 0, Mark = 1, Rest = 2 });
 
 const GROUPS: u8 = 0;
 const BROADCAST: u8 = 1;

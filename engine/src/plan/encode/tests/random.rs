@@ -299,7 +299,9 @@ impl Maker<'_> {
                 let path = self.files.folder.path().join(format!("out{}", self.random.below(9)));
                 let (format, if_exists) = (self.any(), self.any());
                 let partitioned_by = self.some(2, |maker| format!("c{}", maker.random.below(9)));
-                StateSpec::Write { target: Target { path, format, partitioned_by, if_exists }, schema: self.schema() }
+                let columns = self.some(2, |maker| (format!("c{}", maker.random.below(9)), "Int64".to_owned()));
+                let target = Target { path, format, partitioned_by, if_exists, columns };
+                StateSpec::Write { target, schema: self.schema() }
             }
             9 => StateSpec::Share(self.schema()),
             10 => StateSpec::Window(self.window()),
