@@ -68,10 +68,10 @@ pub const APPEND_BYTES_MAX: usize = 32 << 20;
 /// Files that a task writes at once to the folders of a partitioned output; the one that was used longest ago is ended for another. Their
 /// bytes on the way to the disk share [`APPEND_BYTES_MAX`].
 pub const OPEN_PARTS_MAX: usize = 64;
-/// Most files that a task writes: with more, rows of each folder come in so many turns that files of a few rows come of it.
-pub const PARTS_PER_TASK_MAX: u32 = 10_000;
-/// Largest manifest of what a task of a cluster has written: the folders of some thousand files. The coordinator keeps it with the job.
-pub const MANIFEST_BYTES_MAX: usize = 64 << 10;
+/// Most files that a task writes.
+pub const PARTS_PER_TASK_MAX: u32 = 100_000;
+/// Largest manifest of what a task of a cluster has written: the folders of some ten thousand files. The coordinator keeps it with the job.
+pub const MANIFEST_BYTES_MAX: usize = 1 << 20;
 /// Of the budget the share that a task's files hold before the largest is relieved.
 pub const ENCODERS_SHARE: u64 = 4;
 

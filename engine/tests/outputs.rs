@@ -209,6 +209,38 @@ fn a_partitioned_output_has_a_folder_a_value() {
 }
 
 #[test]
+fn rows_of_many_folders_in_no_order_come_to_few_files() {
+    let folder = TempDir::new().unwrap();
+    let table = folder.path().join("rows");
+    let input = (0..60_000i64).map(|n| (n * 7_919 % 900, n, (n % 11 != 0).then(|| format!("row {n}"))));
+    let input = sessions()[0].from_vec(input.collect::<Vec<_>>()).unwrap().named(["k", "n", "s"]).unwrap();
+    input.write_parquet(&table).unwrap();
+    for (number, (threads, rows_per_morsel, revocable_bytes)) in
+        [(1, 64, None), (3, 1_024, None), (2, 64, Some(0))].into_iter().enumerate()
+    {
+        let settings = Settings { threads, rows_per_morsel, revocable_bytes, ..Settings::default() };
+        let session = Session::new(settings).unwrap();
+        let path = folder.path().join(format!("{number}"));
+        let copy = format!("copy '{}' to '{}' stored as csv partitioned by (k)", table.display(), path.display());
+        let analyzed = rows(&session.query(&format!("explain analyze {copy}")).unwrap()).join("\n");
+        assert_eq!(analyzed.contains("spilled"), revocable_bytes.is_some(), "{analyzed}");
+        // Of each folder one file for each thread, and one for each thread that meets it among the first.
+        let files = files(&path).len() - 1;
+        assert!((900..=900 + 300 * threads).contains(&files), "{files} files");
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 900 + 1);
+        let read = |folders: &str, condition: &str| {
+            let counts = format!("select count(*), count(s), count(*) filter (where {condition}), sum(n)");
+            rows(&session.query(&format!("{counts} from '{}/{folders}/*.csv'", path.display())).unwrap()).remove(0)
+        };
+        assert_eq!(read("*", "s = concat('row ', n)"), r#""60000" "54545" "54545" "1799970000""#);
+        let of_17 = (0..60_000i64).filter(|n| n * 7_919 % 900 == 17);
+        let (count, texts) = (of_17.clone().count(), of_17.clone().filter(|n| n % 11 != 0).count());
+        let expected = format!("\"{count}\" \"{texts}\" \"{count}\" \"{}\"", of_17.sum::<i64>());
+        assert_eq!(read("k=17", "n * 7919 % 900 = 17"), expected);
+    }
+}
+
+#[test]
 fn an_output_that_is_there_is_replaced_or_added_to_as_asked() {
     let folder = TempDir::new().unwrap();
     for (number, session) in sessions().into_iter().enumerate() {
@@ -234,6 +266,22 @@ fn an_output_that_is_there_is_replaced_or_added_to_as_asked() {
         assert_eq!(seen(), ((7..9).collect(), 2, other.digest.to_string()));
         assert_ne!(first.digest, other.digest);
         assert_eq!(numbers(0..9).write(&path).append().csv().unwrap_err().kind(), Kind::Request);
+        // Other columns would make all of it unreadable; other layouts of the same values do not.
+        for query in ["select 1 as m", "select 'x' as n", "select 1 as n, 2 as m", "select cast(1 as int) as n"] {
+            let error = session.sql(query).unwrap().write(&path).append().arrow().unwrap_err();
+            assert_eq!(error.kind(), Kind::Request, "{query}");
+            assert!(error.to_string().contains("the rows there have n Int64"), "{query}: {error}");
+        }
+        assert_eq!(seen().0, (7..9).collect::<Vec<_>>());
+        let words = folder.path().join("words");
+        for (query, rows) in [("'a'", 1), ("concat('b', cast(n as varchar))", 2), ("arrow_cast('c', 'LargeUtf8')", 3)] {
+            let query = format!("select {query} as s from '{}' limit 1", path.display());
+            session.sql(&query).unwrap().write(&words).append().parquet().unwrap();
+            assert_eq!(session.read_parquet(words.to_str().unwrap()).unwrap().count().unwrap(), rows);
+        }
+        fs::remove_dir_all(words).unwrap();
+        let error = numbers(0..9).write("s3://bucket/out").csv().unwrap_err();
+        assert!(error.kind() == Kind::Unsupported && !Path::new("s3:").exists(), "{error}");
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 6, "something was left behind");
 }

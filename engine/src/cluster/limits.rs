@@ -20,7 +20,7 @@ pub const SKELETON_BYTES_MAX: usize = 10 << 20;
 pub const VALUE_BYTES_MAX: usize = 4 << 20;
 /// Largest value of a parameter: what a recorded decision holds.
 pub const PARAMETER_BYTES_MAX: usize = 64 << 10;
-/// Largest manifest of one task: some hundred part files with their names and counts.
+/// Largest manifest of one task.
 pub const MANIFEST_BYTES_MAX: usize = crate::limits::MANIFEST_BYTES_MAX;
 /// Most bytes of what a job's own code has counted: its counters with their names, and the records that are shown of those left out
 /// (`observe/counted.rs`).

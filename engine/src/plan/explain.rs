@@ -115,6 +115,7 @@ fn steps(pipeline: &Pipeline, states: &[StateSpec], edges: &[Edge]) -> Vec<Strin
     let (state, role) = pipeline.sink;
     steps.push(match role {
         Role::Mark => format!("mark {}", state_detail(&states[state.0], state.0)),
+        Role::Rest => format!("by folder into {}", state_name(&states[state.0], state.0)),
         Role::Fill => match &states[state.0] {
             StateSpec::HashJoin(_) | StateSpec::NestedLoopJoin(_) => {
                 format!("build {}", state_name(&states[state.0], state.0))

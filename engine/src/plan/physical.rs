@@ -155,6 +155,8 @@ pub enum Role {
     Fill,
     /// Probe rows mark their partners in a join's sealed table.
     Mark,
+    /// The rows that a partitioned output has kept for later go in, in the order of their folders.
+    Rest,
 }
 
 /// A closure over the rows of each key, as the operator's own spec has it.

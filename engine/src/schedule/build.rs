@@ -407,9 +407,11 @@ impl State {
             (State::Collect(collect), Role::Fill) => Arc::new(CollectSink(Arc::clone(collect))),
             (State::Scalar(scalar), Role::Fill) => Arc::clone(scalar) as Arc<dyn Sink>,
             (State::Write(writing), Role::Fill) => Arc::clone(writing).sink(),
+            (State::Write(writing), Role::Rest) => Arc::clone(writing).rest_sink(),
             (State::Share(share), Role::Fill) => share.sink(),
             (State::Exchange(sink) | State::Tee(sink), Role::Fill) => Arc::clone(sink),
             (_, Role::Mark) => return Err(bug("schedule", "only a join can be marked")),
+            (_, Role::Rest) => return Err(bug("schedule", "only an output keeps rows for later")),
         })
     }
 
@@ -424,7 +426,8 @@ impl State {
             State::Groups(groups) => groups.source(),
             State::Limit(limit) => Arc::new(LimitSource(Arc::clone(limit))),
             State::Share(share) => share.source(),
-            State::Collect(_) | State::Scalar(_) | State::Write(_) | State::Exchange(_) | State::Tee(_) => {
+            State::Write(writing) => writing.source()?,
+            State::Collect(_) | State::Scalar(_) | State::Exchange(_) | State::Tee(_) => {
                 return Err(bug("schedule", "an answer is no source"));
             }
         })

@@ -18,11 +18,21 @@ use crate::{
         take_rows,
     },
     error::Result,
+    expression::{Expression, SortKey},
     format::Shown,
+    operator::sort::SortSpec,
 };
 
 /// What Hive calls the folder of NULL.
 const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// Rows of a batch.
+pub(super) struct Split {
+    /// By folder, without the columns that are in its name.
+    pub(super) parts: Vec<(String, Batch)>,
+    /// Of folders that are not wanted.
+    pub(super) rest: Option<Batch>,
+}
 
 /// How rows are spread over folders.
 pub(super) struct Folders {
@@ -47,10 +57,20 @@ impl Folders {
         &self.schema
     }
 
-    /// The rows by folder; a folder may come twice.
-    pub(super) fn split(&self, batch: &Batch) -> Result<Vec<(String, Batch)>> {
+    /// The order in which the rows of a folder stand together.
+    pub(super) fn order(&self, schema: &SchemaRef) -> SortSpec {
+        let key = |column: &usize| SortKey {
+            expression: Expression::Column(*column),
+            is_descending: false,
+            nulls_first: true,
+        };
+        SortSpec { keys: self.by.iter().map(key).collect(), schema: Arc::clone(schema), skip: 0, fetch: None }
+    }
+
+    /// The rows by folder; a folder may come twice. Rows of a folder that is not wanted come back as they are, with all their columns.
+    pub(super) fn split(&self, batch: &Batch, mut wants: impl FnMut(&str) -> bool) -> Result<Split> {
         if self.by.is_empty() {
-            return Ok(vec![(String::new(), batch.clone())]);
+            return Ok(Split { parts: vec![(String::new(), batch.clone())], rest: None });
         }
         let values = batch.project(&self.by)?;
         let columns = values.columns().iter().map(canonical_floats).collect();
@@ -69,12 +89,23 @@ impl Folders {
         let rest = batch.project(&self.kept)?;
         let shown = values.columns().iter().map(Shown::new).collect::<Result<Vec<_>>>()?;
         let is_whole = groups.len() == 1;
-        let part = |rows: Vec<u32>| -> Result<(String, Batch)> {
+        let (mut parts, mut unwanted) = (Vec::with_capacity(groups.len()), Vec::new());
+        for rows in groups {
             let folder = self.folder(&values, &shown, rows[0] as usize)?;
-            let rows = if is_whole { rest.clone() } else { take_rows(&rest, &UInt32Array::from(rows))? };
-            Ok((folder, rows))
+            if !wants(&folder) {
+                unwanted.extend(rows);
+            } else if is_whole {
+                parts.push((folder, rest.clone()));
+            } else {
+                parts.push((folder, take_rows(&rest, &UInt32Array::from(rows))?));
+            }
+        }
+        let rest = match unwanted.len() {
+            0 => None,
+            all if all == batch.num_rows() => Some(batch.clone()),
+            _ => Some(take_rows(batch, &UInt32Array::from(unwanted))?),
         };
-        groups.into_iter().map(part).collect()
+        Ok(Split { parts, rest })
     }
 
     /// The folder of a row.
@@ -166,7 +197,13 @@ mod tests {
         let folders = Folders::new(&target, batch.schema_ref()).unwrap();
         assert_eq!(folders.schema().fields().len(), 1);
         let mut found: Vec<(String, Vec<i64>)> = Vec::new();
-        for (folder, rows) in folders.split(&batch).unwrap() {
+        let Split { parts, rest } = folders.split(&batch, |folder| !folder.ends_with("f=1.0")).unwrap();
+        // Rows that are not wanted have all columns.
+        let rest = rest.unwrap();
+        assert_eq!((rest.num_rows(), rest.num_columns()), (2, 3));
+        let unwanted = folders.split(&rest, |_| true).unwrap();
+        assert!(unwanted.rest.is_none());
+        for (folder, rows) in parts.into_iter().chain(unwanted.parts) {
             found.push((folder, rows.column(0).as_primitive::<Int64Type>().values().to_vec()));
         }
         found.sort();

@@ -13,6 +13,7 @@ mod beside; // Beside: the places beside an output, and what ended runs have lef
 mod commit; // commit: what tasks have written becomes one output
 mod folders; // Folders: the rows of a batch by the folder they belong to
 mod manifest; // Manifest: what an attempt has written
+mod parts; // OpenParts: the part files that a thread has open, a folder each
 mod success; // Success: what _SUCCESS says
 mod target; // Target: where, in which shape, and what if something is there
 mod write; // Writing: part files, encoded on the compute threads, written on the I/O threads

@@ -4,12 +4,17 @@
 //! much is on its way the thread is told to wait.
 //!
 //! A thread has a part of its own, in a partitioned output one for each folder of which it has rows. Of those it keeps a few open
-//! ([`limits::OPEN_PARTS_MAX`] a task): the one that was used longest ago is ended for another, and its folder goes on in a new part. Rows in
-//! the order of their folders come to few parts that way; rows in no order, of very many folders, to so many that the job ends with an error
-//! ([`limits::PARTS_PER_TASK_MAX`]).
+//! ([`limits::OPEN_PARTS_MAX`] a task), each to its end: rows of further folders go into a sort, and come back in the order of their folders.
+//! Then a folder that has ended makes room for another, so that rows in any order come to few parts, of however many folders.
+//!
+//! ```text
+//!   first    rows ──► folders that are open ──► parts
+//!                └──► others ──► sort (goes to disk when memory ends)
+//!   then     sort ──► rows folder by folder ──► parts; the one that was used longest ago is ended for another
+//! ```
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -22,24 +27,32 @@ use super::{
     commit::{commit, prepare},
     folders::Folders,
     manifest::{Manifest, part_name},
+    parts::{OpenParts, Part},
 };
 use crate::{
-    batch::{Batch, Morsel, datatypes::SchemaRef},
+    batch::{Morsel, datatypes::SchemaRef},
     error::{Cause, Kind, Result, bug},
-    format::Encode,
     limits,
-    memory::Reservation,
-    operator::{JobContext, Outcome, Sink, SinkThread, Task, Wake},
+    memory::Revoked,
+    operator::{
+        JobContext, Outcome, Sink, SinkThread, Source, Task,
+        sort::{Sort, Ties},
+    },
     shuffle::{AttemptId, AttemptKey, StageId, TaskId, digest::Digest},
     store::{Appender, Io},
 };
+
+/// Who holds the memory that writing takes.
+pub(super) const HOLDER: &str = "writing files";
 
 /// An output on its way.
 pub struct Writing {
     target: Target,
     folders: Folders,
+    /// Of a partitioned output: rows of more folders than have parts open.
+    further: Option<Sort>,
     io: Arc<Io>,
-    context: JobContext,
+    pub(super) context: JobContext,
     place: Place,
     next_part: AtomicU32,
     state: Mutex<State>,
@@ -98,9 +111,12 @@ impl Writing {
                 Place::Here(Run::begin(io.disk(), target)?)
             }
         };
+        let folders = Folders::new(target, schema)?;
+        let sort = || Sort::within(HOLDER, Ties::Stay, &folders.order(schema), context, &Arc::default());
         Ok(Arc::new(Writing {
             target: target.clone(),
-            folders: Folders::new(target, schema)?,
+            further: if target.partitioned_by.is_empty() { None } else { Some(sort()?) },
+            folders,
             io: Arc::clone(io),
             context: context.clone(),
             place,
@@ -111,7 +127,19 @@ impl Writing {
 
     /// The sink that feeds it.
     pub fn sink(self: Arc<Self>) -> Arc<dyn Sink> {
-        Arc::new(WriteSink(self))
+        let further = self.further.as_ref().map(Sort::sink);
+        Arc::new(WriteSink { shared: self, further })
+    }
+
+    /// Of a partitioned output: gives the rows that were left for later, in the order of their folders.
+    pub fn source(&self) -> Result<Arc<dyn Source>> {
+        let further = self.further.as_ref().ok_or_else(|| bug("sink", "an output of one folder is read again"))?;
+        Ok(further.source())
+    }
+
+    /// The sink that takes them.
+    pub fn rest_sink(self: Arc<Self>) -> Arc<dyn Sink> {
+        Arc::new(RestSink(self))
     }
 
     /// Waits for the disk and makes the output visible. After the job has run, from outside of the compute threads.
@@ -155,17 +183,23 @@ impl Writing {
         TooManyParts { path, files: self.next_part.load(Relaxed), columns }
     }
 
+    /// A part that is complete, or about to be.
+    pub(super) fn add_part(&self, folder: String, number: u32, file: Appender) {
+        file.end();
+        self.lock().parts.push((folder, number, file));
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Files that a thread keeps open at once.
-    fn open_parts_max(&self) -> usize {
+    pub(super) fn open_parts_max(&self) -> usize {
         (limits::OPEN_PARTS_MAX / self.context.settings.threads).max(2)
     }
 
     /// A new part file.
-    fn open_part(&self, folder: &str) -> Result<Part> {
+    pub(super) fn open_part(&self, folder: &str) -> Result<Part> {
         let number = self.next_part.fetch_add(1, Relaxed);
         if number >= limits::PARTS_PER_TASK_MAX {
             return Err(self.too_many_parts().into());
@@ -173,13 +207,8 @@ impl Writing {
         let name = part_name(&self.place.key(), number, self.target.format.ending());
         let path = self.place.beside().work.join(&name);
         let writers = if self.target.partitioned_by.is_empty() { 1 } else { limits::OPEN_PARTS_MAX };
-        Ok(Part {
-            encoder: self.target.format.encoder(self.folders.schema())?,
-            appender: Appender::create(&path, limits::APPEND_BYTES_MAX / writers, &self.io)?,
-            folder: folder.to_owned(),
-            number,
-            used: 0,
-        })
+        let encoder = self.target.format.encoder(self.folders.schema())?;
+        Ok(Part::new(folder, number, encoder, Appender::create(&path, limits::APPEND_BYTES_MAX / writers, &self.io)?))
     }
 }
 
@@ -195,42 +224,44 @@ impl Drop for Writing {
 }
 
 /// [`Writing`] as a sink.
-struct WriteSink(Arc<Writing>);
+struct WriteSink {
+    shared: Arc<Writing>,
+    /// Where rows of further folders go.
+    further: Option<Arc<dyn Sink>>,
+}
 
 impl Sink for WriteSink {
     fn thread(&self) -> Result<Box<dyn SinkThread>> {
-        let shared = Arc::clone(&self.0);
-        let reservation = shared.context.reservation("writing files");
-        let (digest, turn) = (Digest::default(), 0);
-        Ok(Box::new(WriteThread { shared, open: BTreeMap::new(), digest, reservation, turn }))
+        let further = self.further.as_ref().map(|further| further.thread()).transpose()?;
+        Ok(Box::new(WriteThread { parts: OpenParts::new(&self.shared), digest: Digest::default(), further }))
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.further.as_ref().map_or(0, |further| further.held_bytes())
+    }
+
+    fn revoke(&self, bytes: u64) -> Result<Revoked> {
+        self.further.as_ref().map_or(Ok(Revoked::Cannot), |further| further.revoke(bytes))
     }
 
     fn finalize(&self) -> Result<Vec<Task>> {
-        // An output without rows still tells its columns.
-        if self.0.lock().parts.is_empty() && self.0.target.partitioned_by.is_empty() {
-            self.0.open_part("")?.close(&self.0)?;
+        match &self.further {
+            Some(further) => further.finalize(),
+            None => {
+                // An output without rows still tells its columns.
+                if self.shared.lock().parts.is_empty() {
+                    self.shared.open_part("")?.close(&self.shared)?;
+                }
+                Ok(Vec::new())
+            }
         }
-        Ok(Vec::new())
     }
 }
 
 struct WriteThread {
-    shared: Arc<Writing>,
-    /// By folder.
-    open: BTreeMap<String, Part>,
+    parts: OpenParts,
     digest: Digest,
-    reservation: Reservation,
-    /// Counts batches, to know which part was used longest ago.
-    turn: u64,
-}
-
-struct Part {
-    encoder: Box<dyn Encode>,
-    appender: Appender,
-    folder: String,
-    number: u32,
-    /// The turn of its last batch.
-    used: u64,
+    further: Option<Box<dyn SinkThread>>,
 }
 
 impl SinkThread for WriteThread {
@@ -239,75 +270,58 @@ impl SinkThread for WriteThread {
             return Ok(Outcome::More);
         }
         self.digest.merge(&Digest::of(&morsel.batch)?);
-        self.shared.context.counters.add_rows_out(morsel.batch.num_rows());
-        let mut full = None;
-        for (folder, batch) in self.shared.folders.split(&morsel.batch)? {
-            if !self.write(&folder, &batch)? {
-                full = Some(folder);
+        let parts = &mut self.parts;
+        parts.shared.context.counters.add_rows_out(morsel.batch.num_rows());
+        let mut begun = BTreeSet::new();
+        let split = parts.shared.folders.split(&morsel.batch, |folder| {
+            let has_room = parts.has_room(folder, &begun);
+            if has_room {
+                begun.insert(folder.to_owned());
             }
+            has_room
+        })?;
+        if let (Some(further), Some(batch)) = (&mut self.further, split.rest) {
+            // A sort takes all that it is given.
+            further.push(Morsel { batch, ..morsel })?;
         }
-        self.reserve()?;
-        match full.and_then(|folder| self.open.get(&folder)) {
-            Some(part) => {
-                let wake = Wake::default();
-                let rung = wake.clone();
-                part.appender.when_room(move || rung.fire());
-                Ok(Outcome::Blocked(wake))
-            }
-            None => Ok(Outcome::More),
-        }
+        parts.write(split.parts)
+    }
+
+    fn relieve(&mut self) -> Result<bool> {
+        self.further.as_mut().map_or(Ok(false), |further| further.relieve())
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
-        let WriteThread { shared, open, digest, .. } = *self;
-        shared.lock().digest.merge(&digest);
-        open.into_values().try_for_each(|part| part.close(&shared))
+        let WriteThread { parts, digest, further } = *self;
+        parts.shared.lock().digest.merge(&digest);
+        parts.close()?;
+        further.map_or(Ok(()), SinkThread::finish)
     }
 }
 
-impl WriteThread {
-    /// Adds rows to the part of a folder. False when too much of it waits for the disk.
-    fn write(&mut self, folder: &str, batch: &Batch) -> Result<bool> {
-        self.turn += 1;
-        if !self.open.contains_key(folder) {
-            if self.open.len() >= self.shared.open_parts_max() {
-                let oldest = self.open.iter().min_by_key(|(_, part)| part.used).map(|(folder, _)| folder.clone());
-                if let Some(part) = oldest.and_then(|folder| self.open.remove(&folder)) {
-                    part.close(&self.shared)?;
-                }
-            }
-            self.open.insert(folder.to_owned(), self.shared.open_part(folder)?);
-        }
-        let part = self.open.get_mut(folder).ok_or_else(|| bug("sink", "a part that was just opened"))?;
-        part.used = self.turn;
-        part.encoder.push(batch)?;
-        let bytes = part.encoder.take();
-        if bytes.is_empty() { Ok(true) } else { part.appender.append(bytes) }
+/// The sink of rows that come back in the order of their folders.
+struct RestSink(Arc<Writing>);
+
+impl Sink for RestSink {
+    fn thread(&self) -> Result<Box<dyn SinkThread>> {
+        Ok(Box::new(RestThread(OpenParts::new(&self.0))))
     }
 
-    /// Accounts for what the encoders hold; where there are several, the largest are relieved of it when it is much.
-    fn reserve(&mut self) -> Result<()> {
-        let share = self.shared.context.settings.memory_bytes / limits::ENCODERS_SHARE;
-        let most = share / self.shared.context.settings.threads as u64;
-        loop {
-            let held: u64 = self.open.values().map(|part| part.encoder.held_bytes() as u64).sum();
-            if held <= most || self.open.len() < 2 {
-                return self.reservation.resize(held);
-            }
-            let largest = self.open.values_mut().max_by_key(|part| part.encoder.held_bytes());
-            let part = largest.ok_or_else(|| bug("sink", "no part among several"))?;
-            let bytes = part.encoder.relieve()?;
-            part.appender.append(bytes)?;
-        }
+    fn finalize(&self) -> Result<Vec<Task>> {
+        Ok(Vec::new())
     }
 }
 
-impl Part {
-    fn close(self, shared: &Writing) -> Result<()> {
-        self.appender.append(self.encoder.finish()?)?;
-        self.appender.end();
-        shared.lock().parts.push((self.folder, self.number, self.appender));
-        Ok(())
+struct RestThread(OpenParts);
+
+impl SinkThread for RestThread {
+    fn push(&mut self, morsel: Morsel) -> Result<Outcome> {
+        let parts = self.0.shared.folders.split(&morsel.batch, |_| true)?.parts;
+        self.0.write(parts)
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        self.0.close()
     }
 }
 
@@ -324,6 +338,11 @@ impl Cause for TooManyParts {
         Kind::Limit
     }
     fn hint(&self) -> Option<String> {
-        Some(format!("order the rows by {} before, or partition by columns of fewer values", self.columns))
+        Some(match &self.columns[..] {
+            "" => "write fewer, larger files: with fewer threads".to_owned(),
+            columns => {
+                format!("partition by fewer columns than {columns}, or by what they have in common: a month of days")
+            }
+        })
     }
 }
