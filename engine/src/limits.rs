@@ -75,6 +75,9 @@ pub const MANIFEST_BYTES_MAX: usize = 1 << 20;
 /// Of the budget the share that a task's files hold before the largest is relieved.
 pub const ENCODERS_SHARE: u64 = 4;
 
+/// Longest line that a program of a streaming job may print.
+pub const STREAMED_LINE_BYTES_MAX: usize = 128 << 20;
+
 /// Most relations whose join order is searched exhaustively (3^n steps); above it the order is greedy.
 pub const JOIN_ORDER_EXHAUSTIVE_MAX: usize = 10;
 /// Deepest nesting of a query's plan and expressions that is walked by recursion.

@@ -23,6 +23,8 @@ mod partition_by; // Dataset::partition_by
 mod shapes; // identity, map-only, chains, several inputs
 #[path = "mapreduce/splits.rs"]
 mod splits; // what one life of a mapper sees
+#[path = "mapreduce/streaming.rs"]
+mod streaming; // mappers and reducers that are programs
 mod support;
 #[path = "mapreduce/values.rs"]
 mod values; // how a reducer may walk over values

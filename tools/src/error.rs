@@ -86,6 +86,10 @@ pub enum CommandError {
     Signals { source: io::Error },
     #[error("running on a cluster: --threads, --memory and --spill are its workers'")]
     WorkersOwn,
+    #[error("running {}", program.display())]
+    Program { program: PathBuf, source: io::Error },
+    #[error("reading what the job printed on the cluster")]
+    Printed { source: serde_json::Error },
     #[error("measuring how fast bytes go between two processes")]
     Net { source: io::Error },
     #[error("comparing {what} on the cluster with the same here: the digest is {there} there and {here} here")]
@@ -109,8 +113,8 @@ impl Cause for CommandError {
                 DatasetError::Generate { .. } | DatasetError::Panicked { .. } => Kind::Internal,
                 _ => Kind::Io,
             },
-            CommandError::WorkersOwn => Kind::Request,
-            CommandError::Differs { .. } => Kind::Internal,
+            CommandError::WorkersOwn | CommandError::Program { .. } => Kind::Request,
+            CommandError::Differs { .. } | CommandError::Printed { .. } => Kind::Internal,
             _ => Kind::Io,
         }
     }

@@ -53,7 +53,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no cluster reached, 4 not let in,
 fn main() -> ExitCode {
     if env::var_os(CHILD_VARIABLE).is_some() {
         // A worker has started us: we are a program that somebody has handed in, and our arguments are that program's.
-        return windrow::launch(windrow_bench::program);
+        return windrow::launch(command::program);
     }
     panic::be_quiet();
     let arguments = match Arguments::try_parse() {

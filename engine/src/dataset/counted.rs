@@ -3,24 +3,23 @@
 //! In: a flow, and who takes what was counted. Out: rows, or files, and counts. Never: files that become visible with counts that were not
 //! taken.
 
-use std::{path::PathBuf, time::Instant};
+use std::time::Instant;
 
 use super::{flow::Dataset, record::Record, session::Ran};
 use crate::{
     error::{Result, bug},
-    format::FileFormat,
     observe::Counted,
     sink::{Target, Written},
 };
 
 impl<T> Dataset<T> {
-    /// As [`Dataset::write_parquet`].
+    /// As [`Dataset::write`], there.
     pub(crate) fn write_counted(
         &self,
-        path: PathBuf,
+        target: Target,
         accepts: &dyn Fn(&Counted) -> Result<()>,
     ) -> Result<(Written, Counted)> {
-        let logical = self.logical().clone().written(Target::new(path, FileFormat::Parquet));
+        let logical = self.logical().clone().written(target);
         match self.session().run_counted(logical, Instant::now(), accepts)? {
             (Ran::Written(written, _), counted) => Ok((written, counted)),
             (Ran::Collected(_), _) => Err(bug("dataset", "a written flow gave rows")),

@@ -45,6 +45,8 @@ pub(super) enum MapReduceError {
     OtherOrder,
     #[error("naming the output {name:?}: a name is that of a folder, and given once")]
     OutputName { name: String },
+    #[error("writing several outputs over or beside what is there")]
+    OutputsOverOutput,
     #[error("putting mappers behind a reducer that has outputs of its own")]
     MappersBehindOutputs,
     #[error("reading the side file {name:?}: the job has {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") })]
@@ -70,6 +72,7 @@ impl Cause for MapReduceError {
             | MapReduceError::GroupColumns { .. }
             | MapReduceError::OtherOrder
             | MapReduceError::OutputName { .. }
+            | MapReduceError::OutputsOverOutput
             | MapReduceError::MappersBehindOutputs => Kind::Request,
             MapReduceError::SideFile { .. } => Kind::Io,
             MapReduceError::LongSideFile { .. } => Kind::Limit,

@@ -1,7 +1,7 @@
 //! A job: its inputs with their mappers, how their rows come together, its reducer, what it gives.
 //!
-//! In: flows, the job's code as values. Out: a flow, or what a run of it has given and counted. Never: runs anything but in `write_parquet`, `collect`
-//! and [`Job::total_order`].
+//! In: flows, the job's code as values. Out: a flow, or what a run of it has given and counted. Never: runs anything but in `collect`, where it is
+//! written (`write.rs`) and in [`Job::total_order`].
 
 use std::{
     collections::BTreeMap,
@@ -18,10 +18,11 @@ use super::{
     error::MapReduceError,
     map_side::{Afterwards, MakeAfterwards, MapSide, check_skipped},
     mapper::Mapper,
-    outputs::{Declared, Output, Tags, write_outputs},
+    outputs::{Declared, Output, Tags},
     partition::{ByHash, ByPartitioner, ByRange, Partitioner, Parts, beginnings, numbered, with_part},
     reduce_side::ReduceSide,
     reducer::{Combiner, Reducer},
+    write::Write,
 };
 use crate::{
     batch::{
@@ -153,7 +154,12 @@ impl<T: Record> Job<T> {
 
     /// Runs a job without a reducer, and writes what its mappers emit as Parquet files into the folder `path`, which must not exist.
     pub fn write_parquet(self, path: impl Into<PathBuf>) -> Result<Finished> {
-        self.without_reducer()?.write_parquet(path)
+        self.write(path)?.parquet()
+    }
+
+    /// Runs a job without a reducer, and writes what its mappers emit in ways that are said before the format is.
+    pub fn write(self, path: impl Into<PathBuf>) -> Result<Write<T>> {
+        Ok(self.without_reducer()?.write(path))
     }
 
     /// Runs a job without a reducer, and gives what its mappers emit.
@@ -362,11 +368,19 @@ fn sampled<K: Record, V: Record>(
 /// What the last of a job's code gives.
 pub struct Reduced<U: Record> {
     /// Records of `U`; or with tags those of all outputs.
-    rows: Dataset<()>,
-    setup: Arc<Setup>,
-    tags: Option<Arc<Tags>>,
-    is_lazy: bool,
+    pub(super) rows: Dataset<()>,
+    pub(super) setup: Arc<Setup>,
+    pub(super) tags: Option<Arc<Tags>>,
+    pub(super) is_lazy: bool,
     records: PhantomData<fn() -> U>,
+}
+
+impl<U: Record> Clone for Reduced<U> {
+    fn clone(&self) -> Reduced<U> {
+        let Reduced { rows, setup, tags, is_lazy, .. } = self;
+        let (rows, setup, tags) = (rows.clone(), Arc::clone(setup), tags.clone());
+        Reduced { rows, setup, tags, is_lazy: *is_lazy, records: PhantomData }
+    }
 }
 
 impl<U: Record> Reduced<U> {
@@ -389,14 +403,12 @@ impl<U: Record> Reduced<U> {
 
     /// Runs the job, and writes Parquet files into the folder `path`, which must not exist. They appear all at once, when all are whole.
     pub fn write_parquet(&self, path: impl Into<PathBuf>) -> Result<Finished> {
-        match &self.tags {
-            Some(tags) => write_outputs(&self.rows, tags, (&self.setup, self.is_lazy), path.into()),
-            None => {
-                let accepts = |counted: &Counted| check_skipped(&self.setup, counted.skipped);
-                let (written, counted) = self.rows.write_counted(path.into(), &accepts)?;
-                Ok(Finished::new(Some(written), counted))
-            }
-        }
+        self.write(path).parquet()
+    }
+
+    /// Runs the job, and writes files into the folder `path`, in ways that are said before the format is: `.write("out").overwrite().text()?`.
+    pub fn write(&self, path: impl Into<PathBuf>) -> Write<U> {
+        Write::new(self.clone(), path.into())
     }
 
     /// Runs the job, and gives its rows; what is for other outputs is left out.

@@ -10,7 +10,7 @@
 //!     ──► the number of a part by the key: Partitioner, or a hash, or a range              partition.rs
 //!     ──► rows by part, on disk where memory ends, in order of their keys                  operator/groups
 //!     ──► Reducer::reduce ──emit──► a record                                               reduce_side.rs, a life a part
-//!     ──► write_parquet, collect, or another job                                           job.rs
+//!     ──► files, rows, or another job                                                      write.rs, job.rs
 //! ```
 //! A life is `set_up`, then its records, then `clean_up`, by one clone of the job's value on one thread. A mapper lives for one split of its
 //! input: which records of a file are one is told by the file alone, so what a life emits at its end is the same each time. (Of rows that are
@@ -39,6 +39,8 @@ mod outputs; // Output: records of several kinds, in folders of their own
 mod partition; // Partitioner; rows with the number of their part
 mod reduce_side; // reducers as a closure over groups
 mod reducer; // Reducer, Combiner, IdentityReducer
+mod streaming; // Streaming: mappers and reducers that are programs
+mod write; // Write: what a job gives, in files
 
 pub use context::Context;
 pub use job::{Finished, Job, PARTS, Reduced};
@@ -46,6 +48,8 @@ pub use mapper::{Chain, IdentityMapper, Mapper};
 pub use outputs::Output;
 pub use partition::Partitioner;
 pub use reducer::{Combiner, IdentityReducer, Reducer};
+pub use streaming::{KeyOrder, Streaming};
+pub use write::Write;
 
 pub use crate::{
     dataset::{Values, failure},

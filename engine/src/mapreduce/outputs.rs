@@ -212,15 +212,15 @@ pub(super) fn write_outputs(
     rows: &Dataset<()>,
     tags: &Tags,
     (setup, is_lazy): (&Setup, bool),
-    path: PathBuf,
+    target: Target,
 ) -> Result<Finished> {
-    let target = Target::new(path, FileFormat::Parquet).absolute()?;
+    let target = target.absolute()?;
     let is_here = rows.session().is_here();
     if is_here {
         check_place(&target)?;
     }
     let hidden = hidden_beside(&target.path);
-    let written = write_hidden(rows, tags, setup, &hidden).and_then(|(mut finished, outputs)| {
+    let written = write_hidden(rows, tags, setup, (&hidden, target.format)).and_then(|(mut finished, outputs)| {
         let outputs = name_outputs(tags, outputs, is_lazy, &target)?;
         let main = outputs.0;
         finished.written = Some(Written { path: target.path.clone(), ..main });
@@ -242,12 +242,18 @@ fn hidden_beside(path: &Path) -> PathBuf {
 }
 
 /// All rows, then each output of its own.
-fn write_hidden(rows: &Dataset<()>, tags: &Tags, setup: &Setup, hidden: &Path) -> Result<(Finished, Vec<Written>)> {
-    let (all, counted) = rows.write_counted(hidden.join("rows"), &|counted| check_skipped(setup, counted.skipped))?;
+fn write_hidden(
+    rows: &Dataset<()>,
+    tags: &Tags,
+    setup: &Setup,
+    (hidden, format): (&Path, FileFormat),
+) -> Result<(Finished, Vec<Written>)> {
+    let all = Target::new(hidden.join("rows"), FileFormat::Parquet);
+    let (all, counted) = rows.write_counted(all, &|counted| check_skipped(setup, counted.skipped))?;
     let all = rows.session().read_parquet(&all.path.to_string_lossy())?;
     let write = |output| {
         let own: Dataset<()> = tags.of_output(all.clone(), output)?;
-        Ok(own.write_counted(hidden.join(format!("output-{output}")), &|_| Ok(()))?.0)
+        Ok(own.write_counted(Target::new(hidden.join(format!("output-{output}")), format), &|_| Ok(()))?.0)
     };
     let outputs = (0..tags.fields.len()).map(write).collect::<Result<Vec<_>>>()?;
     Ok((Finished::new(None, counted), outputs))

@@ -9,7 +9,7 @@ mod flame; // a profile as a flame graph
 mod profile; // Profile: what each step did, and when its threads were busy
 mod stages; // StageReport, WorkerReport: what a job on a cluster cost
 
-pub use counted::{Counted, Skipped};
+pub use counted::{COUNTERS_MAX, Counted, Skipped};
 pub use counters::{Counters, Report, WorkersCost};
 pub use flame::flame_graph;
 pub use profile::{Clock, Holding, PipelineReport, Profile, ProfileReport, StepReport, Tested};

@@ -9,9 +9,11 @@ mod demo; // demo
 mod generate; // gen tpch, gen text, gen groups
 mod jobs; // jobs list, jobs show, jobs cancel
 mod sql; // sql
+mod submit; // submit: a program of ours, or mappers and reducers of any language
 mod worker; // worker
 
 pub use cluster::ClusterError;
+use windrow::{Result as Windrow, Session};
 
 use crate::{error::Failure, signal::Signals};
 
@@ -23,9 +25,18 @@ pub enum Command {
     Bench(bench::Bench),
     Demo(demo::Demo),
     Cluster(cluster::Cluster),
+    Submit(submit::Submit),
     Jobs(jobs::Jobs),
     Coordinator(coordinator::Coordinator),
     Worker(worker::Worker),
+}
+
+/// The entry of this binary under a worker, which runs it as the program of a job.
+pub fn program(session: &Session, arguments: &[String]) -> Windrow<()> {
+    match arguments.first().map(String::as_str) {
+        Some(submit::PROGRAM) => submit::program(session, arguments),
+        _ => windrow_bench::program(session, arguments),
+    }
 }
 
 impl Command {
@@ -37,6 +48,7 @@ impl Command {
             Command::Bench(command) => command.run(signals),
             Command::Demo(command) => command.run(signals),
             Command::Cluster(command) => command.run(signals),
+            Command::Submit(command) => command.run(signals),
             Command::Jobs(command) => command.run(),
             Command::Coordinator(command) => command.run(signals),
             Command::Worker(command) => command.run(signals),

@@ -1,0 +1,68 @@
+//! What can go wrong with programs that are fed with lines.
+
+use std::{io, path::PathBuf};
+
+use crate::error::{Cause, Kind};
+
+/// Why a program could not be run, or what it did.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StreamingError {
+    #[error("reading the input: none is named")]
+    NoInput,
+    #[error("a key of {count} fields: it has at least one")]
+    KeyFields { count: usize },
+    #[error("separating fields by the end of a line")]
+    Separator,
+    #[error(
+        "ordering keys by {text:?}: it is no number of a field, with n for numbers and r for the largest first behind it"
+    )]
+    Order { text: String },
+    #[error("the {role} {text:?} is no command: {}", if text.trim().is_empty() { "it is empty" } else { "a quote does not end" })]
+    NoCommand { role: &'static str, text: String },
+    #[error("the {role} {program:?} is not there")]
+    NotFound { role: &'static str, program: String },
+    #[error("the {role} {} may not be run", path.display())]
+    NotExecutable { role: &'static str, path: PathBuf },
+    #[error("putting {} beside the programs", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("starting {}", program.display())]
+    Start { program: PathBuf, source: io::Error },
+    #[error("{what} {}", program.display())]
+    Pipe { what: &'static str, program: PathBuf, source: io::Error },
+    #[error("reading from {}: a line is longer than {max} bytes", program.display())]
+    LongLine { program: PathBuf, max: usize },
+    #[error(
+        "{} ended with {status}{}",
+        program.display(),
+        if said.is_empty() { ", and said nothing".to_owned() } else { format!("; at the end it said: {said}") }
+    )]
+    Ended { program: PathBuf, status: String, said: String },
+}
+
+impl Cause for StreamingError {
+    fn kind(&self) -> Kind {
+        match self {
+            StreamingError::Ended { .. } => Kind::Job,
+            StreamingError::LongLine { .. } => Kind::Limit,
+            StreamingError::File { .. } | StreamingError::Start { .. } | StreamingError::Pipe { .. } => Kind::Io,
+            _ => Kind::Request,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            StreamingError::NotFound { .. } => {
+                Some("name its path, name it as a --file, or put it into PATH".to_owned())
+            }
+            StreamingError::NotExecutable { path, .. } => Some(format!(
+                "chmod +x {}, or run it by its interpreter: \"python3 {}\"",
+                path.display(),
+                path.display()
+            )),
+            StreamingError::Order { .. } => Some(
+                "for example 1, 2nr: the first field as text, then the second as numbers, the largest first".to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}

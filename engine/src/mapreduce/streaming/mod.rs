@@ -1,0 +1,183 @@
+//! Streaming: mappers, combiners and reducers that are programs of any language, fed with lines and read by lines, as Hadoop Streaming has them.
+//!
+//! In: commands, files beside them, what a key is in a line. Out: a job as any other, whose code is those programs. Never: a shell: a command is a
+//! program and its arguments.
+//!
+//! ```text
+//!   a split's lines ──► mapper ──► key, separator, value ──► parts, in order of their keys ──► reducer ──► lines of the output
+//!                       a process a split                                                      a process a part
+//! ```
+//! A line that a mapper prints is cut behind its first fields ([`Streaming::key_fields`]): they are the key, the rest is the value; a line of fewer fields is a
+//! key whose value is empty. A reducer gets all lines of its part in the order of their keys, each as it was; what it prints is the output. A program
+//! that ends with another code than 0 fails its attempt, with the end of what it wrote to standard error. There a line
+//! `reporter:counter:GROUP,NAME,AMOUNT` counts, and `reporter:status:TEXT` says what it is at.
+
+mod command; // Command: a program that was found, its arguments
+mod error; // StreamingError
+mod keys; // KeyOrder, Cut: what is the key in a line, and its order
+mod lines; // lines to a program and from it, as a mapper and a reducer
+mod process; // Piped: a process that is fed and read at once
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests; // processes that end, hang, flood
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub use keys::KeyOrder;
+
+use self::{
+    command::Command,
+    error::StreamingError,
+    keys::{ByFields, Cut},
+    lines::{Feed, Feeding},
+};
+use super::{Finished, Job, PARTS, write::Write};
+use crate::{
+    dataset::{Dataset, Session},
+    error::Result,
+    sink::IfExists,
+};
+
+/// A job whose mapper and reducer are programs.
+#[derive(Clone, Debug)]
+pub struct Streaming {
+    mapper: String,
+    combiner: Option<String>,
+    reducer: Option<String>,
+    files: Vec<PathBuf>,
+    environment: Vec<(String, String)>,
+    cut: Cut,
+    partition_fields: Option<usize>,
+    order: Vec<KeyOrder>,
+    parts: u32,
+    if_exists: IfExists,
+}
+
+impl Streaming {
+    /// A job whose mapper is this command: a program, by its path or found in `PATH`, and its arguments, with quotes as a shell has them.
+    pub fn new(mapper: impl Into<String>) -> Streaming {
+        Streaming {
+            mapper: mapper.into(),
+            combiner: None,
+            reducer: None,
+            files: Vec::new(),
+            environment: Vec::new(),
+            cut: Cut::default(),
+            partition_fields: None,
+            order: Vec::new(),
+            parts: PARTS,
+            if_exists: IfExists::Fail,
+        }
+    }
+
+    /// The reducer; without one the lines of the mappers are the output.
+    pub fn reducer(mut self, command: impl Into<String>) -> Streaming {
+        self.reducer = Some(command.into());
+        self
+    }
+
+    /// A reducer that runs over some of what a mapper has printed, in order, and prints such lines itself.
+    pub fn combiner(mut self, command: impl Into<String>) -> Streaming {
+        self.combiner = Some(command.into());
+        self
+    }
+
+    /// A file that stands, by its name, in the folder in which the programs run.
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Streaming {
+        self.files.push(path.into());
+        self
+    }
+
+    /// A variable of the programs' environment.
+    pub fn environment(mut self, name: impl Into<String>, value: impl Into<String>) -> Streaming {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// What stands between fields; a tab otherwise.
+    pub fn separator(mut self, separator: u8) -> Streaming {
+        self.cut.separator = separator;
+        self
+    }
+
+    /// So many fields of a line are its key; one otherwise.
+    pub fn key_fields(mut self, count: usize) -> Streaming {
+        self.cut.key_fields = count;
+        self
+    }
+
+    /// Lines whose keys agree in their first `count` fields go to one reducer; the whole key counts otherwise.
+    pub fn partition_fields(mut self, count: usize) -> Streaming {
+        self.partition_fields = Some(count);
+        self
+    }
+
+    /// The order in which a reducer gets its lines; that of the keys' bytes otherwise.
+    pub fn in_order_of(mut self, order: impl IntoIterator<Item = KeyOrder>) -> Streaming {
+        self.order = order.into_iter().collect();
+        self
+    }
+
+    /// How many parts there are: each has a process of the reducer.
+    pub fn parts(mut self, count: u32) -> Streaming {
+        self.parts = count;
+        self
+    }
+
+    /// An output that is there is replaced.
+    pub fn overwrite(mut self) -> Streaming {
+        self.if_exists = IfExists::Overwrite;
+        self
+    }
+
+    /// Runs it over the lines of the files that `input` names, a file, a folder or a pattern each; writes text into the folder `output`.
+    pub fn run(&self, session: &Session, input: &[String], output: impl AsRef<Path>) -> Result<Finished> {
+        let (first, others) = input.split_first().ok_or(StreamingError::NoInput)?;
+        let mut lines = session.read_text(first)?;
+        for path in others {
+            lines = lines.union(session.read_text(path)?)?;
+        }
+        self.over(lines, output.as_ref())
+    }
+
+    fn over(&self, lines: Dataset<String>, output: &Path) -> Result<Finished> {
+        self.cut.check()?;
+        let feed = |role, command: &str| {
+            let command = Command::find(role, command, &self.files)?;
+            Ok::<_, crate::Error>(Arc::new(Feed {
+                command,
+                environment: self.environment.clone(),
+                cut: self.cut,
+                cancel: lines.session().cancel(),
+            }))
+        };
+        let mapper = feed("mapper", &self.mapper)?;
+        let combiner = self.combiner.as_ref().map(|command| feed("combiner", command)).transpose()?;
+        let Some(reducer) = &self.reducer else {
+            let job: Job<Vec<u8>> = Job::new(lines, Feeding::new(mapper));
+            return self.target(job.write(output)?).text();
+        };
+        let reducer = feed("reducer", reducer)?;
+        let mut job: Job<(Vec<u8>, Vec<u8>)> = Job::new(lines, Feeding::new(mapper)).parts(self.parts);
+        if let Some(combiner) = combiner {
+            job = job.combiner(Feeding::new(combiner));
+        }
+        if let Some(fields) = self.partition_fields {
+            job = job.partitioner(ByFields { fields, separator: self.cut.separator });
+        }
+        if !self.order.is_empty() {
+            let (order, cut) = (self.order.clone(), self.cut);
+            job = job.sort_as::<Vec<u8>>(move |key| keys::sortable(key, &order, cut));
+        }
+        let reduced = job.reduce(Feeding::<Vec<u8>>::new(reducer))?;
+        self.target(reduced.write(output)).text()
+    }
+
+    fn target(&self, write: Write<Vec<u8>>) -> Write<Vec<u8>> {
+        if self.if_exists == IfExists::Overwrite { write.overwrite() } else { write }
+    }
+}
