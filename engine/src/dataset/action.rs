@@ -30,7 +30,7 @@ impl<T> Dataset<T> {
         self.session().explain(self.logical().clone())
     }
 
-    fn run(&self, logical: Logical) -> Result<Answer> {
+    pub(super) fn run(&self, logical: Logical) -> Result<Answer> {
         self.session().collect(logical, Instant::now())
     }
 }

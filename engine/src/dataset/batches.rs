@@ -127,6 +127,10 @@ fn is_lossless(from: &DataType, to: &DataType) -> bool {
     };
     match (from, to) {
         (D::Dictionary(_, values), to) => **values == *to || is_lossless(values, to),
+        (D::List(from) | D::LargeList(from) | D::FixedSizeList(from, _), D::List(to)) => {
+            let (from, to) = (from.data_type(), to.data_type());
+            from == to || is_lossless(from, to)
+        }
         (D::Utf8 | D::LargeUtf8, D::Utf8View) => true,
         (D::Binary | D::LargeBinary | D::FixedSizeBinary(_), D::BinaryView) => true,
         (D::Float16 | D::Float32, D::Float32 | D::Float64) => true,

@@ -14,7 +14,11 @@ use super::{
     sort::asc,
 };
 use crate::{
-    batch::datatypes::{DataType, Field, Schema},
+    batch::{
+        array::{ListArray, new_empty_array},
+        buffer::OffsetBuffer,
+        datatypes::{DataType, Field, Schema},
+    },
     error::Result,
     expression::{Expression, Literal},
     plan::logical::{Join, JoinKind, Logical, Node},
@@ -194,6 +198,11 @@ fn blank(field: &Field) -> Result<Expression> {
     let literal = match data_type {
         data_type if field.is_nullable() => Literal::null(data_type)?,
         DataType::Boolean => Literal::from(false),
+        DataType::List(item) => {
+            let values = new_empty_array(item.data_type());
+            let empty = ListArray::new(Arc::clone(item), OffsetBuffer::from_lengths([0]), values, None);
+            Literal::from_array(&empty, 0)?
+        }
         DataType::Utf8View | DataType::BinaryView => Literal::from("").cast_to(data_type)?,
         number => Literal::from(0_i64).cast_to(number)?,
     };

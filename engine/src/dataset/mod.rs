@@ -5,11 +5,13 @@
 mod action; // collect, count, explain: what makes a flow run
 mod answer; // Answer: rows in memory, and what it took to get them
 mod batches; // Dataset<Batch>: expressions, closures over batches, the way to typed rows
+mod cache; // cache, broadcast: rows that later flows and closures look at again
 mod closure; // call sites; panics of closures as errors
 mod counted; // actions whose closures count
 mod error; // DatasetError; failure: any error as a job's
 mod flow; // Dataset: a flow that has not run
 mod group; // group_by_key: all values of a key, to a closure
+mod iterate; // iterate, iterate_until: rounds over rows
 mod join; // join, left_join, semi_join, anti_join, cogroup
 mod launch; // launch: a program's main
 mod map; // map, map_view, flat_map, filter over typed rows; Emitter
@@ -35,6 +37,7 @@ pub(crate) use record::{Columns, record_text, schema_of};
 pub(crate) use sort::bind_keys;
 
 pub use answer::Answer;
+pub use cache::Broadcast;
 pub use error::failure;
 pub use flow::Dataset;
 pub use group::{Grouped, Values};

@@ -60,6 +60,7 @@ fn expressions_mut(node: &mut Node) -> Vec<&mut Expression> {
             keys.iter_mut().chain(order.iter_mut().map(|key| &mut key.expression)).collect()
         }
         Node::Values(_)
+        | Node::Cached(_)
         | Node::Limit { .. }
         | Node::Union { .. }
         | Node::MapBatches { .. }

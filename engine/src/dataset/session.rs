@@ -3,6 +3,7 @@
 //! In: settings, then statements and datasets. Out: answers. Never: keeps a result; each query plans and runs afresh.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -10,7 +11,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use super::{answer::Answer, error::DatasetError, remote::Remote};
+use super::{answer::Answer, error::DatasetError, remote::Remote, source::scan};
 use crate::{
     batch::datatypes::SchemaRef,
     cluster::{
@@ -21,15 +22,16 @@ use crate::{
         protocol::JobUpdate,
     },
     error::{Result, bug},
+    format::FileFormat,
     memory::Governor,
     observe::{Counted, Counters, ProfileReport, Report},
-    operator::{Cancel, JobContext},
+    operator::{Cancel, JobContext, share::Cached},
     plan::{
         closures::{Closure, Closures},
         encode,
         explain::{self, explain},
         logical::{Logical, Node, Scan},
-        lower::lower,
+        lower::{lower, lower_to_cache},
         physical::PhysicalPlan,
         rewrite::rewrite,
     },
@@ -37,7 +39,7 @@ use crate::{
     schedule::{self, Threads},
     settings::Settings,
     shuffle::{Digest, Runs},
-    sink::Written,
+    sink::{Target, Written},
     sql::{Catalog, Planned, plan},
     store::Io,
 };
@@ -56,6 +58,10 @@ struct Inner {
     catalog: Mutex<Catalog>,
     cancel: Cancel,
     closures: AtomicU32,
+    /// How often the program has cached rows.
+    caches: AtomicU32,
+    /// The folders in which a program on a cluster has cached rows.
+    cache_folders: Mutex<Vec<PathBuf>>,
     /// Where it runs, when not here.
     away: Option<Away>,
     /// The closures that the program has named so far.
@@ -81,6 +87,7 @@ struct Ended {
 pub(crate) enum Ran {
     Collected(Answer),
     Written(Written, Report),
+    Cached(Arc<Cached>, Report),
 }
 
 impl Ran {
@@ -89,6 +96,7 @@ impl Ran {
         match self {
             Ran::Collected(answer) => Ok(answer),
             Ran::Written(written, report) => Ok(Answer { report, ..Answer::of_written(&written, started)? }),
+            Ran::Cached(rows, _) => Err(bug("dataset", format!("a statement left {rows:?}"))),
         }
     }
 
@@ -96,6 +104,7 @@ impl Ran {
         match self {
             Ran::Collected(answer) => Ok(answer),
             Ran::Written(written, _) => Err(bug("dataset", format!("a query wrote {written:?}"))),
+            Ran::Cached(rows, _) => Err(bug("dataset", format!("a query left {rows:?}"))),
         }
     }
 }
@@ -127,6 +136,8 @@ impl Session {
             catalog: Mutex::default(),
             cancel: Cancel::default(),
             closures: AtomicU32::new(0),
+            caches: AtomicU32::new(0),
+            cache_folders: Mutex::default(),
             away,
             named: Mutex::default(),
             settings: Arc::new(settings),
@@ -168,6 +179,7 @@ impl Session {
                 let (report, rows, seconds) = match ran {
                     Ran::Collected(answer) => (answer.report, answer.rows(), answer.seconds),
                     Ran::Written(written, report) => (report, written.rows as usize, started.elapsed().as_secs_f64()),
+                    Ran::Cached(rows, report) => (report, rows.rows() as usize, started.elapsed().as_secs_f64()),
                 };
                 let ran = format!(
                     "{plan}ran in {seconds:.3} s: {rows} rows out, {} rows and {} bytes in, at most {} bytes held",
@@ -298,11 +310,50 @@ impl Session {
         if let Some(writing) = running.writing {
             return Ok(Ended { ran: Ran::Written(writing.commit()?, counters.report()), profile, counted });
         }
+        if let Some(cache) = running.cache {
+            return Ok(Ended { ran: Ran::Cached(cache.taken(), counters.report()), profile, counted });
+        }
         let batches = running.collect.map(|collect| collect.take()).unwrap_or_default();
         let seconds = started.elapsed().as_secs_f64();
         let schema = SchemaRef::clone(&physical.output);
         let ran = Ran::Collected(Answer { schema, batches, report: counters.report(), seconds });
         Ok(Ended { ran, profile, counted })
+    }
+
+    /// Runs a plan now; what gives its rows from then on without running it.
+    pub(super) fn cache(&self, logical: Logical) -> Result<Logical> {
+        let schema = SchemaRef::clone(&logical.schema);
+        match &self.0.away {
+            Some(Away::Cluster(_)) => Err(DatasetError::FlowOnCluster.into()),
+            Some(Away::Program(program)) => {
+                let number = self.0.caches.fetch_add(1, Relaxed);
+                let folder = PathBuf::from(format!(".windrow-cache-{}-{number}", program.job()));
+                let target = Target::new(folder, FileFormat::Arrow);
+                let (ran, _) = self.run_under_worker(program, logical.written(target), Instant::now(), &|_| Ok(()))?;
+                let Ran::Written(written, _) = ran else { return Err(bug("dataset", "a written flow gave rows")) };
+                let path = written.path.to_string_lossy().into_owned();
+                self.0.cache_folders.lock().unwrap_or_else(PoisonError::into_inner).push(written.path);
+                match written.rows {
+                    0 => Ok(Logical::nothing(schema)),
+                    _ => Ok(scan(Table::open(&path)?).with_types(schema)),
+                }
+            }
+            None => {
+                let physical = lower_to_cache(&rewrite(logical)?)?;
+                match self.run_lowered(&physical, Instant::now(), false, &|_| Ok(()))?.ran {
+                    Ran::Cached(rows, _) => Ok(Logical { node: Node::Cached(rows), schema }),
+                    _ => Err(bug("dataset", "rows that were to be kept were not")),
+                }
+            }
+        }
+    }
+
+    /// Removes what a program on a cluster has cached; called by its driver when all actions are done.
+    pub(super) fn remove_cached(&self) {
+        for folder in self.0.cache_folders.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // What stays is told by its name; the job has its results.
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
 
     /// Runs a plan as an action of the program under its worker.

@@ -75,7 +75,8 @@ impl Session {
     }
 }
 
-fn scan(table: Arc<Table>) -> Logical {
+/// All rows and columns of a table.
+pub(super) fn scan(table: Arc<Table>) -> Logical {
     let schema = Arc::clone(table.schema());
     let columns = (0..schema.fields().len()).collect();
     Logical { node: Node::Scan(Scan { table, columns, filters: Vec::new() }), schema }

@@ -100,7 +100,7 @@ impl<T> Write<'_, T> {
         let logical = self.flow.logical().clone().written(Target { format, ..self.target });
         match self.flow.session().run(logical, Instant::now())? {
             Ran::Written(written, _) => Ok(written),
-            Ran::Collected(_) => Err(bug("dataset", "a written flow gave rows")),
+            _ => Err(bug("dataset", "a written flow gave rows")),
         }
     }
 }

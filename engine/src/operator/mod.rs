@@ -21,7 +21,7 @@ pub mod join; // HashJoin, NestedLoopJoin
 pub mod limit; // Limit: the first rows by position in the scan
 pub mod map; // MapBatches: the user's closure over batches
 pub mod project; // Project: columns from expressions
-pub mod share; // Share: rows that several pipelines read
+pub mod share; // Share: rows that several pipelines read; Cached: rows that later jobs read
 pub mod sort; // Sort, TopK: total order, ties by row content
 pub mod splits; // MapSplits: the user's code over the rows of splits, with a beginning and an end
 pub mod tee; // Tee: rows that go into several sinks

@@ -97,6 +97,7 @@ fn steps(pipeline: &Pipeline, states: &[StateSpec], edges: &[Edge]) -> Vec<Strin
         SourceSpec::Values(_, batches) => {
             format!("values, {} rows", batches.iter().map(|b| b.num_rows()).sum::<usize>())
         }
+        SourceSpec::Cached(rows) => format!("cached, {} rows", rows.rows()),
         SourceSpec::State(state) => format!("from {}", state_name(&states[state.0], state.0)),
         SourceSpec::Exchange(_, edges) => {
             let edges: Vec<String> = edges.iter().map(|edge| edge.0.to_string()).collect();
@@ -151,6 +152,7 @@ fn state_name(spec: &StateSpec, number: usize) -> String {
         StateSpec::Scalar { .. } => "scalar",
         StateSpec::Write { .. } => "write",
         StateSpec::Share(_) => "shared rows",
+        StateSpec::Cache(_) => "cache",
         StateSpec::Tee(_) => "each",
         StateSpec::Exchange(_) => "exchange",
     };
@@ -226,7 +228,9 @@ fn state_detail(spec: &StateSpec, number: usize) -> String {
         StateSpec::Limit { skip, fetch } => format!("{name} of {fetch} rows after {skip}, by position"),
         StateSpec::Scalar { number: parameter } => format!("{name}: parameter ${parameter}"),
         StateSpec::Write { target, .. } => format!("{name} {target}"),
-        StateSpec::Collect | StateSpec::Share(_) | StateSpec::Exchange(_) | StateSpec::Tee(_) => name,
+        StateSpec::Collect | StateSpec::Share(_) | StateSpec::Cache(_) | StateSpec::Exchange(_) | StateSpec::Tee(_) => {
+            name
+        }
     }
 }
 

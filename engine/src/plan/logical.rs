@@ -14,7 +14,7 @@ use crate::{
         datatypes::{DataType, Field, Schema, SchemaRef},
     },
     expression::{AggregateCall, Expression, Literal, RankBound, SortKey, WindowCall},
-    operator::groups::PartColumn,
+    operator::{groups::PartColumn, share::Cached},
     plan::closures::Closure,
     scan::Table,
     sink::Target,
@@ -36,6 +36,8 @@ pub enum Node {
     Scan(Scan),
     /// Rows that stand in the plan.
     Values(Vec<Batch>),
+    /// Rows that an earlier job of this process has kept.
+    Cached(Arc<Cached>),
     /// The rows for which the predicate is true.
     Filter { input: Box<Logical>, predicate: Expression },
     /// One column per expression.
@@ -140,7 +142,7 @@ impl Logical {
     /// The inputs of this node, in order.
     pub fn inputs(&self) -> Vec<&Logical> {
         match &self.node {
-            Node::Scan(_) | Node::Values(_) => Vec::new(),
+            Node::Scan(_) | Node::Values(_) | Node::Cached(_) => Vec::new(),
             Node::Filter { input, .. }
             | Node::Project { input, .. }
             | Node::Aggregate { input, .. }
@@ -161,7 +163,7 @@ impl Logical {
     /// The inputs of this node, in order, to be changed in place.
     pub fn inputs_mut(&mut self) -> Vec<&mut Logical> {
         match &mut self.node {
-            Node::Scan(_) | Node::Values(_) => Vec::new(),
+            Node::Scan(_) | Node::Values(_) | Node::Cached(_) => Vec::new(),
             Node::Filter { input, .. }
             | Node::Project { input, .. }
             | Node::Aggregate { input, .. }
@@ -189,6 +191,19 @@ impl Logical {
     /// The rows of no table: what a branch becomes when it is known to be empty.
     pub fn nothing(schema: SchemaRef) -> Logical {
         Logical { node: Node::Values(Vec::new()), schema }
+    }
+
+    /// Its rows, its columns named as in `schema` and cast to its types where they have others.
+    pub fn with_types(self, schema: SchemaRef) -> Logical {
+        let cast = |(place, (from, to)): (usize, (&Arc<Field>, &Arc<Field>))| {
+            let column = Expression::Column(place);
+            match from.data_type() == to.data_type() {
+                true => column,
+                false => Expression::Cast { input: Box::new(column), to: to.data_type().clone(), is_try: false },
+            }
+        };
+        let expressions = self.schema.fields().iter().zip(schema.fields()).enumerate().map(cast).collect();
+        Logical { node: Node::Project { input: Box::new(self), expressions }, schema }
     }
 
     /// `input` reduced to the columns of these numbers, names kept.

@@ -14,6 +14,8 @@
 //! On several nodes a plan has several stages, and between them *edges*: a pipeline of one stage ends in an exchange, a pipeline of a
 //! later one begins with it.
 
+use std::sync::Arc;
+
 use crate::{
     batch::{
         Batch,
@@ -24,6 +26,7 @@ use crate::{
         aggregate::AggregateSpec,
         groups::PartColumn,
         join::{HashJoinSpec, NestedLoopSpec},
+        share::Cached,
         sort::SortSpec,
         window::WindowSpec,
     },
@@ -112,6 +115,8 @@ pub enum SourceSpec {
     Scan(ScanSpec, Vec<KeyFilter>),
     /// Rows that stand in the plan.
     Values(SchemaRef, Vec<Batch>),
+    /// Rows that an earlier job of this process has kept. Such a plan is not sent.
+    Cached(Arc<Cached>),
     /// What a state holds once it is sealed: groups, sorted rows, a join's left-over build rows.
     State(StateId),
     /// What the tasks of earlier stages have sent over these edges, whose schemas agree.
@@ -190,6 +195,8 @@ pub enum StateSpec {
     Collect,
     /// Rows that several pipelines read.
     Share(SchemaRef),
+    /// Rows that are kept for later jobs of this process. Such a plan is not sent.
+    Cache(SchemaRef),
     /// Rows that go into several states, of which none is fed otherwise.
     Tee(Vec<StateId>),
     /// Rows that leave the stage over an edge.

@@ -52,6 +52,7 @@ pub fn estimate(node: &Logical) -> Estimate {
     match &node.node {
         Node::Scan(scan) => of_scan(scan),
         Node::Values(batches) => plain(batches.iter().map(|batch| batch.num_rows()).sum::<usize>() as f64, node),
+        Node::Cached(rows) => plain(rows.rows() as f64, node),
         Node::Filter { input, predicate } if is_grouped(input) => {
             let input = estimate(input);
             let rows = (input.rows * HAVING_SELECTIVITY).max(1.0);

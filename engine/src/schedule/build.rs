@@ -36,7 +36,7 @@ use crate::{
         limit::{Limit, LimitSink, LimitSource},
         map::MapBatches,
         project::Project,
-        share::Share,
+        share::{Cached, Share},
         sort::{Sort, TopK},
         splits::MapSplits,
         tee::Tee,
@@ -63,6 +63,8 @@ pub struct Running {
     pub graph: JobGraph,
     /// Where the answer is collected, if the plan collects one.
     pub collect: Option<Arc<Collect>>,
+    /// The rows that are kept for later jobs, if the plan keeps them: complete when it has run.
+    pub cache: Option<Arc<Share>>,
     /// The output that must be committed, if the plan writes one.
     pub writing: Option<Arc<Writing>>,
     /// The parameters, those that the stage itself has found among them.
@@ -159,11 +161,12 @@ pub fn build_stage(
     }
     let collect =
         states.iter().find_map(|state| if let State::Collect(it) = state { Some(Arc::clone(it)) } else { None });
+    let cache = states.iter().find_map(|state| if let State::Cache(it) = state { Some(Arc::clone(it)) } else { None });
     let writing =
         states.iter().find_map(|state| if let State::Write(it) = state { Some(Arc::clone(it)) } else { None });
     graph.profile = profile.map(Arc::new);
     let profile = graph.profile.clone();
-    Ok(Running { graph, collect, writing, parameters: builder.parameters, profile })
+    Ok(Running { graph, collect, cache, writing, parameters: builder.parameters, profile })
 }
 
 /// A pipeline of the plan, or one that was added.
@@ -262,6 +265,7 @@ enum State {
     Scalar(Arc<Scalar>),
     Write(Arc<Writing>),
     Share(Arc<Share>),
+    Cache(Arc<Share>),
     Tee(Arc<dyn Sink>),
     Exchange(Arc<dyn Sink>),
 }
@@ -280,6 +284,7 @@ impl Builder<'_> {
             StateSpec::MapGroups(spec) => State::Groups(Groups::new(&groups_spec(spec)?, context, parameters)?),
             StateSpec::Limit { skip, fetch } => State::Limit(Limit::new(*skip, *fetch, context)),
             StateSpec::Share(schema) => State::Share(Share::new(schema, context)),
+            StateSpec::Cache(schema) => State::Cache(Share::to_cache(schema, context)),
             StateSpec::Tee(each) => {
                 let sink = |state: &StateId| match before.get(state.0) {
                     Some(state) => state.sink(Role::Fill),
@@ -318,6 +323,7 @@ impl Builder<'_> {
                 ExchangeSource::shared(self.ends()?.inlet(edges, schema)?, schema, self.context)
             }
             SourceSpec::Values(_, batches) => Values::new(batches, self.context),
+            SourceSpec::Cached(rows) => Cached::source(rows),
             SourceSpec::State(state) => states[state.0].source()?,
         };
         Ok((source, Vec::new()))
@@ -408,7 +414,7 @@ impl State {
             (State::Scalar(scalar), Role::Fill) => Arc::clone(scalar) as Arc<dyn Sink>,
             (State::Write(writing), Role::Fill) => Arc::clone(writing).sink(),
             (State::Write(writing), Role::Rest) => Arc::clone(writing).rest_sink(),
-            (State::Share(share), Role::Fill) => share.sink(),
+            (State::Share(share) | State::Cache(share), Role::Fill) => share.sink(),
             (State::Exchange(sink) | State::Tee(sink), Role::Fill) => Arc::clone(sink),
             (_, Role::Mark) => return Err(bug("schedule", "only a join can be marked")),
             (_, Role::Rest) => return Err(bug("schedule", "only an output keeps rows for later")),
@@ -427,7 +433,7 @@ impl State {
             State::Limit(limit) => Arc::new(LimitSource(Arc::clone(limit))),
             State::Share(share) => share.source(),
             State::Write(writing) => writing.source()?,
-            State::Collect(_) | State::Scalar(_) | State::Exchange(_) | State::Tee(_) => {
+            State::Collect(_) | State::Cache(_) | State::Scalar(_) | State::Exchange(_) | State::Tee(_) => {
                 return Err(bug("schedule", "an answer is no source"));
             }
         })

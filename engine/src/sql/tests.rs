@@ -176,7 +176,9 @@ fn draw(plan: &Logical) -> String {
             Node::Union { .. } => "union".to_owned(),
             Node::WithParameter { number, .. } => format!("with ${number}"),
             Node::Shared { number, .. } => format!("shared {number}"),
-            Node::MapBatches { .. } | Node::MapGroups { .. } | Node::Write { .. } => panic!("not from SQL"),
+            Node::Cached(_) | Node::MapBatches { .. } | Node::MapGroups { .. } | Node::Write { .. } => {
+                panic!("not from SQL")
+            }
         };
         let _ = writeln!(out, "{}{text}", "  ".repeat(depth));
         for input in plan.inputs() {

@@ -25,7 +25,7 @@ use crate::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither a column nor a row of columns",
     label = "cannot stand in a column",
-    note = "columns are bool, integers of 8 to 64 bits, f32, f64, String, Vec<u8>, and Option of one of these",
+    note = "columns are bool, integers of 8 to 64 bits, f32, f64, String, Vec<u8>, a Vec of wider numbers, and Option of one of these",
     note = "rows are one such value, a tuple of up to 6 rows, or a struct with #[derive(windrow::Record)]"
 )]
 pub trait Leaf: Sized + Send + Sync + 'static {

@@ -10,6 +10,7 @@
 //! `#[derive(Record)]` is a column a field.
 
 mod leaf; // Leaf: bool, numbers, String, Vec<u8>
+mod list; // Vec of numbers: a column of lists
 mod optional; // Option<leaf>: a column with NULLs
 mod tuple; // tuples of up to six records
 
@@ -37,7 +38,7 @@ use crate::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a `windrow::Record`",
     label = "cannot be a row or a column",
-    note = "columns are bool, integers of 8 to 64 bits, f32, f64, String, Vec<u8>, and Option of one of these",
+    note = "columns are bool, integers of 8 to 64 bits, f32, f64, String, Vec<u8>, a Vec of wider numbers, and Option of one of these",
     note = "rows are one such value, a tuple of up to 6 rows, or a struct with #[derive(windrow::Record)]"
 )]
 pub trait Record: Sized + Send + Sync + 'static {
@@ -72,7 +73,7 @@ pub trait Record: Sized + Send + Sync + 'static {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a field of a record",
     label = "not a column",
-    note = "fields are bool, integers of 8 to 64 bits, f32, f64, String, Vec<u8>, and Option of one of these; records are flat"
+    note = "fields are bool, integers of 8 to 64 bits, f32, f64, String, Vec<u8>, a Vec of wider numbers, and Option of one of these; records are flat"
 )]
 pub trait FieldValue: Record {}
 

@@ -4,7 +4,7 @@
 
 use super::{EncodeError, reader::Reader, tagged, writer::Writer};
 use crate::{
-    error::Result,
+    error::{Result, bug},
     operator::groups::PartColumn,
     plan::{
         closures::Closure,
@@ -115,6 +115,7 @@ impl Writer {
                     writer.list("places", places, |writer, place| writer.number("places", *place))
                 })
             }
+            SourceSpec::Cached(_) => Err(bug("plan", "rows that a process has kept, in a plan that is sent")),
             SourceSpec::Values(schema, batches) => {
                 self.u8(FROM_VALUES);
                 self.schema(schema)?;
@@ -233,6 +234,7 @@ impl Writer {
                 self.u8(SHARE);
                 self.schema(schema)
             }
+            StateSpec::Cache(_) => Err(bug("plan", "rows that are kept in a process, in a plan that is sent")),
             StateSpec::Tee(each) => {
                 self.u8(TEE);
                 self.list("states", each, |writer, state| writer.number("states", state.0))

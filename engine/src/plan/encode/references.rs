@@ -50,7 +50,7 @@ fn check_pipeline(plan: &PhysicalPlan, stage: &Stage, pipeline: &Pipeline) -> Re
             scan.columns.iter().try_for_each(|column| exists("column", *column, count))?;
             scan.given.iter().try_for_each(|place| exists("given column", *place, scan.columns.len()))?;
         }
-        SourceSpec::Values(..) => {}
+        SourceSpec::Values(..) | SourceSpec::Cached(_) => {}
         SourceSpec::State(number) => state(number.0)?,
         SourceSpec::Exchange(_, edges) => {
             edges.iter().try_for_each(|edge| exists("edge", edge.0, plan.edges.len()))?;

@@ -62,6 +62,15 @@ use crate::{
 
 /// The physical plan whose answer is `logical`'s rows, collected in memory, for so many nodes. Stages differ with them, results never.
 pub fn lower(logical: &Logical, node_count: usize) -> Result<PhysicalPlan> {
+    lower_into(logical, node_count, &StateSpec::Collect)
+}
+
+/// The physical plan for one node that keeps `logical`'s rows for later jobs.
+pub fn lower_to_cache(logical: &Logical) -> Result<PhysicalPlan> {
+    lower_into(logical, 1, &StateSpec::Cache(SchemaRef::clone(&logical.schema)))
+}
+
+fn lower_into(logical: &Logical, node_count: usize, end: &StateSpec) -> Result<PhysicalPlan> {
     let mut lowering = Lowering {
         is_spread: node_count > 1,
         group_count: exchange::group_count(logical),
@@ -77,8 +86,8 @@ pub fn lower(logical: &Logical, node_count: usize) -> Result<PhysicalPlan> {
     flow.named_as(&logical.schema);
     if !matches!(logical.node, Node::Write { .. }) {
         for fragment in flow.fragments {
-            let collect = lowering.state(fragment.stage, StateSpec::Collect)?;
-            lowering.close(fragment, collect, Role::Fill)?;
+            let state = lowering.state(fragment.stage, end.clone())?;
+            lowering.close(fragment, state, Role::Fill)?;
         }
     }
     let stages = lowering.stages.into_iter().map(Draft::finish).collect::<Result<_>>()?;
@@ -162,6 +171,9 @@ impl Lowering {
         match &logical.node {
             Node::Scan(scan) => scan::lower(self, scan, schema),
             Node::Values(batches) => values::lower(self, batches, schema),
+            Node::Cached(rows) => {
+                self.flow(Distribution::Single, SourceSpec::Cached(Arc::clone(rows)), SchemaRef::clone(schema))
+            }
             Node::Filter { input, predicate } => filter::lower(self, input, predicate),
             Node::Project { input, expressions } => project::lower(self, input, expressions, schema),
             Node::Aggregate { input, keys, calls } => aggregate::lower(self, input, keys, calls, schema),

@@ -80,7 +80,7 @@ fn choose(plan: &mut Logical, mut wanted: Vec<bool>) {
         | Node::Write { input, .. }
         | Node::Shared { input, .. } => choose(input, Vec::new()),
         Node::Union { inputs } => inputs.iter_mut().for_each(|input| choose(input, Vec::new())),
-        Node::Values(_) => {}
+        Node::Values(_) | Node::Cached(_) => {}
     }
 }
 

@@ -158,6 +158,7 @@ fn narrow(plan: Logical) -> Logical {
         Node::Write { input, target } => {
             Logical { node: Node::Write { input: Box::new(rewrite(*input)), target }, schema }
         }
+        Node::Cached(rows) => Logical { node: Node::Cached(rows), schema },
         Node::Values(batches) => Logical { node: Node::Values(batches), schema },
     }
 }

@@ -91,6 +91,7 @@ fn prune(plan: Logical, wanted: &[usize]) -> Logical {
         Node::Write { input, target } => {
             choose_of(Logical { node: Node::Write { input: Box::new(prune_all(*input)), target }, schema }, wanted)
         }
+        Node::Cached(rows) => choose_of(Logical { node: Node::Cached(rows), schema }, wanted),
         Node::Values(batches) => choose_of(Logical { node: Node::Values(batches), schema }, wanted),
     }
 }

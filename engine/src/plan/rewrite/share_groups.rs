@@ -53,6 +53,7 @@ fn text_of(plan: &Logical) -> Option<String> {
             Node::MapBatches { .. } | Node::MapGroups { .. } | Node::Write { .. } | Node::Values(_) => return None,
             // Tables of one name may be of different files.
             Node::Scan(scan) => write!(text, " {:?}", Arc::as_ptr(&scan.table)).ok()?,
+            Node::Cached(rows) => write!(text, " {:?}", Arc::as_ptr(rows)).ok()?,
             _ => {}
         }
         waiting.extend(node.inputs());

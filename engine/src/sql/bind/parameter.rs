@@ -89,6 +89,7 @@ fn parameters_of(plan: &Logical, read: &mut BTreeSet<usize>) {
             keys.iter().chain(order).for_each(|expression| expression.parameters_used(read));
         }
         Node::Values(_)
+        | Node::Cached(_)
         | Node::Limit { .. }
         | Node::Union { .. }
         | Node::MapBatches { .. }

@@ -230,6 +230,16 @@ impl Program {
         }
     }
 
+    /// The job that it is.
+    pub fn job(&self) -> JobId {
+        self.job
+    }
+
+    /// This process plans, and nobody else does.
+    pub fn is_driver(&self) -> bool {
+        self.lock().driver.is_some()
+    }
+
     /// The entry has ended; as driver it says so, and the process may end too. Otherwise it waits until the worker ends it.
     pub fn ended(&self, error: Option<&Error>) {
         let mut state = self.lock();

@@ -41,21 +41,22 @@ use crate::{
 };
 
 /// The name of a value's variant, and the names of all: a variant that is missing does not compile, one that no plan has fails
-/// [`every_name`].
+/// [`every_name`]. Behind a semicolon: variants that stay in their process.
 macro_rules! names {
-    ($name:ident, $all:ident, $type:ident: $($variant:ident)+) => {
+    ($name:ident, $all:ident, $type:ident: $($variant:ident)+ $(; $unsent:ident)?) => {
         fn $name(value: &$type) -> &'static str {
             match value {
                 $($type::$variant { .. } => concat!(stringify!($type), "::", stringify!($variant)),)+
+                $($type::$unsent { .. } => unreachable!(),)?
             }
         }
         const $all: &[&str] = &[$(concat!(stringify!($type), "::", stringify!($variant))),+];
     };
 }
 names!(expression_name, EXPRESSIONS, Expression: Column Literal Parameter Binary Not Negate IsNull IsTruth Cast Case InList Like Function);
-names!(source_name, SOURCES, SourceSpec: Scan Values State Exchange);
+names!(source_name, SOURCES, SourceSpec: Scan Values State Exchange; Cached);
 names!(transform_name, TRANSFORMS, TransformSpec: Filter Project Probe Finish MapBatches);
-names!(state_name, STATES, StateSpec: Aggregate HashJoin NestedLoopJoin Sort TopK Window MapGroups Limit Collect Scalar Write Share Tee Exchange);
+names!(state_name, STATES, StateSpec: Aggregate HashJoin NestedLoopJoin Sort TopK Window MapGroups Limit Collect Scalar Write Share Tee Exchange; Cache);
 names!(window_name, WINDOWS, WindowFunction: RowNumber Rank DenseRank PercentRank CumeDist Ntile Shifted Nth Aggregate);
 names!(bound_name, BOUNDS, Bound: Unbounded Current Offset Value);
 names!(edge_name, EDGES, EdgeKind: Groups Broadcast Gather);
