@@ -43,6 +43,32 @@ pub enum DatasetError {
         /// Largest number.
         max: u64,
     },
+    /// A graph of no or too many vertices.
+    #[error("cannot generate a graph of 2^{scale} vertices: the scale must be {min} to {max}")]
+    GraphScale {
+        /// The scale asked for.
+        scale: u32,
+        /// Smallest scale, [`crate::GRAPH_SCALE_MIN`].
+        min: u32,
+        /// Largest scale, [`crate::GRAPH_SCALE_MAX`].
+        max: u32,
+    },
+    /// Points in a space of no or too many dimensions.
+    #[error("cannot generate points of {dimensions} dimensions: it must be 1 to {max}")]
+    Dimensions {
+        /// The number asked for.
+        dimensions: u32,
+        /// Largest number, [`crate::DIMENSIONS_MAX`].
+        max: u32,
+    },
+    /// Points around no centres.
+    #[error("cannot generate points around {clusters} centres: it must be 1 to {max}")]
+    Clusters {
+        /// The number asked for.
+        clusters: u32,
+        /// Largest number, [`crate::CLUSTERS_MAX`].
+        max: u32,
+    },
     /// More rows than a Parquet file holds.
     #[error("cannot write {rows} rows: a file can have {max}")]
     Rows {
@@ -159,6 +185,10 @@ pub enum Made {
     Groups,
     /// The tables of the db-benchmark.
     DbBench,
+    /// The edges of a graph.
+    Graph,
+    /// Points around centres.
+    Points,
 }
 
 impl fmt::Display for Made {
@@ -166,6 +196,8 @@ impl fmt::Display for Made {
         match self {
             Made::Table(table) => write!(f, "the TPC-H table {table}"),
             Made::Groups => f.write_str("rows to be grouped"),
+            Made::Graph => f.write_str("the edges of a graph"),
+            Made::Points => f.write_str("points around centres"),
             Made::DbBench => f.write_str("the tables of the db-benchmark"),
         }
     }

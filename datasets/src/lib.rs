@@ -8,9 +8,11 @@
 
 mod dbbench; // write_dbbench, DbBenchOptions, its limit
 mod error; // DatasetError, Made
+mod graph; // write_graph, GraphOptions, its limits
 mod groups; // write_groups, GroupsOptions, KeyType, its limits
 mod order; // Order: the numbers of rows, in another order
 mod output; // Written; Output, a file that appears whole or not at all
+mod points; // write_points, PointsOptions, its limits
 mod random; // SplitMix64, the numbers that our own datasets are made from
 mod row_groups; // write_rows, Rows: row groups of one file, made on several threads
 mod tpch; // write_tpch, TpchOptions, Table, its limits
@@ -19,7 +21,9 @@ mod zipf; // Zipf, ranks drawn by Zipf's law
 
 pub use dbbench::{DBBENCH_ROWS_MAX, DbBenchOptions, write_dbbench};
 pub use error::{DatasetError, Made};
+pub use graph::{GRAPH_SCALE_MAX, GRAPH_SCALE_MIN, GraphOptions, write_graph};
 pub use groups::{GROUPS_ROWS_MAX, GroupsOptions, KeyType, TEXT_KEYS_MAX, write_groups};
 pub use output::Written;
+pub use points::{CLUSTERS_MAX, DIMENSIONS_MAX, PointsOptions, write_points};
 pub use tpch::{ROWS_PER_ROW_GROUP, SCALE_MAX, SCALE_MIN, THREADS_MAX, Table, TpchOptions, write_tpch};
 pub use words::{TextOptions, write_text};

@@ -11,7 +11,7 @@ use std::{
 
 use arrow::{
     array::{Array, AsArray, RecordBatch},
-    datatypes::{Float64Type, Int32Type, Int64Type, UInt64Type},
+    datatypes::{Float32Type, Float64Type, Int32Type, Int64Type, UInt32Type, UInt64Type},
 };
 use parquet::{
     arrow::arrow_reader::ParquetRecordBatchReaderBuilder, basic::Compression, file::metadata::ParquetMetaData,
@@ -20,9 +20,9 @@ use tempfile::TempDir;
 use tpchgen::generators::{LineItemGenerator, PartSuppGenerator};
 use tpchgen_arrow::{LineItemArrow, PartSuppArrow};
 use windrow_datasets::{
-    DBBENCH_ROWS_MAX, DatasetError, DbBenchOptions, GROUPS_ROWS_MAX, GroupsOptions, KeyType, ROWS_PER_ROW_GROUP,
-    SCALE_MAX, TEXT_KEYS_MAX, THREADS_MAX, Table, TextOptions, TpchOptions, write_dbbench, write_groups, write_text,
-    write_tpch,
+    CLUSTERS_MAX, DBBENCH_ROWS_MAX, DIMENSIONS_MAX, DatasetError, DbBenchOptions, GROUPS_ROWS_MAX, GraphOptions,
+    GroupsOptions, KeyType, PointsOptions, ROWS_PER_ROW_GROUP, SCALE_MAX, TEXT_KEYS_MAX, THREADS_MAX, Table,
+    TextOptions, TpchOptions, write_dbbench, write_graph, write_groups, write_points, write_text, write_tpch,
 };
 
 /// The names of all that lies in `folder`, hidden files too.
@@ -512,4 +512,96 @@ fn dbbench_refuses_bad_options_and_touches_nothing() {
     assert_eq!(names(&out), ["medium.parquet"]);
     write_dbbench(&DbBenchOptions { overwrite: true, ..good }).unwrap();
     assert_eq!(names(&out), ["big.parquet", "g1.parquet", "medium.parquet", "small.parquet", "x.parquet"]);
+}
+
+// ── graph, points ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+fn batches(path: &Path) -> Vec<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
+    reader.map(Result::unwrap).collect()
+}
+
+fn graph_options(out: &Path) -> GraphOptions {
+    GraphOptions { scale: 12, edges: 1_100_000, seed: 1, threads: 3, out: out.into(), overwrite: false }
+}
+
+#[test]
+fn a_graph_has_a_few_vertices_of_very_many_edges() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("edges.parquet");
+    assert_eq!(write_graph(&graph_options(&out)).unwrap().rows, 1_100_000);
+    let mut degrees = [vec![0u64; 1 << 12], vec![0u64; 1 << 12]];
+    for batch in batches(&out) {
+        for (column, degrees) in batch.columns().iter().zip(&mut degrees) {
+            column.as_primitive::<UInt32Type>().values().iter().for_each(|vertex| degrees[*vertex as usize] += 1);
+        }
+    }
+    for degrees in &mut degrees {
+        let (first, last) = degrees.split_at(1 << 11);
+        let share = first.iter().sum::<u64>() as f64 / (first.iter().sum::<u64>() + last.iter().sum::<u64>()) as f64;
+        assert!((0.3..0.7).contains(&share), "the number of a vertex tells its degree: {share}");
+        degrees.sort_unstable();
+        // The heaviest vertex has, of n levels, always the half with 76 %.
+        let expected = 1_100_000.0 * 0.76f64.powi(12);
+        assert!((degrees[(1 << 12) - 1] as f64 / expected - 1.0).abs() < 0.02, "{degrees:?} {expected}");
+    }
+}
+
+#[test]
+fn graphs_and_points_are_the_same_bytes_on_any_number_of_threads() {
+    let folder = TempDir::new().unwrap();
+    let mut seen = Vec::new();
+    for threads in [1, 3] {
+        let (edges, points) = (folder.path().join(format!("e{threads}")), folder.path().join(format!("p{threads}")));
+        write_graph(&GraphOptions { threads, ..graph_options(&edges) }).unwrap();
+        write_points(&PointsOptions { threads, ..points_options(&points) }).unwrap();
+        seen.push((fnv(&fs::read(edges).unwrap()), fnv(&fs::read(points).unwrap())));
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+fn points_options(out: &Path) -> PointsOptions {
+    let (rows, dimensions, clusters) = (1_050_000, 2, 3);
+    PointsOptions { rows, dimensions, clusters, seed: 1, threads: 3, out: out.into(), overwrite: false }
+}
+
+#[test]
+fn points_lie_around_their_centres() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("points.parquet");
+    assert_eq!(write_points(&points_options(&out)).unwrap().rows, 1_050_000);
+    let mut points = Vec::new();
+    for batch in batches(&out) {
+        let column = |number: usize| batch.column(number).as_primitive::<Float32Type>().values().to_vec();
+        points.extend(column(0).into_iter().zip(column(1)));
+    }
+    let mut centres: Vec<(f32, f32, u32)> = Vec::new();
+    for (x, y) in points {
+        assert!(x * 1024.0 == (x * 1024.0).trunc() && x.abs() <= 72.0, "{x}");
+        match centres.iter_mut().find(|(cx, cy, _)| (x - cx).abs() <= 16.0 && (y - cy).abs() <= 16.0) {
+            Some((_, _, count)) => *count += 1,
+            None => centres.push((x, y, 1)),
+        }
+    }
+    assert_eq!(centres.len(), 3, "{centres:?}");
+    assert!(centres.iter().all(|(_, _, count)| (340_000..360_000).contains(count)), "{centres:?}");
+}
+
+#[test]
+fn graphs_and_points_refuse_bad_options_and_touch_nothing() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out.parquet");
+    for scale in [0, 33] {
+        let error = write_graph(&GraphOptions { scale, ..graph_options(&out) }).unwrap_err();
+        assert!(matches!(error, DatasetError::GraphScale { .. }), "{error}");
+    }
+    for dimensions in [0, DIMENSIONS_MAX + 1] {
+        let error = write_points(&PointsOptions { dimensions, ..points_options(&out) }).unwrap_err();
+        assert!(matches!(error, DatasetError::Dimensions { .. }), "{error}");
+    }
+    for clusters in [0, CLUSTERS_MAX + 1] {
+        let error = write_points(&PointsOptions { clusters, ..points_options(&out) }).unwrap_err();
+        assert!(matches!(error, DatasetError::Clusters { .. }), "{error}");
+    }
+    assert!(names(folder.path()).is_empty());
 }

@@ -10,8 +10,8 @@ use std::{
 };
 
 use windrow_datasets::{
-    DbBenchOptions, GroupsOptions, KeyType, TextOptions, TpchOptions, Written, write_dbbench, write_groups, write_text,
-    write_tpch,
+    DbBenchOptions, GraphOptions, GroupsOptions, KeyType, PointsOptions, TextOptions, TpchOptions, Written,
+    write_dbbench, write_graph, write_groups, write_points, write_text, write_tpch,
 };
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     size,
 };
 
-/// Write tables of TPC-H or the db-benchmark, text or rows to be grouped, the same bytes for the same options
+/// Write tables of TPC-H or the db-benchmark, text, rows to be grouped, a graph or points, the same bytes for the same options
 #[derive(clap::Args)]
 pub struct Generate {
     #[command(subcommand)]
@@ -74,6 +74,55 @@ enum What {
         /// What the key is: a number, or a text of 12 bytes
         #[arg(long = "type", value_name = "TYPE", value_enum, default_value = "u64")]
         key_type: Key,
+        /// The Parquet file
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Threads that generate [default: all of the machine]
+        #[arg(long, value_name = "N")]
+        threads: Option<usize>,
+        /// Replace a file that is there
+        #[arg(long)]
+        overwrite: bool,
+    },
+    /// Edges src, dst of a graph with a few vertices of very many edges: R-MAT with the shares of the Graph 500
+    #[command(after_help = "Example:\n  windrow gen graph --scale 20 --edges 16M --out edges.parquet")]
+    Graph {
+        /// 2^S vertices, 1 to 32
+        #[arg(long, value_name = "S")]
+        scale: u32,
+        /// Edges, as 16M (a million is 1,000,000)
+        #[arg(long, value_name = "N", value_parser = size::parse_count)]
+        edges: u64,
+        /// Chooses the edges
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// The Parquet file
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Threads that generate [default: all of the machine]
+        #[arg(long, value_name = "N")]
+        threads: Option<usize>,
+        /// Replace a file that is there
+        #[arg(long)]
+        overwrite: bool,
+    },
+    /// Points x0, x1… around centres, to be found again by clustering
+    #[command(
+        after_help = "Example:\n  windrow gen points --rows 10M --dimensions 32 --clusters 64 --out points.parquet"
+    )]
+    Points {
+        /// Points, as 10M
+        #[arg(long, value_name = "N", value_parser = size::parse_count)]
+        rows: u64,
+        /// Columns
+        #[arg(long, value_name = "D", default_value_t = 32)]
+        dimensions: u32,
+        /// Centres
+        #[arg(long, value_name = "K", default_value_t = 64)]
+        clusters: u32,
+        /// Chooses centres and points
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
         /// The Parquet file
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
@@ -140,6 +189,26 @@ impl Generate {
                     overwrite: *overwrite,
                 };
                 vec![write_groups(&options).map_err(Failure::of_dataset)?]
+            }
+            What::Graph { scale, edges, seed, out, threads, overwrite } => {
+                let _on_exit = remove_unfinished(signals, out.parent().unwrap_or(Path::new("")));
+                let threads = settings::threads(*threads);
+                let (scale, edges, seed, out, overwrite) = (*scale, *edges, *seed, out.clone(), *overwrite);
+                let options = GraphOptions { scale, edges, seed, threads, out, overwrite };
+                vec![write_graph(&options).map_err(Failure::of_dataset)?]
+            }
+            What::Points { rows, dimensions, clusters, seed, out, threads, overwrite } => {
+                let _on_exit = remove_unfinished(signals, out.parent().unwrap_or(Path::new("")));
+                let options = PointsOptions {
+                    rows: *rows,
+                    dimensions: *dimensions,
+                    clusters: *clusters,
+                    seed: *seed,
+                    threads: settings::threads(*threads),
+                    out: out.clone(),
+                    overwrite: *overwrite,
+                };
+                vec![write_points(&options).map_err(Failure::of_dataset)?]
             }
             What::Dbbench { rows, keys, seed, out, threads, overwrite } => {
                 let _on_exit = remove_unfinished(signals, out);
