@@ -11,6 +11,7 @@ use crate::{
     },
     error::Result,
     expression::{AggregateCall, AggregateFunction},
+    observe::ProfileReport,
     plan::logical::{Logical, Node},
 };
 
@@ -28,6 +29,11 @@ impl<T> Dataset<T> {
     /// How it would run, as text.
     pub fn explain(&self) -> Result<String> {
         self.session().explain(self.logical().clone())
+    }
+
+    /// Runs it, and tells what each step did; the rows are dropped. Of a program in process only.
+    pub fn profile(&self) -> Result<ProfileReport> {
+        self.session().profile(self.logical().clone())
     }
 
     pub(super) fn run(&self, logical: Logical) -> Result<Answer> {

@@ -83,7 +83,7 @@ impl<T> Dataset<T> {
 }
 
 /// `file:line:column`, kept for the life of the program: once for each place, however often it is passed.
-fn call_site(place: &'static Location<'static>) -> &'static str {
+pub(super) fn call_site(place: &'static Location<'static>) -> &'static str {
     static CALL_SITES: Mutex<BTreeMap<(&str, u32, u32), &str>> = Mutex::new(BTreeMap::new());
     let mut known = CALL_SITES.lock().unwrap_or_else(PoisonError::into_inner);
     known
@@ -146,6 +146,11 @@ impl GroupCalls for GuardedCalls {
 /// What it gives, or that it has panicked.
 pub(crate) fn guarded<T>(call_site: &'static str, call: impl FnOnce() -> Result<T>) -> Result<T> {
     caught(call).unwrap_or_else(|message| Err(DatasetError::ClosurePanicked { call_site, message }.into()))
+}
+
+/// As [`guarded`], for a closure that no plan has.
+pub(super) fn guarded_here<T>(place: &'static Location<'static>, call: impl FnOnce() -> Result<T>) -> Result<T> {
+    guarded(call_site(place), call)
 }
 
 /// What it gives, or what it said when it panicked.

@@ -30,6 +30,10 @@ pub(super) enum DatasetError {
     ClosurePanicked { call_site: &'static str, message: String },
     #[error("partitioning {row} at {place}: the closure gave part {part}; there are {parts}, counted from 0")]
     NoSuchPart { place: &'static Location<'static>, row: String, part: u32, parts: u32 },
+    #[error("trying records at {place}: the closure failed for {count}, {most} are allowed; first for {first}")]
+    DeadLetters { place: &'static Location<'static>, count: u64, most: u64, first: String },
+    #[error("verifying the closures at {place}: the same rows gave {whole} in one way and {parts} in another")]
+    NotAssociative { place: &'static Location<'static>, whole: String, parts: String },
     #[error("running a flow of Rust code on a cluster from this program")]
     FlowOnCluster,
     #[error("profiling a query of a program that runs under a worker")]
@@ -46,6 +50,8 @@ impl Cause for DatasetError {
             DatasetError::NullValue { .. }
             | DatasetError::ClosurePanicked { .. }
             | DatasetError::NoSuchPart { .. }
+            | DatasetError::DeadLetters { .. }
+            | DatasetError::NotAssociative { .. }
             | DatasetError::EntryPanicked { .. }
             | DatasetError::User { .. } => Kind::Job,
             _ => Kind::Request,
@@ -62,6 +68,10 @@ impl Cause for DatasetError {
             }
             DatasetError::FlowOnCluster => Some(
                 "start the program by windrow::launch with --cluster NAME: then its closures are where the rows are"
+                    .to_owned(),
+            ),
+            DatasetError::NotAssociative { .. } => Some(
+                "rows come in any order and in parts of any size: sum floats by reduce_by_key(Sum), or count in integers"
                     .to_owned(),
             ),
             DatasetError::ProfileAway => Some("run the program in process, or the statement by itself".to_owned()),

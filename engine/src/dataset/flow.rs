@@ -48,7 +48,8 @@ impl<T> Dataset<T> {
         Dataset::new(self.session, step(self.logical))
     }
 
-    pub(crate) fn session(&self) -> &Session {
+    /// Where it runs.
+    pub fn session(&self) -> &Session {
         &self.session
     }
 

@@ -29,6 +29,28 @@ impl<K: Record, V: Record> Dataset<(K, V)> {
     }
 }
 
+impl<K: Record, V: Record> Dataset<(K, V)> {
+    /// One row per key: what `add` has made of `zero` and the key's values, in the order of their content:
+    /// `.aggregate_by_key(0, |longest, word| *longest = word.len().max(*longest))`.
+    ///
+    /// The order makes the result one, whatever `add` does. What `reduce_by_key` can say is better said there: it puts values together before
+    /// they are moved.
+    #[track_caller]
+    pub fn aggregate_by_key<A: Record + Clone>(
+        self,
+        zero: A,
+        add: impl Fn(&mut A, V::View<'_>) + Send + Sync + 'static,
+    ) -> Dataset<(K, A)> {
+        self.group_by_key().through(Location::caller(), move |key, values, out| {
+            let mut all = zero.clone();
+            while let Some(value) = values.next() {
+                add(&mut all, value);
+            }
+            out.push((K::from_view(key), all).as_view());
+        })
+    }
+}
+
 /// Keys with all their values; what becomes of them is for a closure to say.
 pub struct Grouped<K, V> {
     pairs: Dataset<(K, V)>,

@@ -1,4 +1,4 @@
-//! Two flows of pairs put together by their keys: join, left_join, semi_join, anti_join, cogroup.
+//! Two flows of pairs put together by their keys: join, left_join, full_join, semi_join, anti_join, cogroup.
 //!
 //! In: pairs with keys of one type; NULL is a key like any other. Out: a join of the plan; or, for cogroup, both flows as one, which is grouped.
 //! Never: an order of its own: what comes of a join is a set of rows.
@@ -33,6 +33,28 @@ impl<K: Record, V: Record> Dataset<(K, V)> {
     /// As [`Dataset::join`], with `None` where the other flow does not have the key.
     pub fn left_join<W: Leaf>(self, other: Dataset<(K, W)>) -> Dataset<(K, (V, Option<W>))> {
         self.joined(other, JoinKind::Left)
+    }
+
+    /// A row for each key of either flow, or several: as [`Dataset::join`], with `None` where one of them does not have the key.
+    pub fn full_join<W: Leaf>(self, other: Dataset<(K, W)>) -> Dataset<(K, Outer<V, W>)>
+    where
+        V: Leaf,
+    {
+        let key_count = K::fields().len();
+        let left_count = key_count + 1;
+        // Of keys that are equal both are the same, and one that is missing is NULL.
+        let key = |key: usize| Expression::Case {
+            branches: vec![(
+                Expression::IsNull(Box::new(Expression::Column(key))),
+                Expression::Column(left_count + key),
+            )],
+            otherwise: Some(Box::new(Expression::Column(key))),
+        };
+        let values = [Expression::Column(key_count), Expression::Column(left_count + key_count)];
+        let expressions = (0..key_count).map(key).chain(values).collect();
+        let flow: Dataset<()> = self.with(other, JoinKind::Full, key_count);
+        let schema = schema_of::<(K, Outer<V, W>)>();
+        flow.then(|input| Logical { node: Node::Project { input: Box::new(input), expressions }, schema })
     }
 
     /// The pairs whose key the other flow has.
@@ -93,9 +115,10 @@ impl<K: Record, V: Record> Dataset<(K, V)> {
         let mut right = other.logical().clone();
         parameters::shift(&mut right, parameters::count(self.logical()));
         self.then(|left| {
-            let right_field =
-                |field: &Arc<Field>| Field::clone(field).with_nullable(field.is_nullable() || kind == JoinKind::Left);
-            let of_left = left.schema.fields().iter().map(|field| Field::clone(field));
+            let may_miss =
+                |field: &Arc<Field>, misses| Field::clone(field).with_nullable(field.is_nullable() || misses);
+            let right_field = |field: &Arc<Field>| may_miss(field, matches!(kind, JoinKind::Left | JoinKind::Full));
+            let of_left = left.schema.fields().iter().map(|field| may_miss(field, kind == JoinKind::Full));
             let schema = match kind {
                 JoinKind::LeftSemi | JoinKind::LeftAnti => Arc::clone(&left.schema),
                 _ => Arc::new(Schema::new(
@@ -109,6 +132,9 @@ impl<K: Record, V: Record> Dataset<(K, V)> {
         })
     }
 }
+
+/// A value of each of two flows, `None` where one does not have the key.
+pub type Outer<V, W> = (Option<V>, Option<W>);
 
 /// Which flow a row of a cogroup is of.
 const LEFT: i8 = 0;

@@ -33,8 +33,8 @@ use crate::{
 
 /// Runs `job` as the program: `fn main() -> ExitCode { windrow::launch(|session, arguments| …) }`.
 ///
-/// Takes `--threads N`, `--memory SIZE` (as `512MiB`, `4G`), `--spill FOLDER` (any number of times) and `--cluster NAME` from the program's
-/// arguments, up to a `--`; the job gets the others, without the program's name. With `--cluster` the program is handed in to that cluster: workers run it, what it prints there is
+/// Takes `--threads N`, `--memory SIZE` (as `512MiB`, `4G`), `--spill FOLDER` (any number of times), `--verify` and `--cluster NAME` from the
+/// program's arguments, up to a `--`; the job gets the others, without the program's name. With `--cluster` the program is handed in to that cluster: workers run it, what it prints there is
 /// printed here, and this process only waits.
 pub fn launch(job: impl FnOnce(&Session, &[String]) -> Result<()>) -> ExitCode {
     let arguments = std::env::args_os().skip(1);
@@ -55,7 +55,10 @@ pub fn launch(job: impl FnOnce(&Session, &[String]) -> Result<()>) -> ExitCode {
             })
             .and_then(|printed| print(&printed))
     } else {
-        Session::new(flags.settings).and_then(|session| job(&session, &flags.arguments))
+        Session::new(flags.settings).and_then(|session| {
+            session.set_verifies(flags.verifies);
+            job(&session, &flags.arguments)
+        })
     })
 }
 
@@ -136,13 +139,14 @@ fn tell(error: &Error, code: u8) -> ExitCode {
 struct Flags {
     settings: Settings,
     cluster: Option<String>,
+    verifies: bool,
     arguments: Vec<String>,
 }
 
 /// The settings by the flags, and the arguments that are no flags of ours.
 fn read_flags(arguments: impl IntoIterator<Item = OsString>) -> Result<Flags> {
     let (mut settings, mut cluster, mut others) = (Settings::default(), None, Vec::new());
-    let mut spill_folders = Vec::new();
+    let (mut spill_folders, mut verifies) = (Vec::new(), false);
     let mut arguments = arguments
         .into_iter()
         .map(|argument| argument.into_string().map_err(|argument| Error::from(FlagError::NotUtf8 { argument })));
@@ -151,6 +155,10 @@ fn read_flags(arguments: impl IntoIterator<Item = OsString>) -> Result<Flags> {
         if argument == "--" {
             others.extend(arguments.collect::<Result<Vec<_>>>()?);
             break;
+        }
+        if argument == "--verify" {
+            verifies = true;
+            continue;
         }
         let (flag, attached) = match argument.split_once('=') {
             Some((flag, value)) => (flag, Some(value.to_owned())),
@@ -174,7 +182,10 @@ fn read_flags(arguments: impl IntoIterator<Item = OsString>) -> Result<Flags> {
     if !spill_folders.is_empty() {
         settings.spill_folders = spill_folders;
     }
-    Ok(Flags { settings: settings.checked()?, cluster, arguments: others })
+    if verifies && cluster.is_some() {
+        return Err(FlagError::VerifyAway.into());
+    }
+    Ok(Flags { settings: settings.checked()?, cluster, verifies, arguments: others })
 }
 
 /// `512MiB`, `512M` (powers of 1024), `512MB` (powers of 1000), `536870912`.
@@ -212,6 +223,8 @@ enum FlagError {
     NoValue { flag: String },
     #[error("reading the flag --threads: {value:?} is not a number of threads")]
     Threads { value: String },
+    #[error("reading the flag --verify: it is for programs in process, and --cluster was given, too")]
+    VerifyAway,
     #[error("reading the flag --memory: {value:?} is not a size")]
     Memory { value: String },
 }
@@ -222,7 +235,8 @@ impl Cause for FlagError {
     }
     fn hint(&self) -> Option<String> {
         Some(
-            "the flags are --threads N, --memory SIZE as 512MiB or 4GiB, --spill FOLDER, and --cluster NAME".to_owned(),
+            "the flags are --threads N, --memory SIZE as 512MiB or 4GiB, --spill FOLDER, --verify, and --cluster NAME"
+                .to_owned(),
         )
     }
 }
@@ -245,6 +259,8 @@ mod tests {
         assert_eq!(settings.spill_folders, Settings::default().spill_folders);
         let (settings, others) = read(&["--spill", "/one", "out", "--spill=/two"]).unwrap();
         assert_eq!((settings.spill_folders, others), (vec!["/one".into(), "/two".into()], vec!["out".to_owned()]));
+        let flags = read_flags(["--verify", "out"].map(OsString::from)).unwrap();
+        assert_eq!((flags.verifies, flags.arguments), (true, vec!["out".to_owned()]));
         let (_, others) = read(&["--threads=2", "--", "--threads", "x"]).unwrap();
         assert_eq!(others, ["--threads", "x"]);
     }
@@ -258,6 +274,7 @@ mod tests {
             &["--memory", "4 parsecs"],
             &["--memory=1k"],
             &["--spill"],
+            &["--verify", "--cluster", "local"],
         ] {
             assert_eq!(read(wrong).unwrap_err().kind(), Kind::Request, "{wrong:?}");
         }

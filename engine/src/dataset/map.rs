@@ -121,6 +121,11 @@ impl<'e, U: Record> Emitter<'e, U> {
         }
     }
 
+    /// Nothing more is wanted, because of this.
+    pub(super) fn fail(&mut self, error: Error) {
+        self.failure.get_or_insert(error);
+    }
+
     /// The rest of the pipeline takes no more.
     pub(crate) fn has_failed(&self) -> bool {
         self.failure.is_some()

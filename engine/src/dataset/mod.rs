@@ -10,25 +10,28 @@ mod closure; // call sites; panics of closures as errors
 mod counted; // actions whose closures count
 mod error; // DatasetError; failure: any error as a job's
 mod flow; // Dataset: a flow that has not run
-mod group; // group_by_key: all values of a key, to a closure
+mod fold; // fold, reduce_by_key_with: rows put together by closures
+mod group; // group_by_key, aggregate_by_key: all values of a key, to a closure
 mod iterate; // iterate, iterate_until: rounds over rows
-mod join; // join, left_join, semi_join, anti_join, cogroup
+mod join; // join, left_join, full_join, semi_join, anti_join, cogroup
 mod launch; // launch: a program's main
 mod map; // map, map_view, flat_map, filter over typed rows; Emitter
 mod monoid; // Monoid: Sum, Mean, Min, Max, Count and tuples of them
 mod named; // clusters of this machine by name, for launch
 mod pairs; // key_by, map_values, keys, values
 mod parameters; // numbers of subquery values, kept apart when plans are put together
-mod partition; // partition_by: rows by part, to a closure
+mod partition; // partition_by: rows by part, to a closure; for_each
 mod progress; // a line on the terminal about a program on a cluster
 #[doc(hidden)]
 pub mod record; // Record: Rust types as columns
 mod reduce; // reduce_by_key, count_by_value, distinct
 mod remote; // statements that run on a cluster: the client's side, and the driver's in a worker
+mod sample; // sample, repartition: rows chosen by a hash of what they are
 mod session; // Session: threads, memory, tables
-mod sort; // sort_by, limit; asc, desc
+mod sort; // sort_by, limit, zip_with_index; asc, desc
 mod source; // read_text, read_parquet, read_csv, read_json, read_arrow, from_vec, sql
 mod statement; // Dataset::sql: a statement over a flow
+mod tried; // try_map, try_flat_map: records that closures cannot use, kept apart
 mod write; // write, write_parquet and its like: a flow's rows in files
 
 pub(crate) use closure::{caught, guarded, message_of};
@@ -41,7 +44,7 @@ pub use cache::Broadcast;
 pub use error::failure;
 pub use flow::Dataset;
 pub use group::{Grouped, Values};
-pub use join::{Cogrouped, Others};
+pub use join::{Cogrouped, Others, Outer};
 pub use launch::{launch, submit};
 pub use map::{Emitter, RowFunction};
 pub use monoid::{Count, Max, Mean, Min, Monoid, Sum, Summable};
@@ -50,4 +53,5 @@ pub use record::Record;
 pub use remote::{Statements, run_worker};
 pub use session::Session;
 pub use sort::{SortBy, asc, desc};
+pub use tried::{DeadLetter, Tried};
 pub use write::Write;

@@ -32,11 +32,7 @@ impl<T: Record> Dataset<T> {
     #[track_caller]
     pub fn partition_by(self, parts: u32, part: impl Fn(T::View<'_>) -> u32 + Send + Sync + 'static) -> Partitioned<T> {
         let place = Location::caller();
-        let fields = self.schema().fields().iter().map(|field| Field::clone(field));
-        let fields = std::iter::once(Field::new(PART, DataType::UInt32, false)).chain(fields);
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let output = Arc::clone(&schema);
-        let rows = self.through(place, schema, move |batch, emit| {
+        self.parted(parts, place, move |batch| {
             let reader = T::reader(&mut Columns::of(batch))?;
             let number = |row| match part(T::view(&reader, row)) {
                 number if number < parts => Ok(number),
@@ -45,9 +41,24 @@ impl<T: Record> Dataset<T> {
                     Err(DatasetError::NoSuchPart { place, row, part, parts }.into())
                 }
             };
-            let numbers = (0..batch.num_rows()).map(number).collect::<Result<Vec<u32>>>()?;
+            (0..batch.num_rows()).map(number).collect()
+        })
+    }
+
+    /// The rows in parts; `numbers` gives the part of each row of a batch.
+    pub(super) fn parted(
+        self,
+        parts: u32,
+        place: &'static Location<'static>,
+        numbers: impl Fn(&Batch) -> Result<Vec<u32>> + Send + Sync + 'static,
+    ) -> Partitioned<T> {
+        let fields = self.schema().fields().iter().map(|field| Field::clone(field));
+        let fields = std::iter::once(Field::new(PART, DataType::UInt32, false)).chain(fields);
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let output = Arc::clone(&schema);
+        let rows = self.through(place, schema, move |batch, emit| {
             let mut columns = batch.columns().to_vec();
-            columns.insert(0, Arc::new(UInt32Array::from(numbers)));
+            columns.insert(0, Arc::new(UInt32Array::from(numbers(batch)?)));
             emit(Batch::try_new(Arc::clone(&output), columns)?)
         });
         Partitioned { rows, parts, order: Vec::new() }
@@ -87,6 +98,22 @@ impl<T: Record> Partitioned<T> {
         part: impl Fn(u32, &mut Values<'_, '_, u32, T>, &mut Emitter<'_, U>) + Send + Sync + 'static,
     ) -> Dataset<U> {
         self.through(Location::caller(), part)
+    }
+
+    /// Runs the flow now, and gives the rows of each part to a call: `.repartition(8).for_each(|part, rows| …)`.
+    ///
+    /// A task that is tried again calls again: on a cluster a part may be seen more than once.
+    #[track_caller]
+    pub fn for_each(
+        self,
+        part: impl Fn(u32, &mut Values<'_, '_, u32, T>) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<()> {
+        let nothing = self.through::<bool>(Location::caller(), move |number, rows, out| {
+            if let Err(error) = part(number, rows) {
+                out.fail(error);
+            }
+        });
+        nothing.count().map(drop)
     }
 
     fn through<U: Record>(

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     time::{Instant, SystemTime},
 };
@@ -57,6 +57,7 @@ struct Inner {
     runs: Arc<Runs>,
     catalog: Mutex<Catalog>,
     cancel: Cancel,
+    verifies: AtomicBool,
     closures: AtomicU32,
     /// How often the program has cached rows.
     caches: AtomicU32,
@@ -135,6 +136,7 @@ impl Session {
             runs: Runs::of(&settings),
             catalog: Mutex::default(),
             cancel: Cancel::default(),
+            verifies: AtomicBool::new(false),
             closures: AtomicU32::new(0),
             caches: AtomicU32::new(0),
             cache_folders: Mutex::default(),
@@ -251,6 +253,14 @@ impl Session {
     ) -> Result<(Ran, Option<ProfileReport>)> {
         let Ended { ran, profile, .. } = self.run_here(logical, started, is_profiled, &|_| Ok(()))?;
         Ok((ran, profile))
+    }
+
+    /// Runs a plan in this process; what its steps did.
+    pub(super) fn profile(&self, logical: Logical) -> Result<ProfileReport> {
+        if !self.is_here() {
+            return Err(DatasetError::ProfileAway.into());
+        }
+        Ok(self.run_profiled(logical, Instant::now(), true)?.1.unwrap_or_default())
     }
 
     fn run_here(
@@ -417,6 +427,16 @@ impl Session {
     /// Removes what its jobs keep on disk for want of memory, from under them: only for a process that ends without waiting for them.
     pub fn abandon_spilled(&self) {
         self.0.runs.abandon();
+    }
+
+    /// Flows that are written from now on ask closures that put rows together for what they promise: that it does not matter which come together.
+    /// That takes twice the time, and the error says what differed.
+    pub fn set_verifies(&self, verifies: bool) {
+        self.0.verifies.store(verifies, Relaxed);
+    }
+
+    pub(super) fn verifies(&self) -> bool {
+        self.0.verifies.load(Relaxed)
     }
 
     /// Most bytes that operators held at once.

@@ -1,10 +1,13 @@
-//! The order of rows, and the first of them.
+//! The order of rows, the first of them, and their numbers in it.
 
-use super::flow::Dataset;
+use super::{
+    flow::Dataset,
+    record::{Record, schema_of},
+};
 use crate::{
-    batch::datatypes::Schema,
+    batch::datatypes::{DataType, Field, Schema},
     error::Result,
-    expression::{Named, SortKey, col},
+    expression::{BinaryOp, Expression, Frame, Literal, Named, SortKey, WindowCall, WindowFunction, col},
     plan::logical::{Logical, Node},
 };
 
@@ -52,6 +55,34 @@ impl<T> Dataset<T> {
             }
             let schema = std::sync::Arc::clone(&input.schema);
             Logical { node: Node::Limit { input: Box::new(input), skip: 0, fetch: Some(rows) }, schema }
+        })
+    }
+}
+
+impl<T: Record> Dataset<T> {
+    /// Each row with its number, from 0: in the order of a sorted flow, of anything else by content. One thread numbers them all.
+    pub fn zip_with_index(self) -> Dataset<(i64, T)> {
+        self.then(|input| {
+            let (input, order) = match input.node {
+                Node::Sort { input, keys, skip: 0, fetch: None } => (*input, keys),
+                node => (Logical { node, schema: input.schema }, Vec::new()),
+            };
+            let call =
+                WindowCall { function: WindowFunction::RowNumber, frame: Frame::whole(), returns: DataType::Int64 };
+            let number = input.schema.fields().len();
+            let mut fields: Vec<Field> = input.schema.fields().iter().map(|field| Field::clone(field)).collect();
+            fields.push(Field::new("number", DataType::Int64, true));
+            let numbered =
+                Node::Window { input: Box::new(input), partition: Vec::new(), order, calls: vec![call], bound: None };
+            let numbered = Logical { node: numbered, schema: std::sync::Arc::new(Schema::new(fields)) };
+            let index = Expression::Binary {
+                op: BinaryOp::Minus,
+                left: Box::new(Expression::Column(number)),
+                right: Box::new(Expression::Literal(Literal::from(1_i64))),
+            };
+            let expressions = std::iter::once(index).chain((0..number).map(Expression::Column)).collect();
+            let node = Node::Project { input: Box::new(numbered), expressions };
+            Logical { node, schema: schema_of::<(i64, T)>() }
         })
     }
 }
