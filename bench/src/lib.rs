@@ -8,6 +8,7 @@
 mod dbbench; // DbBench: fifteen questions over five tables; QUESTIONS, DBBENCH_TABLES
 mod error; // BenchError
 mod measure; // Clock: seconds, processor seconds, peak memory
+pub mod plain; // page_rank, k_means: the same workloads as plain Rust programs
 mod query; // measure, run_each: a query, measured; several, each as often as asked
 mod report; // Measurement, table, best_seconds
 mod run; // TpchRun, DbBenchRun, WordCountRun: each workload as often as asked
