@@ -28,6 +28,7 @@ type Check = (&'static str, fn());
 pub const ALL: &[Check] = &[
     ("words_are_counted_alike_on_any_number_of_workers", words_are_counted_alike_on_any_number_of_workers),
     ("one_program_writes_to_an_output_more_than_once", one_program_writes_to_an_output_more_than_once),
+    ("rounds_give_the_same_on_any_number_of_workers", rounds_give_the_same_on_any_number_of_workers),
     ("a_killed_worker_changes_no_count", a_killed_worker_changes_no_count),
     ("a_killed_driver_keeps_what_its_actions_gave", a_killed_driver_keeps_what_its_actions_gave),
     (
@@ -142,6 +143,20 @@ fn one_program_writes_to_an_output_more_than_once() {
     };
     assert_eq!(digest("here"), digest("away"));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "something was left behind");
+}
+
+fn rounds_give_the_same_on_any_number_of_workers() {
+    let (folder, text) = text(2_000_000);
+    let out = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let expected = here(&["rounds", &text, &out("here")]);
+    for workers in [1, 3] {
+        let cluster = Cluster::start(workers);
+        let printed = run(&cluster, &["rounds", &text, &out(&format!("on-{workers}"))]);
+        assert_eq!(printed.printed(), expected, "{workers} workers");
+    }
+    let names = |path: &str| fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut left = names(".").filter(|name| name.starts_with(".windrow-cache-"));
+    assert_eq!(left.next(), None, "what was cached is still there");
 }
 
 fn number_of(worker: &str) -> usize {

@@ -33,6 +33,7 @@ pub fn run(session: &Session, arguments: &[String]) -> Result<()> {
             println!("{} rows, {} in all", there.len(), there.iter().sum::<i64>());
             Ok(())
         }
+        [NAME, "rounds", text, out] => rounds(session, text, out),
         [NAME, "slow", text, out] => slow(session, text, out),
         [NAME, "mapreduce", text, out] => map_reduce::run(session, text, out, 10),
         [NAME, "slow mapreduce", text, out] => map_reduce::run(session, text, out, TURNS),
@@ -69,6 +70,40 @@ pub fn run(session: &Session, arguments: &[String]) -> Result<()> {
 fn each_line(session: &Session, text: &str, length: impl Fn(&str) -> usize + Send + Sync + 'static) -> Result<()> {
     let lengths = session.read_text(text)?.map(move |line| length(line) as u64);
     println!("{}", lengths.collect()?.len());
+    Ok(())
+}
+
+/// Rows that are cached, rows that are broadcast, and rounds over them; and records that a closure cannot use.
+fn rounds(session: &Session, text: &str, out: &str) -> Result<()> {
+    let words = session.read_text(text)?.flat_map::<(String, i64)>(|line, out| {
+        line.split_ascii_whitespace().for_each(|word| out.push((word, 1)));
+    });
+    let counts = words.reduce_by_key(Sum).cache()?;
+    let nothing = counts.clone().filter(|(_, count)| count < 0).cache()?.count()?;
+    let often = counts.clone().filter(|(_, count)| count > 10).keys().broadcast()?;
+    let (_, letters) = counts
+        .clone()
+        .try_map(|(word, count)| if count > 10 { Err(failure(word)) } else { Ok(count) })
+        .dead_letters(often.len() as u64)?;
+    let (known, rare) = (often.len(), counts.clone());
+    let (after, rounds) = counts.iterate_until(
+        5,
+        |counts, round| {
+            let often = often.clone();
+            let grown = counts.map(move |(word, count)| {
+                let is_often = often.binary_search_by(|known| known.as_str().cmp(word)).is_ok();
+                (word.to_owned(), if is_often { count * 2 + round as i64 } else { count })
+            });
+            Ok(grown.union(rare.clone())?.reduce_by_key(Sum))
+        },
+        |_, after| {
+            Ok(after.fold(0, |most, (_, count)| *most = count.max(*most), |most, other| *most = other.max(*most))?
+                > 5_000_000)
+        },
+    )?;
+    let written = after.write_parquet(out)?;
+    let letters = letters.len();
+    println!("{known} words often, {letters} letters, {nothing} of none, {rounds} rounds, digest {}", written.digest);
     Ok(())
 }
 
