@@ -12,6 +12,8 @@ use crate::{
     sink::{IfExists, Target, Written},
 };
 
+// What a sorted flow writes as text, JSON or records of one length is one file, in the order; as another format the rows of each file are in order
+// only by chance.
 impl<T> Dataset<T> {
     /// Writes Parquet files into the folder `path`, which must not exist. They appear all at once, when all are whole.
     pub fn write_parquet(&self, path: impl Into<PathBuf>) -> Result<Written> {
@@ -38,6 +40,13 @@ impl<T> Dataset<T> {
         self.write(path).arrow()
     }
 
+    /// As [`Dataset::write_parquet`], bytes of one length one behind the other: of one column of bytes. [`Session::read_fixed`] reads them.
+    ///
+    /// [`Session::read_fixed`]: super::Session::read_fixed
+    pub fn write_fixed(&self, path: impl Into<PathBuf>) -> Result<Written> {
+        self.write(path).fixed()
+    }
+
     /// Writes files into the folder `path`, in ways that are said before the format is:
     /// `.write("sales").partitioned_by(["year"]).overwrite().csv()?`.
     pub fn write(&self, path: impl Into<PathBuf>) -> Write<'_, T> {
@@ -46,7 +55,7 @@ impl<T> Dataset<T> {
 }
 
 /// An output that is being described; the format writes it.
-#[must_use = "the format writes it: .parquet(), .csv(), .json(), .text() or .arrow()"]
+#[must_use = "the format writes it: .parquet(), .csv(), .json(), .text(), .arrow() or .fixed()"]
 pub struct Write<'a, T> {
     flow: &'a Dataset<T>,
     target: Target,
@@ -94,6 +103,11 @@ impl<T> Write<'_, T> {
     /// Writes Arrow's IPC files.
     pub fn arrow(self) -> Result<Written> {
         self.run(FileFormat::Arrow)
+    }
+
+    /// Writes bytes of one length one behind the other.
+    pub fn fixed(self) -> Result<Written> {
+        self.run(FileFormat::Fixed)
     }
 
     fn run(self, format: FileFormat) -> Result<Written> {

@@ -11,7 +11,8 @@ use std::{
 };
 
 use super::{
-    arrow::ArrowEncoder, csv::CsvRows, json::JsonRows, parquet::ParquetEncoder, shown::Shown, text_lines::TextEncoder,
+    arrow::ArrowEncoder, csv::CsvRows, fixed_records::FixedEncoder, json::JsonRows, parquet::ParquetEncoder,
+    shown::Shown, text_lines::TextEncoder,
 };
 use crate::{
     batch::{
@@ -34,15 +35,18 @@ pub enum FileFormat {
     Text,
     /// Arrow's IPC files.
     Arrow,
+    /// Bytes, all of one length, one behind the other.
+    Fixed,
 }
 
 /// A shape's names: its own, what files end in, and the other endings that are known of it.
-const NAMES: [(FileFormat, &str, &str, &[&str]); 5] = [
+const NAMES: [(FileFormat, &str, &str, &[&str]); 6] = [
     (FileFormat::Parquet, "Parquet", "parquet", &["pq"]),
     (FileFormat::Csv, "CSV", "csv", &[]),
     (FileFormat::Json, "JSON", "jsonl", &["json", "ndjson"]),
     (FileFormat::Text, "text", "txt", &["text"]),
     (FileFormat::Arrow, "Arrow", "arrow", &["ipc", "feather"]),
+    (FileFormat::Fixed, "fixed", "bin", &[]),
 ];
 
 impl FileFormat {
@@ -56,6 +60,11 @@ impl FileFormat {
     /// What its files end in.
     pub fn ending(self) -> &'static str {
         NAMES.iter().find(|(format, ..)| *format == self).map_or("", |(_, _, ending, _)| ending)
+    }
+
+    /// Whether what is encoded of rows, one piece behind the other, is what is encoded of all of them: then threads can encode one file.
+    pub fn is_in_pieces(self) -> bool {
+        matches!(self, FileFormat::Text | FileFormat::Json | FileFormat::Fixed)
     }
 
     /// Whether files of it can hold these columns.
@@ -75,6 +84,11 @@ impl FileFormat {
             let columns = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
             return if is_line { Ok(()) } else { Err(EncodeError::NotLines { columns: columns.collect() }.into()) };
         }
+        if self == FileFormat::Fixed {
+            let is_record = matches!(schema.fields()[..], [ref one] if is_bytes(one.data_type()));
+            let columns = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
+            return if is_record { Ok(()) } else { Err(EncodeError::NotRecords { columns: columns.collect() }.into()) };
+        }
         if matches!(self, FileFormat::Csv | FileFormat::Json)
             && let Some(field) = schema.fields().iter().find(|field| is_nested(field.data_type()))
         {
@@ -93,6 +107,7 @@ impl FileFormat {
             FileFormat::Json => Box::new(ShownEncoder::new(JsonRows::new(schema), String::new())),
             FileFormat::Text => Box::new(TextEncoder::new()),
             FileFormat::Arrow => Box::new(ArrowEncoder::new(schema)?),
+            FileFormat::Fixed => Box::new(FixedEncoder::default()),
         })
     }
 }
@@ -227,6 +242,12 @@ pub(super) enum EncodeError {
     Nested { shape: FileFormat, column: String, data_type: DataType },
     #[error("writing text: a line has a newline in it: {line:?}")]
     LineInLine { line: String },
+    #[error("writing records of one length: they are one column of bytes, here are {}", columns.join(", "))]
+    NotRecords { columns: Vec<String> },
+    #[error("writing records of one length: one has {found} bytes, and those before it in its file have {expected}")]
+    OtherLength { found: usize, expected: usize },
+    #[error("writing records of one length: one is NULL, which bytes cannot say")]
+    NullRecordBytes,
     #[error("writing text: a line is NULL, which a line cannot say")]
     NullLine,
     #[error("writing CSV: the only column, {column:?}, is NULL in a row, which would be an empty line")]
@@ -249,6 +270,9 @@ impl Cause for EncodeError {
             EncodeError::NoColumns { .. } => "files need a column that the output is not partitioned by".to_owned(),
             EncodeError::NotLines { .. } => "select one column, or write CSV".to_owned(),
             EncodeError::Nested { .. } => "write Parquet or Arrow".to_owned(),
+            EncodeError::NotRecords { .. } => "select one column of bytes, or write Parquet".to_owned(),
+            EncodeError::OtherLength { .. } => "bring all records to one length, or write Parquet".to_owned(),
+            EncodeError::NullRecordBytes => "filter it out, or write Parquet".to_owned(),
             EncodeError::LineInLine { .. } => "write CSV, which quotes it, or replace it".to_owned(),
             EncodeError::NullLine => "filter it out, or coalesce it to a text".to_owned(),
             EncodeError::NullRecord { .. } => "write another column beside it, or JSON or Parquet".to_owned(),

@@ -20,6 +20,7 @@ pub mod csv; // CSV: columns' types from a sample, records and fields between qu
 mod dates; // dates and times from their digits
 mod encode; // FileFormat, Encode: shapes to write
 pub mod fixed; // records of one length: one column of bytes, a row a record
+mod fixed_records; // FixedEncoder: records of one length, one behind the other
 pub mod json; // JSON, an object a line
 mod numbers; // integers and decimals from their digits
 pub mod parquet; // Parquet: footer, row groups, writer

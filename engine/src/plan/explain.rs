@@ -227,6 +227,7 @@ fn state_detail(spec: &StateSpec, number: usize) -> String {
         }
         StateSpec::Limit { skip, fetch } => format!("{name} of {fetch} rows after {skip}, by position"),
         StateSpec::Scalar { number: parameter } => format!("{name}: parameter ${parameter}"),
+        StateSpec::Write { target, is_ordered: true, .. } => format!("{name} {target}, in order"),
         StateSpec::Write { target, .. } => format!("{name} {target}"),
         StateSpec::Collect | StateSpec::Share(_) | StateSpec::Cache(_) | StateSpec::Exchange(_) | StateSpec::Tee(_) => {
             name

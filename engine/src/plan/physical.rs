@@ -209,5 +209,7 @@ pub enum StateSpec {
     Write {
         target: Target,
         schema: SchemaRef,
+        /// The rows come in an order, as morsels with places, and stand in one file in it.
+        is_ordered: bool,
     },
 }

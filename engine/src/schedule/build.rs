@@ -53,7 +53,7 @@ use crate::{
     },
     scan::{ScanSource, ScanSpec, WatchedTest},
     shuffle::AttemptKey,
-    sink::Writing,
+    sink::{Order, Writing},
     store::Io,
 };
 
@@ -295,8 +295,9 @@ impl Builder<'_> {
             StateSpec::Exchange(edge) => State::Exchange(self.exchange(*edge)?),
             StateSpec::Collect => State::Collect(Collect::new(context)),
             StateSpec::Scalar { number } => State::Scalar(Scalar::new(*number, parameters, context)),
-            StateSpec::Write { target, schema } => {
-                State::Write(Writing::begin(target, self.work.attempt, schema, self.io, context)?)
+            StateSpec::Write { target, schema, is_ordered } => {
+                let rows = if *is_ordered { Order::Kept } else { Order::Any };
+                State::Write(Writing::begin(target, self.work.attempt, (schema, rows), self.io, context)?)
             }
         })
     }

@@ -12,6 +12,7 @@
 mod beside; // Beside: the places beside an output, and what ended runs have left there
 mod commit; // commit: what tasks have written becomes one output
 mod folders; // Folders: the rows of a batch by the folder they belong to
+mod in_order; // InOrder: morsels that threads encode, in one file in the order of their places
 mod manifest; // Manifest: what an attempt has written
 mod parts; // OpenParts: the part files that a thread has open, a folder each
 mod success; // Success: what _SUCCESS says
@@ -24,4 +25,4 @@ mod tests; // outputs that are interrupted at every call
 
 pub use commit::{Written, check_place, commit_manifests, discard, prepare};
 pub use target::{IfExists, Target};
-pub use write::Writing;
+pub use write::{Order, Writing};

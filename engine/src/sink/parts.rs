@@ -119,7 +119,7 @@ impl OpenParts {
 impl Part {
     pub(super) fn close(self, shared: &Writing) -> Result<()> {
         self.appender.append(self.encoder.finish()?)?;
-        shared.add_part(self.folder, self.number, self.appender);
+        shared.add_file(self.folder, self.number, self.appender);
         Ok(())
     }
 }

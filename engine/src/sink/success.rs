@@ -82,8 +82,8 @@ impl Success {
     fn check_columns(&self, target: &Target) -> Result<()> {
         let is_known = !self.columns.is_empty() && !target.columns.is_empty();
         let is_same = match target.format {
-            // Lines have no names.
-            FileFormat::Text => true,
+            // Lines and records have no names.
+            FileFormat::Text | FileFormat::Fixed => true,
             // What types they have is found in all files together.
             FileFormat::Csv | FileFormat::Json => {
                 self.columns.iter().map(|(name, _)| name).eq(target.columns.iter().map(|(name, _)| name))

@@ -44,7 +44,7 @@ fn target(path: &Path, if_exists: IfExists, is_partitioned: bool) -> Target {
 fn write(disk: &Disk, target: &Target, batch: &Batch) -> Result<Written> {
     let io = Io::start_on(disk.clone())?;
     let context = context(5);
-    let writing = Writing::begin(target, None, batch.schema_ref(), &io, &context)?;
+    let writing = Writing::begin(target, None, (batch.schema_ref(), Order::Any), &io, &context)?;
     let mut random = Random(7);
     let morsels = cut(batch, 5, &mut random);
     feed(&Arc::clone(&writing).sink(), morsels, 2, &mut random)?;
@@ -211,7 +211,7 @@ fn a_commit_that_comes_again_goes_on_or_knows_its_own() {
         let attempt = |target: &Target, attempt: u32| -> Vec<u8> {
             let io = Io::start_on(Disk::default()).unwrap();
             let key = AttemptKey { job, stage: StageId(1), task: TaskId(0), attempt: AttemptId(attempt) };
-            let writing = Writing::begin(target, Some(key), now.schema_ref(), &io, &context(5)).unwrap();
+            let writing = Writing::begin(target, Some(key), (now.schema_ref(), Order::Any), &io, &context(5)).unwrap();
             let mut random = Random(7);
             feed(&Arc::clone(&writing).sink(), cut(&now, 5, &mut random), 2, &mut random).unwrap();
             writing.manifest().unwrap()
@@ -288,7 +288,7 @@ fn a_run_that_is_alive_keeps_its_place() {
     let target = target(&folder.path().join("out"), IfExists::Append, false);
     let io = Io::start().unwrap();
     let (first, later) = (rows(0..9), rows(50..60));
-    let writing = Writing::begin(&target, None, first.schema_ref(), &io, &context(5)).unwrap();
+    let writing = Writing::begin(&target, None, (first.schema_ref(), Order::Any), &io, &context(5)).unwrap();
     let mut random = Random(1);
     feed(&Arc::clone(&writing).sink(), cut(&first, 5, &mut random), 1, &mut random).unwrap();
     write(&Disk::default(), &target, &later).unwrap();

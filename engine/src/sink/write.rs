@@ -26,12 +26,14 @@ use super::{
     beside::{Beside, Run, name_of},
     commit::{commit, prepare},
     folders::Folders,
+    in_order::{InOrder, OrderedSink},
     manifest::{Manifest, part_name},
     parts::{OpenParts, Part},
 };
 use crate::{
     batch::{Morsel, datatypes::SchemaRef},
     error::{Cause, Kind, Result, bug},
+    format::Encode,
     limits,
     memory::Revoked,
     operator::{
@@ -55,7 +57,18 @@ pub struct Writing {
     pub(super) context: JobContext,
     place: Place,
     next_part: AtomicU32,
+    /// Of rows in an order that is kept.
+    in_order: Option<InOrder>,
     state: Mutex<State>,
+}
+
+/// What becomes of the order of the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// A thread writes what it has.
+    Any,
+    /// There is one file, in the order of the morsels' places.
+    Kept,
 }
 
 /// Whose the parts are, and where they are written.
@@ -95,7 +108,7 @@ impl Writing {
     pub fn begin(
         target: &Target,
         attempt: Option<AttemptKey>,
-        schema: &SchemaRef,
+        (schema, order): (&SchemaRef, Order),
         io: &Arc<Io>,
         context: &JobContext,
     ) -> Result<Arc<Writing>> {
@@ -121,12 +134,16 @@ impl Writing {
             context: context.clone(),
             place,
             next_part: AtomicU32::new(0),
+            in_order: (order == Order::Kept).then(|| InOrder::new(context.reservation("writing files"))),
             state: Mutex::new(State { parts: Vec::new(), digest: Digest::default(), is_committed: false }),
         }))
     }
 
     /// The sink that feeds it.
     pub fn sink(self: Arc<Self>) -> Arc<dyn Sink> {
+        if self.in_order.is_some() {
+            return Arc::new(OrderedSink(self));
+        }
         let further = self.further.as_ref().map(Sort::sink);
         Arc::new(WriteSink { shared: self, further })
     }
@@ -183,14 +200,16 @@ impl Writing {
         TooManyParts { path, files: self.next_part.load(Relaxed), columns }
     }
 
-    /// A part that is complete, or about to be.
-    pub(super) fn add_part(&self, folder: String, number: u32, file: Appender) {
-        file.end();
-        self.lock().parts.push((folder, number, file));
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An output without rows still tells its columns.
+    pub(super) fn tell_columns(&self) -> Result<()> {
+        if self.lock().parts.is_empty() && self.target.partitioned_by.is_empty() {
+            self.open_part("")?.close(self)?;
+        }
+        Ok(())
     }
 
     /// Files that a thread keeps open at once.
@@ -198,8 +217,39 @@ impl Writing {
         (limits::OPEN_PARTS_MAX / self.context.settings.threads).max(2)
     }
 
-    /// A new part file.
-    pub(super) fn open_part(&self, folder: &str) -> Result<Part> {
+    /// The rows of a morsel are part of the output.
+    pub(super) fn count(&self, rows: usize) {
+        self.context.counters.add_rows_out(rows);
+    }
+
+    /// What encodes rows for a file.
+    pub(super) fn encoder(&self) -> Result<Box<dyn Encode>> {
+        self.target.format.encoder(self.folders.schema())
+    }
+
+    /// The turns of the threads, where the order is kept.
+    pub(super) fn in_order(&self) -> Result<&InOrder> {
+        self.in_order.as_ref().ok_or_else(|| bug("sink", "an output in order without turns"))
+    }
+
+    /// Threads that write.
+    pub(super) fn threads(&self) -> usize {
+        self.context.settings.threads
+    }
+
+    /// Nothing more comes to the file.
+    pub(super) fn add_file(&self, folder: String, number: u32, file: Appender) {
+        file.end();
+        self.lock().parts.push((folder, number, file));
+    }
+
+    /// What a thread's rows add up to.
+    pub(super) fn add_digest(&self, digest: &Digest) {
+        self.lock().digest.merge(digest);
+    }
+
+    /// A new file.
+    pub(super) fn open_file(&self) -> Result<(u32, Appender)> {
         let number = self.next_part.fetch_add(1, Relaxed);
         if number >= limits::PARTS_PER_TASK_MAX {
             return Err(self.too_many_parts().into());
@@ -207,8 +257,13 @@ impl Writing {
         let name = part_name(&self.place.key(), number, self.target.format.ending());
         let path = self.place.beside().work.join(&name);
         let writers = if self.target.partitioned_by.is_empty() { 1 } else { limits::OPEN_PARTS_MAX };
-        let encoder = self.target.format.encoder(self.folders.schema())?;
-        Ok(Part::new(folder, number, encoder, Appender::create(&path, limits::APPEND_BYTES_MAX / writers, &self.io)?))
+        Ok((number, Appender::create(&path, limits::APPEND_BYTES_MAX / writers, &self.io)?))
+    }
+
+    /// A new part file.
+    pub(super) fn open_part(&self, folder: &str) -> Result<Part> {
+        let (encoder, (number, appender)) = (self.encoder()?, self.open_file()?);
+        Ok(Part::new(folder, number, encoder, appender))
     }
 }
 
@@ -248,10 +303,7 @@ impl Sink for WriteSink {
         match &self.further {
             Some(further) => further.finalize(),
             None => {
-                // An output without rows still tells its columns.
-                if self.shared.lock().parts.is_empty() {
-                    self.shared.open_part("")?.close(&self.shared)?;
-                }
+                self.shared.tell_columns()?;
                 Ok(Vec::new())
             }
         }
@@ -271,7 +323,7 @@ impl SinkThread for WriteThread {
         }
         self.digest.merge(&Digest::of(&morsel.batch)?);
         let parts = &mut self.parts;
-        parts.shared.context.counters.add_rows_out(morsel.batch.num_rows());
+        parts.shared.count(morsel.batch.num_rows());
         let mut begun = BTreeSet::new();
         let split = parts.shared.folders.split(&morsel.batch, |folder| {
             let has_room = parts.has_room(folder, &begun);
@@ -293,7 +345,7 @@ impl SinkThread for WriteThread {
 
     fn finish(self: Box<Self>) -> Result<()> {
         let WriteThread { parts, digest, further } = *self;
-        parts.shared.lock().digest.merge(&digest);
+        parts.shared.add_digest(&digest);
         parts.close()?;
         further.map_or(Ok(()), SinkThread::finish)
     }

@@ -242,7 +242,7 @@ impl Cause for SqlError {
             SqlError::UnknownOption { candidates, .. } => {
                 suggest::did_you_mean(candidates).or_else(|| Some("there are: overwrite, append".to_owned()))
             }
-            SqlError::UnknownFormat { .. } => Some("there are: parquet, csv, json, text, arrow".to_owned()),
+            SqlError::UnknownFormat { .. } => Some("there are: parquet, csv, json, text, arrow, fixed".to_owned()),
             SqlError::NoFormat { .. } => {
                 Some("add STORED AS csv, or end the path in .parquet, .csv, .jsonl, .txt or .arrow".to_owned())
             }

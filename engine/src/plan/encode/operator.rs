@@ -34,7 +34,7 @@ tagged!(JoinRows, "kind of a join", {
     BuildMark = 9
 });
 
-tagged!(FileFormat, "shape of an output", { Parquet = 0, Csv = 1, Json = 2, Text = 3, Arrow = 4 });
+tagged!(FileFormat, "shape of an output", { Parquet = 0, Csv = 1, Json = 2, Text = 3, Arrow = 4, Fixed = 5 });
 tagged!(IfExists, "treatment of an output", { Fail = 0, Overwrite = 1, Append = 2 });
 
 const PROBE: u8 = 0;

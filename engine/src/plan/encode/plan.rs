@@ -225,10 +225,12 @@ impl Writer {
                 self.u8(SCALAR);
                 self.number("parameters", *number)
             }
-            StateSpec::Write { target, schema } => {
+            StateSpec::Write { target, schema, is_ordered } => {
                 self.u8(WRITE);
                 self.target(target)?;
-                self.schema(schema)
+                self.schema(schema)?;
+                self.flag(*is_ordered);
+                Ok(())
             }
             StateSpec::Share(schema) => {
                 self.u8(SHARE);
@@ -364,7 +366,11 @@ impl Reader<'_> {
             LIMIT => StateSpec::Limit { skip: self.size("rows left out")?, fetch: self.size("rows given")? },
             COLLECT => StateSpec::Collect,
             SCALAR => StateSpec::Scalar { number: self.number("number of a parameter")? },
-            WRITE => StateSpec::Write { target: self.target()?, schema: self.schema()? },
+            WRITE => StateSpec::Write {
+                target: self.target()?,
+                schema: self.schema()?,
+                is_ordered: self.flag("order of an output")?,
+            },
             SHARE => StateSpec::Share(self.schema()?),
             TEE => StateSpec::Tee(self.list("states", |reader| Ok(StateId(reader.number("number of a state")?)))?),
             EXCHANGE => StateSpec::Exchange(EdgeId(self.number("number of an edge")?)),

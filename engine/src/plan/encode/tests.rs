@@ -551,7 +551,11 @@ fn tables_stand_once_and_in_order() {
 
 #[test]
 fn paths_are_absolute() {
-    let target = |path: &str| StateSpec::Write { target: Target::new(path, FileFormat::Csv), schema: no_columns() };
+    let target = |path: &str| StateSpec::Write {
+        target: Target::new(path, FileFormat::Csv),
+        schema: no_columns(),
+        is_ordered: false,
+    };
     let plan = |path| plan_of(SourceSpec::Values(no_columns(), Vec::new()), Vec::new(), target(path));
     let read = decode_here(&encode(&plan("out/./part")).unwrap()).unwrap();
     let StateSpec::Write { target, .. } = &read.stages[0].states[0] else { panic!() };

@@ -302,7 +302,7 @@ impl Maker<'_> {
                 let partitioned_by = self.some(2, |maker| format!("c{}", maker.random.below(9)));
                 let columns = self.some(2, |maker| (format!("c{}", maker.random.below(9)), "Int64".to_owned()));
                 let target = Target { path, format, partitioned_by, if_exists, columns };
-                StateSpec::Write { target, schema: self.schema() }
+                StateSpec::Write { target, schema: self.schema(), is_ordered: self.random.below(2) == 0 }
             }
             9 => StateSpec::Share(self.schema()),
             10 => StateSpec::Window(self.window()),
