@@ -25,16 +25,68 @@ pub enum BenchError {
         question: String,
     },
     /// A program of another name was asked for.
-    #[error("running {arguments:?} as a program under a worker: only the word count is one")]
+    #[error("running {arguments:?} as a program under a worker: only workloads are")]
     NoSuchProgram {
         /// What was asked for.
         arguments: Vec<String>,
     },
-    /// What the word count printed on the cluster is not what it prints.
-    #[error("reading what the word count printed on the cluster")]
-    NotCounted {
+    /// What a workload printed on the cluster, or a rival, is not what it prints.
+    #[error("reading what a workload printed when it was done")]
+    NotDone {
         /// Why not.
         source: serde_json::Error,
+    },
+    /// There is no workload of this name.
+    #[error("looking for the workload {name:?}: there are {names}")]
+    NoSuchWorkload {
+        /// The name asked for.
+        name: String,
+        /// Those that there are.
+        names: String,
+    },
+    /// The input of a workload was not made.
+    #[error("making the input")]
+    NotMade {
+        /// Why not.
+        source: Box<windrow_datasets::DatasetError>,
+    },
+    /// Records that should be in the order of their keys are not.
+    #[error("validating the records of {}: the key of record {record} is less than the one before", path.display())]
+    NotInOrder {
+        /// The output.
+        path: PathBuf,
+        /// The record, counted from 0 over all files.
+        record: u64,
+    },
+    /// Two runs of one workload over one input gave different rows.
+    #[error("running {workload}: two runs gave different rows, of digest {digest} and {other}")]
+    RunsDiffer {
+        /// Which.
+        workload: &'static str,
+        /// Of the first run.
+        digest: String,
+        /// Of a later one.
+        other: String,
+    },
+    /// A rival gave other rows.
+    #[error("comparing the rows of {workload}: here {here}, of {engine} {there}")]
+    RowsDiffer {
+        /// Which.
+        workload: &'static str,
+        /// The rival.
+        engine: String,
+        /// Of this engine.
+        here: String,
+        /// Of the rival.
+        there: String,
+    },
+    /// A rival that is installed did not come to its end.
+    #[error("running {engine} beside: it ended with {status}")]
+    RivalFailed {
+        /// The rival.
+        engine: String,
+        /// How it ended.
+        status: String,
     },
     /// A column that the file does not have.
     #[error("splitting rows by the hash of column {column}: the file has {columns} columns, counted from 0")]
@@ -76,10 +128,18 @@ impl Cause for BenchError {
             BenchError::NoSuchQuery { .. }
             | BenchError::NoSuchQuestion { .. }
             | BenchError::NoSuchProgram { .. }
+            | BenchError::NoSuchWorkload { .. }
             | BenchError::NoSuchColumn { .. } => Kind::Request,
-            BenchError::NotCounted { .. } | BenchError::RowsLost { .. } => Kind::Internal,
+            BenchError::NotDone { .. }
+            | BenchError::RowsLost { .. }
+            | BenchError::RunsDiffer { .. }
+            | BenchError::RowsDiffer { .. } => Kind::Internal,
+            BenchError::NotInOrder { .. } => Kind::Corrupt,
             BenchError::File { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::Request,
-            BenchError::Usage { .. } | BenchError::File { .. } => Kind::Io,
+            BenchError::Usage { .. }
+            | BenchError::File { .. }
+            | BenchError::NotMade { .. }
+            | BenchError::RivalFailed { .. } => Kind::Io,
         }
     }
 }

@@ -11,15 +11,19 @@ mod measure; // Clock: seconds, processor seconds, peak memory
 pub mod plain; // page_rank, k_means: the same workloads as plain Rust programs
 mod query; // measure, run_each: a query, measured; several, each as often as asked
 mod report; // Measurement, table, best_seconds
-mod run; // TpchRun, DbBenchRun, WordCountRun: each workload as often as asked
+mod run; // TpchRun, DbBenchRun: each query as often as asked
 mod shuffle; // ShuffleRun: a table to groups, told apart by its parts
 mod tpch; // Tpch: 22 queries over eight tables; QUERIES, TABLES
-mod word_count; // word_count: the job itself
+mod workload; // WORKLOADS: what Hadoop's users know, by the public API
 
 pub use dbbench::{DBBENCH_TABLES, DbBench, QUESTIONS};
 pub use error::BenchError;
 pub use report::{Measurement, Nodes, best_seconds, table};
-pub use run::{ClusterWordCountRun, DbBenchRun, TpchRun, WordCountRun};
+pub use run::{DbBenchRun, TpchRun};
 pub use shuffle::{ShuffleMeasurement, ShuffleRun, logical_bytes};
 pub use tpch::{QUERIES, TABLES, Tpch};
-pub use word_count::{Counted, PROGRAM, program, word_count};
+pub use workload::{
+    ClusterWorkloadRun, Done, Input, Job, Output, PROGRAM, RIVALS, Record, Rival, Rivaled, SEED, TeraSum, WORKLOADS,
+    Workload, WorkloadRun, chart, grep, inverted_index, program, secondary_sort, sort, tera_gen, tera_sort,
+    tera_validate, word_count, workload,
+};

@@ -15,24 +15,24 @@ use crate::measure::Cost;
 /// One run of one workload.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measurement {
-    /// "tpch", "dbbench" or "wordcount".
+    /// "tpch", "dbbench" or a workload's name.
     pub workload: &'static str,
     /// "q1" to "q22", "g1" to "j5"; none where the workload is one job.
     pub query: Option<String>,
-    /// "windrow".
-    pub engine: &'static str,
+    /// "windrow", or a rival's name.
+    pub engine: String,
     /// Which run, from 1.
     pub run: u32,
     /// Threads that computed, of all nodes.
     pub threads: usize,
     /// Workers of a cluster that computed; 1 in process.
     pub workers: usize,
-    /// Queries: from the SQL text to all rows in memory. Word count: from the job's start to the output in its place.
+    /// Queries: from the SQL text to all rows in memory. Workloads: from the job's start to the output in its place.
     pub seconds: f64,
     /// Processor seconds of this process meanwhile, user and system; on a cluster those of the workers' processes while tasks of the job ran
     /// there.
     pub cpu_seconds: f64,
-    /// Bytes of the input: read from files (queries), the file's length (word count).
+    /// Bytes of the input: read from files (queries), the length of what is read or made (workloads).
     pub bytes_in: u64,
     /// Rows of the result.
     pub rows: u64,
@@ -46,6 +46,12 @@ pub struct Measurement {
     pub shuffled_bytes: u64,
     /// Sum and exclusive or of the hashes of the result's rows.
     pub digest: String,
+    /// Of the engine.
+    pub version: String,
+    /// The least seconds that it could have taken; of workloads.
+    pub bound_seconds: Option<f64>,
+    /// `bound_seconds` / `seconds`.
+    pub bound_fraction: Option<f64>,
 }
 
 /// Who computed.
@@ -83,7 +89,7 @@ impl Measurement {
         let Cost { seconds, cpu_seconds, peak_bytes } = cost;
         let Nodes { workers, threads } = nodes;
         let gb_per_second_core = bytes_in as f64 / 1e9 / seconds / threads as f64;
-        let engine = "windrow";
+        let (engine, version) = ("windrow".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         Measurement {
             workload,
             query,
@@ -100,7 +106,20 @@ impl Measurement {
             spilled_bytes,
             shuffled_bytes,
             digest,
+            version,
+            bound_seconds: None,
+            bound_fraction: None,
         }
+    }
+
+    /// The same beside the least seconds that it could have taken.
+    pub(crate) fn bounded_by(self, seconds: f64) -> Measurement {
+        Measurement { bound_seconds: Some(seconds), bound_fraction: Some(seconds / self.seconds), ..self }
+    }
+
+    /// The same as another engine's.
+    pub(crate) fn of_rival(self, engine: &str, version: &str) -> Measurement {
+        Measurement { engine: engine.to_owned(), version: version.to_owned(), ..self }
     }
 
     /// "tpch q1", or only the workload.
@@ -115,12 +134,14 @@ impl Measurement {
 /// The heading of the lines that a [`Measurement`] displays as.
 pub fn table() -> String {
     let mut heading = String::new();
-    let (name, run, seconds, cpu, mb, rows) = ("workload", "run", "seconds", "cpu s", "MB in", "rows");
-    let (speed, peak, spilled) = ("GB/s/core", "peak MB", "spilled MB");
+    let (name, engine, run, seconds, cpu, mb, rows) =
+        ("workload", "engine", "run", "seconds", "cpu s", "MB in", "rows");
+    let (speed, bound, peak, spilled) = ("GB/s/core", "of bound", "peak MB", "spilled MB");
     // Writing to a string does not fail.
     let _ = write!(
         heading,
-        "{name:<12} {run:>3} {seconds:>9} {cpu:>9} {mb:>10} {rows:>9} {speed:>9} {peak:>8} {spilled:>10}  digest"
+        "{name:<13} {engine:<7} {run:>3} {seconds:>9} {cpu:>9} {mb:>10} {rows:>9} {speed:>9} {bound:>8} {peak:>8} \
+         {spilled:>10}  digest"
     );
     heading
 }
@@ -130,14 +151,16 @@ impl fmt::Display for Measurement {
         let mb = |bytes: u64| bytes as f64 / 1e6;
         write!(
             f,
-            "{:<12} {:>3} {:>9.4} {:>9.4} {:>10.2} {:>9} {:>9.3} {:>8.0} {:>10.2}  {}",
+            "{:<13} {:<7} {:>3} {:>9.4} {:>9.4} {:>10.2} {:>9} {:>9.3} {:>8} {:>8.0} {:>10.2}  {}",
             self.name(),
+            self.engine,
             self.run,
             self.seconds,
             self.cpu_seconds,
             mb(self.bytes_in),
             self.rows,
             self.gb_per_second_core,
+            self.bound_fraction.map_or("-".to_owned(), |fraction| format!("{fraction:.3}")),
             mb(self.peak_bytes),
             mb(self.spilled_bytes),
             self.digest
@@ -191,7 +214,7 @@ mod tests {
             .map(|field| field.split(':').next().unwrap().trim_matches('"').to_owned())
             .collect();
         let expected = "workload query engine run threads workers seconds cpu_seconds bytes_in rows gb_per_second_core peak_bytes \
-                        spilled_bytes shuffled_bytes digest";
+                        spilled_bytes shuffled_bytes digest version bound_seconds bound_fraction";
         assert_eq!(names, expected.split_whitespace().collect::<Vec<_>>());
     }
 

@@ -90,6 +90,8 @@ pub enum CommandError {
     Program { program: PathBuf, source: io::Error },
     #[error("reading what the job printed on the cluster")]
     Printed { source: serde_json::Error },
+    #[error("making the records of {workload}: it reads nothing; say how much to make by --size")]
+    NoInputRead { workload: &'static str },
     #[error("measuring how fast bytes go between two processes")]
     Net { source: io::Error },
     #[error("comparing {what} on the cluster with the same here: the digest is {there} there and {here} here")]
@@ -113,7 +115,7 @@ impl Cause for CommandError {
                 DatasetError::Generate { .. } | DatasetError::Panicked { .. } => Kind::Internal,
                 _ => Kind::Io,
             },
-            CommandError::WorkersOwn | CommandError::Program { .. } => Kind::Request,
+            CommandError::WorkersOwn | CommandError::Program { .. } | CommandError::NoInputRead { .. } => Kind::Request,
             CommandError::Differs { .. } | CommandError::Printed { .. } => Kind::Internal,
             _ => Kind::Io,
         }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs};
 
 use arrow::{array::AsArray, datatypes::Int64Type};
 use windrow::{Session, Settings};
-use windrow_bench::{WordCountRun, word_count};
+use windrow_bench::{WorkloadRun, word_count, workload};
 use windrow_datasets::{TextOptions, write_text};
 
 #[test]
@@ -50,7 +50,9 @@ fn a_run_is_measured_and_leaves_nothing() {
     fs::write(&text, "a b a\n\n  a\tc\n").unwrap();
     let session = Session::new(Settings { threads: 2, ..Settings::default() }).unwrap();
     let mut told = 0;
-    let run = WordCountRun { session: &session, input: &text, scratch: folder.path(), runs: 2 };
+    let workload = workload("wordcount").unwrap();
+    let scratch = folder.path();
+    let run = WorkloadRun { workload, session: &session, input: &text, pattern: "", bytes: 0, scratch, runs: 2 };
     let measurements = run
         .run(|measurement, out| -> windrow::Result<()> {
             told += 1;

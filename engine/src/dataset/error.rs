@@ -38,6 +38,8 @@ pub(super) enum DatasetError {
     FlowOnCluster,
     #[error("profiling a query of a program that runs under a worker")]
     ProfileAway,
+    #[error("looking for {pattern:?}: it is no regular expression")]
+    Pattern { pattern: String, source: regex::Error },
     #[error("the program's entry panicked: {message}")]
     EntryPanicked { message: String },
     #[error("the job's own code failed")]

@@ -31,6 +31,7 @@ mod session; // Session: threads, memory, tables
 mod sort; // sort_by, limit, zip_with_index; asc, desc
 mod source; // read_text, read_parquet, read_csv, read_json, read_arrow, from_vec, sql
 mod statement; // Dataset::sql: a statement over a flow
+mod text; // words, matches: what is in lines
 mod tried; // try_map, try_flat_map: records that closures cannot use, kept apart
 mod write; // write, write_parquet and its like: a flow's rows in files
 

@@ -17,6 +17,8 @@ mod hash;
 mod partition;
 pub use partition::{GROUPS_MAX, PARTITIONS_MAX, first_rows, group_of};
 mod scatter;
+mod tokens;
+pub use tokens::Tokens;
 mod vector;
 
 // ── the border with arrow ──

@@ -382,6 +382,14 @@ unsafe fn scatter_views(views: &[u128], buffers: &[&[u8]], groups: &[u8], heaps:
     }
 }
 
+fn white_space(text: &[u8], marks: &mut [u8]) {
+    for (place, byte) in text.iter().enumerate() {
+        if !byte.is_ascii_whitespace() {
+            marks[place / 8] &= !(1 << (place % 8));
+        }
+    }
+}
+
 /// The plain twins as a table, for tests and benches.
 pub(super) static KERNELS: Kernels = Kernels {
     name: "scalar",
@@ -392,6 +400,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     fold_f32,
     words_of_i128,
     words_of_views,
+    white_space,
     group_numbers,
     group_products,
     range_numbers,

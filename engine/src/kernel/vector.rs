@@ -117,6 +117,12 @@ pub(super) trait Vector: Copy {
     /// # Safety
     /// As the trait says.
     unsafe fn is_any(mask: Self::Mask) -> bool;
+
+    /// A bit for each of 64 bytes that is white space, the lowest for the first.
+    ///
+    /// # Safety
+    /// 64 bytes are readable at `from`.
+    unsafe fn white_space(from: *const u8) -> u64;
 }
 
 impl Vector for u64 {
@@ -206,5 +212,11 @@ impl Vector for u64 {
     #[inline(always)]
     unsafe fn is_any(mask: bool) -> bool {
         mask
+    }
+    #[inline(always)]
+    unsafe fn white_space(from: *const u8) -> u64 {
+        // SAFETY: the caller proves 64 readable bytes; a byte has no alignment.
+        let bytes = unsafe { &*from.cast::<[u8; 64]>() };
+        (0..64).fold(0, |bits, place| bits | u64::from(bytes[place].is_ascii_whitespace()) << place)
     }
 }

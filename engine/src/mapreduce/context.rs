@@ -87,6 +87,14 @@ impl<'c, T: Record> Context<'c, T> {
         }
     }
 
+    /// The first byte of the split in that file, if splits are cut by bytes: splits of one file come in its order.
+    pub fn input_offset(&self) -> Option<u64> {
+        match &self.task.place {
+            Place::Split(Some(place)) => place.first_byte,
+            _ => None,
+        }
+    }
+
     /// The number of the part whose keys a reducer sees; none in a mapper.
     pub fn part(&self) -> Option<u32> {
         match self.task.place {

@@ -24,6 +24,8 @@ pub struct SplitPlace {
     pub file: PathBuf,
     /// Which part of it, in words: `bytes 0 to 4194304`.
     pub part: String,
+    /// Its first byte in the file, where splits are cut by bytes.
+    pub first_byte: Option<u64>,
 }
 
 impl fmt::Display for SplitPlace {

@@ -225,7 +225,11 @@ impl Source for ScanSource {
     fn place(&self, split: u32) -> Option<SplitPlace> {
         let split = self.shared.splits.get(split as usize)?;
         let file = self.shared.spec.table.file(split)?.path.clone();
-        Some(SplitPlace { file, part: split.to_string() })
+        let first_byte = match split {
+            Split::Bytes { range, .. } => Some(range.start),
+            Split::RowGroup { .. } => None,
+        };
+        Some(SplitPlace { file, part: split.to_string(), first_byte })
     }
 
     fn thread(&self) -> Result<Box<dyn SourceThread>> {

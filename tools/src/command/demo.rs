@@ -10,7 +10,7 @@ use std::{
 };
 
 use windrow::{Answer, Result as EngineResult, Session, Settings, operator::Cancel};
-use windrow_bench::{ClusterWordCountRun, QUERIES, Tpch, word_count};
+use windrow_bench::{ClusterWorkloadRun, QUERIES, Tpch, WorkloadRun, word_count, workload};
 use windrow_datasets::{TextOptions, write_text};
 
 use super::{
@@ -152,7 +152,10 @@ fn on_a_cluster(
 
     let (cluster, cancel) = (&contact.address(), &Cancel::default());
     let _job = signals.job(cancel.clone());
-    let run = ClusterWordCountRun { cluster, nodes, input: done.text, scratch, runs: 1, cancel, seen: &|_| {} };
+    let here = &Session::new(settings.clone())?;
+    let workload = workload("wordcount")?;
+    let run = WorkloadRun { workload, session: here, input: done.text, pattern: "", bytes: 0, scratch, runs: 1 };
+    let run = ClusterWorkloadRun { run, cluster, nodes, cancel, seen: &|_| {} };
     for counted in run.run(|_, _| Ok::<(), Failure>(()))? {
         let words = size::show_count(counted.rows);
         say(out, &format!("   {words} words in {:.3} s; digest {}", counted.seconds, counted.digest))?;
@@ -169,9 +172,8 @@ fn agrees(what: &'static str, here: &str, there: String) -> Result<(), Failure> 
 }
 
 const WORD_COUNT: &str = "   session.read_text(\"words.txt\")?
-       .flat_map::<String>(|line, out| line.split_ascii_whitespace().for_each(|word| out.push(word)))
-       .map_view::<(String, i64)>(|word| (word, 1))
-       .reduce_by_key(Sum)
+       .words()
+       .count_by_value()
        .write_parquet(\"words\")?;
 ";
 

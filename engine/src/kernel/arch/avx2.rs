@@ -142,4 +142,17 @@ impl Vector for Avx2 {
     unsafe fn is_any(mask: __m256i) -> bool {
         _mm256_movemask_epi8(mask) != 0
     }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn white_space(from: *const u8) -> u64 {
+        let half = |place: usize| {
+            // SAFETY: the caller proves 64 readable bytes, two times 32.
+            let bytes = unsafe { _mm256_loadu_si256(from.add(place).cast()) };
+            let is = |byte: u8| _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte as i8));
+            let [blank, tab, line, feed, back] = [b' ', b'\t', b'\n', b'\x0c', b'\r'].map(is);
+            let any = _mm256_or_si256(_mm256_or_si256(blank, tab), _mm256_or_si256(line, _mm256_or_si256(feed, back)));
+            u64::from(_mm256_movemask_epi8(any) as u32)
+        };
+        half(0) | half(32) << 32
+    }
 }

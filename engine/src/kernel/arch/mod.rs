@@ -28,6 +28,7 @@ pub struct Kernels {
     pub(super) fold_f32: fn(&[f32], &[u64], &mut [u64]),
     pub(super) words_of_i128: fn(&[i128], &mut [u64]),
     pub(super) words_of_views: fn(&[u128], &mut [u64]) -> bool,
+    pub(super) white_space: fn(&[u8], &mut [u8]),
     pub(super) group_numbers: fn(&[u64], u32, &mut [u8]),
     pub(super) group_products: fn(&[u64], u32, &mut [u16]),
     pub(super) range_numbers: fn(&[u64], &[u64], &mut [u16]),
@@ -75,6 +76,14 @@ impl Kernels {
     /// The name of the instruction set.
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// A bit for each byte of `text` that is ASCII white space, the lowest of `marks`' first byte for the first; clears and fills `marks`, whose
+    /// bits behind the text are set, and some bytes more.
+    pub fn white_space(&self, text: &[u8], marks: &mut Vec<u8>) {
+        marks.clear();
+        marks.resize(8 * text.len().div_ceil(64) + 8, u8::MAX);
+        (self.white_space)(text, marks);
     }
 
     /// The group of each row, the top `group_bits` (0 to 8) of its hash; clears and fills `groups`.
@@ -150,7 +159,7 @@ macro_rules! kernels {
         }
     };
     ($vector:ty, $name:literal, $feature:tt) => {
-        use crate::kernel::{Kernels, hash, partition::{self, GROUPS_MAX}, scatter::{self, Heaps, Starts, Stream}};
+        use crate::kernel::{Kernels, hash, partition::{self, GROUPS_MAX}, scatter::{self, Heaps, Starts, Stream}, tokens};
 
         kernels! { @entry $feature fold_u64(values: &[u64], validity: &[u64], hashes: &mut [u64])
             = hash::fold::<$vector, u64> }
@@ -166,6 +175,8 @@ macro_rules! kernels {
             = hash::words_of_i128::<$vector> }
         kernels! { @entry $feature words_of_views(views: &[u128], words: &mut [u64]) -> bool
             = hash::words_of_views::<$vector> }
+        kernels! { @entry $feature white_space(text: &[u8], marks: &mut [u8])
+            = tokens::white_space::<$vector> }
         kernels! { @entry $feature group_numbers(hashes: &[u64], group_bits: u32, groups: &mut [u8])
             = partition::group_numbers::<$vector> }
         kernels! { @entry $feature group_products(hashes: &[u64], group_count: u32, groups: &mut [u16])
@@ -191,7 +202,8 @@ macro_rules! kernels {
             = scatter::scatter_views }
 
         pub(super) static KERNELS: Kernels = Kernels {
-            name: $name, fold_u64, fold_u32, fold_i32, fold_f64, fold_f32, words_of_i128, words_of_views, group_numbers,
+            name: $name, fold_u64, fold_u32, fold_i32, fold_f64, fold_f32, words_of_i128, words_of_views, white_space,
+            group_numbers,
             group_products, range_numbers, number_bytes,
             histogram, row_order, scatter, scatter_strings, scatter_views,
         };

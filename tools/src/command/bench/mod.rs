@@ -6,6 +6,7 @@
 mod dbbench; // bench dbbench
 mod net; // bench net
 mod shuffle; // bench shuffle
+mod workload; // bench wordcount, bench terasort and the others
 
 use std::{
     fs,
@@ -14,9 +15,8 @@ use std::{
     process,
 };
 
-use windrow::{Answer, Session, cluster::protocol::JobUpdate, operator::Cancel};
-use windrow_bench::{ClusterWordCountRun, Measurement, Nodes, Tpch, TpchRun, WordCountRun, best_seconds, table};
-use windrow_datasets::{TextOptions, write_text};
+use windrow::{Answer, Session};
+use windrow_bench::{Measurement, Nodes, Tpch, TpchRun, best_seconds, table};
 
 use super::{
     cluster::{ClusterName, Contact},
@@ -32,7 +32,7 @@ use crate::{
     size, terminal,
 };
 
-/// Measure TPC-H, the db-benchmark, a word count, the network or the shuffle
+/// Measure TPC-H, the db-benchmark, the workloads of Hadoop's users, the network or the shuffle
 #[derive(clap::Args)]
 pub struct Bench {
     #[command(subcommand)]
@@ -43,7 +43,27 @@ pub struct Bench {
 enum Workload {
     Tpch(TpchBench),
     Dbbench(dbbench::DbBenchCommand),
-    Wordcount(WordCountBench),
+    /// How often each word of a text stands in it, by the Rust API, written as Parquet
+    #[command(after_help = WORKLOAD_EXAMPLES)]
+    Wordcount(workload::WorkloadBench),
+    /// How often each match of a regular expression stands in a text
+    Grep(workload::WorkloadBench),
+    /// The lines of a text in order
+    Sort(workload::WorkloadBench),
+    /// Records of 100 bytes, made
+    Teragen(workload::WorkloadBench),
+    /// Records of 100 bytes in the order of their first ten
+    Terasort(workload::WorkloadBench),
+    /// Whether such records are in order, how many they are, the sum of their CRC32
+    Teravalidate(workload::WorkloadBench),
+    /// Readings of each station in the order of their seconds, as differences
+    Secondarysort(workload::WorkloadBench),
+    /// The files that have each word of a folder of texts
+    Invertedindex(workload::WorkloadBench),
+    /// Rows with the row of their key
+    Join(workload::WorkloadBench),
+    /// Counts and sums by key
+    Aggregation(workload::WorkloadBench),
     Net(net::NetBench),
     Shuffle(shuffle::ShuffleBench),
 }
@@ -71,22 +91,11 @@ struct TpchBench {
     how: How,
 }
 
-/// How often each word of a text stands in it, by the Rust API, written as Parquet
-#[derive(clap::Args)]
-#[command(
-    after_help = "Examples:\n  windrow bench wordcount --size 1GiB\n  windrow bench wordcount --input words.txt --runs 5 --json"
-)]
-#[group(id = "text", required = true, multiple = false, args = ["input", "size"])]
-struct WordCountBench {
-    /// A text file
-    #[arg(long, value_name = "FILE")]
-    input: Option<PathBuf>,
-    /// Make a text of this size first, in a temporary place
-    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
-    size: Option<u64>,
-    #[command(flatten)]
-    how: How,
-}
+const WORKLOAD_EXAMPLES: &str = "Examples:
+  windrow bench wordcount --size 1GiB
+  windrow bench wordcount --input words.txt --runs 5 --json
+  windrow bench grep --input words.txt --pattern 'ab[a-z]*z' --rivals duckdb,polars
+  windrow bench terasort --size 10GiB --memory 2GiB";
 
 #[derive(clap::Args)]
 struct How {
@@ -118,7 +127,16 @@ impl Bench {
         match &self.workload {
             Workload::Tpch(bench) => bench.run(signals),
             Workload::Dbbench(bench) => bench.run(signals),
-            Workload::Wordcount(bench) => bench.run(signals),
+            Workload::Wordcount(bench) => bench.run("wordcount", signals),
+            Workload::Grep(bench) => bench.run("grep", signals),
+            Workload::Sort(bench) => bench.run("sort", signals),
+            Workload::Teragen(bench) => bench.run("teragen", signals),
+            Workload::Terasort(bench) => bench.run("terasort", signals),
+            Workload::Teravalidate(bench) => bench.run("teravalidate", signals),
+            Workload::Secondarysort(bench) => bench.run("secondarysort", signals),
+            Workload::Invertedindex(bench) => bench.run("invertedindex", signals),
+            Workload::Join(bench) => bench.run("join", signals),
+            Workload::Aggregation(bench) => bench.run("aggregation", signals),
             Workload::Net(bench) => bench.run(signals),
             Workload::Shuffle(bench) => bench.run(signals),
         }
@@ -151,46 +169,6 @@ impl TpchBench {
         let run = TpchRun { tpch: &tpch, queries: &self.queries, runs: self.how.runs };
         let measurements = run.run(|query, ran| answers.add(&format!("query {query}"), &format!("q{query}"), ran))?;
         answers.end(&measurements)
-    }
-}
-
-impl WordCountBench {
-    fn run(&self, signals: &Signals) -> Result<(), Failure> {
-        let settings = self.how.engine.settings()?;
-        let contact = self.how.cluster.as_ref().map(Contact::of).transpose()?;
-        if contact.is_some() {
-            self.how.engine.none_on_cluster()?;
-        }
-        let scratch = Scratch::new(signals)?;
-        let made = scratch.path().join("words.txt");
-        let input = match (&self.input, self.size) {
-            (Some(input), _) => input,
-            (None, size) => {
-                say("making the text");
-                let options = TextOptions { bytes: size.unwrap_or(0), seed: 1, out: made.clone(), overwrite: false };
-                write_text(&options).map_err(Failure::of_dataset)?;
-                &made
-            }
-        };
-        let mut lines = Lines::begin(self.how.json)?;
-        let (scratch, runs) = (scratch.path(), self.how.runs);
-        let add = |measurement: &Measurement, _: &Path| -> Result<(), Failure> { lines.add(measurement) };
-        let measurements = match contact {
-            Some(contact) => {
-                let (cluster, nodes) = (&contact.address(), contact.nodes()?);
-                let progress = Progress::default();
-                let _shown = progress.begin();
-                let (seen, cancel) = (|update: &JobUpdate| progress.update(update), &Cancel::default());
-                let _job = signals.job(cancel.clone());
-                ClusterWordCountRun { cluster, nodes, input, scratch, runs, cancel, seen: &seen }.run(add)?
-            }
-            None => {
-                let session = &Session::new(settings)?;
-                let _job = signals.job(session.cancel());
-                WordCountRun { session, input, scratch, runs }.run(add)?
-            }
-        };
-        lines.end(&measurements, runs)
     }
 }
 

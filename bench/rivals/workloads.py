@@ -1,0 +1,368 @@
+#!/usr/bin/env python3
+"""The workloads of `windrow bench`, by its rivals: Hadoop, Spark, DuckDB and Polars.
+
+usage: workloads.py ENGINE WORKLOAD INPUT OUT [--threads 2] [--runs 1] [--pattern P] [--memory BYTES]
+
+In: the same files that Windrow reads. Out: OUT, of the last run, and a line of JSON a run: version, seconds from the
+job's start to the output's last byte (not yet synced), processor seconds, peak memory. Where an engine is not
+installed, or has no plain way to do a workload, one line says that: {"absent": "why"}. Never: an engine's start, which
+is left out of the seconds; another answer than Windrow's, who compares it.
+
+OUT is Parquet for tables (columns in Windrow's order, counts as 64 bits), a text for sort, records for terasort.
+Hadoop's jars are those inside pyspark; its jobs are the Java text below, compiled each time.
+"""
+import argparse
+import glob
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ap = argparse.ArgumentParser()
+for name in ("engine", "workload", "input", "out"):
+    ap.add_argument(name)
+ap.add_argument("--threads", type=int, default=2)
+ap.add_argument("--runs", type=int, default=1)
+ap.add_argument("--pattern", default="ab[a-z]*z")
+ap.add_argument("--memory", type=int)
+o = ap.parse_args()
+
+
+class Absent(Exception):
+    pass
+
+
+def texts(path):
+    return sorted(glob.glob(os.path.join(path, "*.txt"))) if os.path.isdir(path) else [path]
+
+
+# ── DuckDB ──
+def duckdb_():
+    import duckdb
+
+    c = duckdb.connect()
+    c.execute(f"set threads={o.threads}; set preserve_insertion_order=false")
+    if o.memory:
+        c.execute(f"set memory_limit='{o.memory}B'")
+    columns = "delim='\\x01', quote='', escape='', header=false, auto_detect=false"
+    lines = f"read_csv({texts(o.input)}, columns={{'line':'VARCHAR'}}, {columns}, filename='file')"
+    readings = (f"read_csv('{o.input}', columns={{'station':'VARCHAR','second':'BIGINT','value':'BIGINT'}}, delim=',', "
+                "header=false, auto_detect=false)")
+    facts, keys = os.path.join(o.input, "facts.parquet"), os.path.join(o.input, "keys.parquet")
+    queries = {
+        "wordcount": f"select w, count(*) n from (select unnest(string_split(line, ' ')) w from {lines}) where w <> '' group by w",
+        "grep": f"select m, count(*) n from (select unnest(regexp_extract_all(line, '{o.pattern}')) m from {lines}) group by m",
+        "secondarysort": "select station, second, value - coalesce(lag(value) over (partition by station order by second, value), value) "
+        f"from {readings}",
+        "invertedindex": "select w, string_agg(file || ':' || n, ' ' order by file) from (select w, parse_filename(file) file, "
+        f"count(*) n from (select unnest(string_split(line, ' ')) w, file from {lines}) where w <> '' group by all) group by w",
+        "join": f"select f.k, f.v, d.v number from '{facts}' f join '{keys}' d on f.k = d.k",
+        "aggregation": f"select k, count(*) n, cast(sum(v) as bigint) s from '{o.input}' group by k",
+        "sort": f"select line from {lines} order by line",
+    }
+    query = queries.get(o.workload)
+    if query is None:
+        raise Absent(f"DuckDB has no plain way to do {o.workload}")
+    options = "format csv, header false, quote '', escape '', delimiter '\x01'" if o.workload == "sort" else "format parquet"
+    return duckdb.__version__, lambda: c.execute(f"copy ({query}) to '{o.out}' ({options})")
+
+
+# ── Polars ──
+def polars_():
+    os.environ["POLARS_MAX_THREADS"] = str(o.threads)
+    import polars as pl
+
+    def lines(**more):
+        return pl.scan_csv(texts(o.input), has_header=False, separator="\x01", quote_char=None, schema={"line": pl.String}, **more)
+
+    def sink(flow):
+        return lambda: flow().sink_parquet(o.out, engine="streaming")
+
+    def words(flow):
+        return flow.with_columns(w=pl.col("line").str.split(" ")).drop("line").explode("w").filter(pl.col("w") != "")
+
+    count = pl.len().cast(pl.Int64).alias("n")
+    facts, keys = os.path.join(o.input, "facts.parquet"), os.path.join(o.input, "keys.parquet")
+
+    def tera():
+        import numpy as np
+
+        k = np.memmap(o.input, dtype=np.uint8, mode="r").reshape(-1, 100)
+        hi = k[:, :8].copy().view(">u8").ravel().astype(np.uint64)
+        lo = k[:, 8:10].copy().view(">u2").ravel().astype(np.uint16)
+        order = pl.DataFrame({"h": hi, "l": lo}).with_row_index().sort("h", "l")["index"].to_numpy()
+        k[order].tofile(o.out)
+
+    def changes():
+        schema = {"station": pl.String, "second": pl.Int64, "value": pl.Int64}
+        readings = pl.scan_csv(o.input, has_header=False, schema=schema).sort("station", "second", "value")
+        before = pl.col("value").shift(1).over("station").fill_null(pl.col("value"))
+        return readings.select("station", "second", (pl.col("value") - before).alias("change"))
+
+    def index():
+        base = pl.col("file").str.split("/").list.last()
+        counted = words(lines(include_file_paths="file")).group_by("w", base).agg(count)
+        place = pl.concat_str([pl.col("file"), pl.lit(":"), pl.col("n").cast(pl.String)]).alias("place")
+        return counted.sort("w", "file").select("w", place).group_by("w", maintain_order=True).agg(pl.col("place").str.join(" "))
+
+    flows = {
+        "wordcount": sink(lambda: words(lines()).group_by("w").agg(count)),
+        "grep": sink(lambda: lines().select(pl.col("line").str.extract_all(o.pattern).alias("m")).explode("m").drop_nulls()
+                     .group_by("m").agg(count)),
+        "terasort": tera,
+        "secondarysort": sink(changes),
+        "invertedindex": sink(index),
+        "join": sink(lambda: pl.scan_parquet(facts).join(pl.scan_parquet(keys), on="k").select("k", "v", pl.col("v_right").alias("number"))),
+        "aggregation": sink(lambda: pl.scan_parquet(o.input).group_by("k").agg(count, pl.col("v").sum().alias("s"))),
+        "sort": lambda: lines().sort("line").sink_csv(o.out, include_header=False, separator="\x01", quote_style="never"),
+    }
+    if o.workload not in flows:
+        raise Absent(f"Polars has no plain way to do {o.workload}")
+    return pl.__version__, flows[o.workload]
+
+
+# ── Spark ──
+def spark_():
+    import pyspark
+    from pyspark.sql import SparkSession, functions as F
+
+    builder = SparkSession.builder.master(f"local[{o.threads}]").config("spark.ui.enabled", "false")
+    builder = builder.config("spark.driver.memory", f"{max((o.memory or 10 << 30) >> 20, 1024)}m")
+    builder = builder.config("spark.sql.shuffle.partitions", 4 * o.threads).config("spark.log.level", "ERROR")
+    s = builder.getOrCreate()
+    s.range(1).count()
+
+    def lines():
+        return s.read.text(texts(o.input))
+
+    def words():
+        return lines().select(F.explode(F.split("value", " ")).alias("w"), F.input_file_name().alias("file")).where("w <> ''")
+
+    def changes():
+        from pyspark.sql import Window
+
+        readings = s.read.csv(o.input, schema="station string, second long, value long")
+        before = F.lag("value").over(Window.partitionBy("station").orderBy("second", "value"))
+        return readings.select("station", "second", (F.col("value") - F.coalesce(before, F.col("value"))).alias("change"))
+
+    def index():
+        base = F.element_at(F.split("file", "/"), -1)
+        counted = words().groupBy("w", base.alias("f")).count()
+        places = F.sort_array(F.collect_list(F.concat_ws(":", "f", F.col("count").cast("string"))))
+        return counted.groupBy("w").agg(F.concat_ws(" ", places).alias("files"))
+
+    def parquet(*path):
+        return s.read.parquet(os.path.join(o.input, *path))
+
+    flows = {
+        "wordcount": lambda: words().groupBy("w").count(),
+        "grep": lambda: lines().select(F.explode(F.regexp_extract_all("value", F.lit(o.pattern), F.lit(0))).alias("m"))
+        .groupBy("m").count(),
+        "secondarysort": changes,
+        "invertedindex": index,
+        "join": lambda: parquet("facts.parquet").join(parquet("keys.parquet").withColumnRenamed("v", "number"), "k"),
+        "aggregation": lambda: parquet().groupBy("k").agg(F.count("*").alias("n"), F.sum("v").alias("s")),
+    }
+    if o.workload not in flows:
+        raise Absent(f"Spark has no plain way to do {o.workload} here")
+    return pyspark.__version__, lambda: flows[o.workload]().write.parquet(o.out)
+
+
+# ── Hadoop ──
+JAVA = r"""
+import java.io.BufferedOutputStream;
+import java.io.IOException;
+import java.util.StringTokenizer;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.Path;
+import org.apache.hadoop.io.BytesWritable;
+import org.apache.hadoop.io.LongWritable;
+import org.apache.hadoop.io.Text;
+import org.apache.hadoop.mapreduce.Job;
+import org.apache.hadoop.mapreduce.Mapper;
+import org.apache.hadoop.mapreduce.Partitioner;
+import org.apache.hadoop.mapreduce.RecordWriter;
+import org.apache.hadoop.mapreduce.Reducer;
+import org.apache.hadoop.mapreduce.TaskAttemptContext;
+import org.apache.hadoop.mapreduce.lib.input.FileInputFormat;
+import org.apache.hadoop.mapreduce.lib.input.FixedLengthInputFormat;
+import org.apache.hadoop.mapreduce.lib.output.FileOutputFormat;
+
+/** As Hadoop's own examples do it. Arguments: NAME IN OUT TASKS PATTERN. */
+public class Workloads {
+  static final LongWritable ONE = new LongWritable(1);
+
+  public static class Words extends Mapper<Object, Text, Text, LongWritable> {
+    private final Text word = new Text();
+    @Override protected void map(Object at, Text line, Context out) throws IOException, InterruptedException {
+      for (StringTokenizer words = new StringTokenizer(line.toString()); words.hasMoreTokens(); ) {
+        word.set(words.nextToken());
+        out.write(word, ONE);
+      }
+    }
+  }
+
+  public static class Matches extends Mapper<Object, Text, Text, LongWritable> {
+    private final Text found = new Text();
+    private Pattern pattern;
+    @Override protected void setup(Context out) { pattern = Pattern.compile(out.getConfiguration().get("pattern")); }
+    @Override protected void map(Object at, Text line, Context out) throws IOException, InterruptedException {
+      for (Matcher matches = pattern.matcher(line.toString()); matches.find(); ) {
+        found.set(matches.group());
+        out.write(found, ONE);
+      }
+    }
+  }
+
+  public static class Sum extends Reducer<Text, LongWritable, Text, LongWritable> {
+    @Override protected void reduce(Text key, Iterable<LongWritable> counts, Context out) throws IOException, InterruptedException {
+      long sum = 0;
+      for (LongWritable count : counts) sum += count.get();
+      out.write(key, new LongWritable(sum));
+    }
+  }
+
+  public static class Split extends Mapper<LongWritable, BytesWritable, BytesWritable, BytesWritable> {
+    private final BytesWritable key = new BytesWritable(), rest = new BytesWritable();
+    @Override protected void map(LongWritable at, BytesWritable record, Context out) throws IOException, InterruptedException {
+      key.set(record.getBytes(), 0, 10);
+      rest.set(record.getBytes(), 10, 90);
+      out.write(key, rest);
+    }
+  }
+
+  /** Keys are uniform, so ranges of their first bytes are even; Hadoop's TeraSort would sample. */
+  public static class Ranges extends Partitioner<BytesWritable, BytesWritable> {
+    @Override public int getPartition(BytesWritable key, BytesWritable rest, int count) {
+      byte[] bytes = key.getBytes();
+      long first = (bytes[0] & 255) << 16 | (bytes[1] & 255) << 8 | (bytes[2] & 255);
+      return (int) (first * count >>> 24);
+    }
+  }
+
+  public static class Records extends FileOutputFormat<BytesWritable, BytesWritable> {
+    @Override public RecordWriter<BytesWritable, BytesWritable> getRecordWriter(TaskAttemptContext task) throws IOException {
+      Path path = getDefaultWorkFile(task, "");
+      BufferedOutputStream file = new BufferedOutputStream(path.getFileSystem(task.getConfiguration()).create(path), 1 << 20);
+      return new RecordWriter<>() {
+        @Override public void write(BytesWritable key, BytesWritable rest) throws IOException {
+          file.write(key.getBytes(), 0, key.getLength());
+          file.write(rest.getBytes(), 0, rest.getLength());
+        }
+        @Override public void close(TaskAttemptContext ended) throws IOException { file.close(); }
+      };
+    }
+  }
+
+  public static void main(String[] words) throws Exception {
+    Configuration settings = new Configuration();
+    settings.set("mapreduce.framework.name", "local");
+    settings.set("fs.defaultFS", "file:///");
+    settings.set("pattern", words[4]);
+    int tasks = Integer.parseInt(words[3]);
+    settings.setInt("mapreduce.local.map.tasks.maximum", tasks);
+    settings.setInt("mapreduce.local.reduce.tasks.maximum", tasks);
+    settings.setInt("mapreduce.task.io.sort.mb", 512);
+    settings.setLong("mapreduce.input.fileinputformat.split.minsize", 128L << 20);
+    FixedLengthInputFormat.setRecordLength(settings, 100);
+    Job job = Job.getInstance(settings, words[0]);
+    job.setJarByClass(Workloads.class);
+    job.setNumReduceTasks(tasks);
+    if (words[0].equals("terasort")) {
+      job.setInputFormatClass(FixedLengthInputFormat.class);
+      job.setMapperClass(Split.class);
+      job.setPartitionerClass(Ranges.class);
+      job.setOutputFormatClass(Records.class);
+      job.setOutputKeyClass(BytesWritable.class);
+      job.setOutputValueClass(BytesWritable.class);
+    } else {
+      job.setMapperClass(words[0].equals("grep") ? Matches.class : Words.class);
+      job.setCombinerClass(Sum.class);
+      job.setReducerClass(Sum.class);
+      job.setOutputKeyClass(Text.class);
+      job.setOutputValueClass(LongWritable.class);
+    }
+    FileInputFormat.addInputPath(job, new Path(words[1]));
+    FileOutputFormat.setOutputPath(job, new Path(words[2]));
+    long started = System.nanoTime();
+    boolean isDone = job.waitForCompletion(false);
+    System.out.printf("{\"seconds\":%.3f}%n", (System.nanoTime() - started) / 1e9);
+    System.exit(isDone ? 0 : 1);
+  }
+}
+"""
+
+
+def hadoop_():
+    import pyspark
+
+    if o.workload not in ("wordcount", "grep", "terasort"):
+        raise Absent(f"there is no Hadoop job for {o.workload} here")
+    for tool in ("java", "javac"):
+        if shutil.which(tool) is None:
+            raise Absent(f"{tool} is not installed")
+    jars = os.path.join(os.path.dirname(pyspark.__file__), "jars", "*")
+    version = [os.path.basename(jar) for jar in glob.glob(jars) if "hadoop-client-runtime" in jar]
+    classes = tempfile.mkdtemp(prefix="windrow-rival-")
+    with open(os.path.join(classes, "Workloads.java"), "w") as file:
+        file.write(JAVA)
+    subprocess.run(["javac", "-cp", jars, "-d", classes, os.path.join(classes, "Workloads.java")], check=True)
+    made = os.path.join(classes, "out")
+
+    def run():
+        shutil.rmtree(made, ignore_errors=True)
+        heap = max((o.memory or 8 << 30) >> 20, 1024)
+        command = ["java", f"-Xmx{heap}m", "-cp", f"{classes}:{jars}", "Workloads", o.workload, o.input, made, str(o.threads), o.pattern]
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+        return json.loads(said.splitlines()[-1])["seconds"]
+
+    def keep():
+        """What the job has written as Windrow reads it; not measured."""
+        if o.workload == "terasort":
+            shutil.move(made, o.out)
+        else:
+            import pyarrow as pa, pyarrow.csv as csv, pyarrow.parquet as pq
+
+            parts = sorted(glob.glob(os.path.join(made, "part-r-*")))
+            options = dict(read_options=csv.ReadOptions(column_names=["w", "n"]), parse_options=csv.ParseOptions(delimiter="\t", quote_char=False),
+                           convert_options=csv.ConvertOptions(column_types={"w": pa.string(), "n": pa.int64()}, strings_can_be_null=False))
+            pq.write_table(pa.concat_tables([csv.read_csv(part, **options) for part in parts if os.path.getsize(part)]), o.out)
+
+    run.keep, run.clean = keep, lambda: shutil.rmtree(classes, ignore_errors=True)
+    return version[0].split("-")[-1].removesuffix(".jar") if version else "", run
+
+
+def used():
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in both), max(u.ru_maxrss for u in both) * 1024
+
+
+def clear():
+    shutil.rmtree(o.out, ignore_errors=True)
+    if os.path.exists(o.out):
+        os.remove(o.out)
+
+
+try:
+    version, run = {"duckdb": duckdb_, "polars": polars_, "spark": spark_, "hadoop": hadoop_}[o.engine]()
+except ImportError as error:
+    print(json.dumps(dict(absent=f"{o.engine} is not installed: {error}")))
+    sys.exit(0)
+except Absent as why:
+    print(json.dumps(dict(absent=str(why))))
+    sys.exit(0)
+for _ in range(o.runs):
+    clear()
+    before, started = used()[0], time.perf_counter()
+    told = run()
+    seconds = told if isinstance(told, float) else time.perf_counter() - started
+    after, peak = used()
+    print(json.dumps(dict(version=version, seconds=seconds, cpu_seconds=after - before, peak_bytes=peak)), flush=True)
+getattr(run, "keep", lambda: None)()
+getattr(run, "clean", lambda: None)()

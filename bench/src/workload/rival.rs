@@ -1,0 +1,172 @@
+//! Another engine over the same input: started as a process, measured by itself, its output compared with ours.
+//!
+//! In: which engine, a run of a workload. Out: its measurements and where its output stands; or that it is not installed, or has no such workload.
+//! Never: a failure because a rival is not there; a rival that gave other rows passed over.
+//!
+//! The rivals are in `bench/rivals/workloads.py`, which this program carries with it and hands to Python.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde::Deserialize;
+use windrow::{Error, Result, Session};
+
+use super::{Output, WorkloadRun, tera_validate};
+use crate::{BenchError, Measurement, Nodes, measure::Cost, report::Ran};
+
+/// The engines.
+pub const RIVALS: [&str; 4] = ["hadoop", "spark", "duckdb", "polars"];
+
+const SCRIPT: &str = include_str!("../../rivals/workloads.py");
+
+/// Another engine.
+pub struct Rival<'a> {
+    /// Of [`RIVALS`].
+    pub engine: &'a str,
+    /// The Python that has it.
+    pub python: &'a Path,
+    /// Threads it may use.
+    pub threads: usize,
+    /// Its budget, where it has one.
+    pub memory_bytes: Option<u64>,
+}
+
+/// What a rival did.
+pub enum Rivaled {
+    /// Its runs, and the output of the last one.
+    Ran(Vec<Measurement>, PathBuf),
+    /// Why it did not run: it is not installed, or it has no such workload.
+    Absent(String),
+}
+
+/// A line of the script.
+#[derive(Deserialize)]
+struct Line {
+    absent: Option<String>,
+    #[serde(default)]
+    version: String,
+    #[serde(default)]
+    seconds: f64,
+    #[serde(default)]
+    cpu_seconds: f64,
+    #[serde(default)]
+    peak_bytes: u64,
+}
+
+impl Rival<'_> {
+    /// Runs the workload as often as `run` says.
+    pub fn run(&self, run: &WorkloadRun<'_>) -> Result<Rivaled> {
+        let out = run.scratch.join(format!("{}-{}", run.workload.name, self.engine));
+        let mut command = Command::new(self.python);
+        command.args(["-c", SCRIPT, self.engine, run.workload.name]).arg(run.input).arg(&out);
+        command.args(["--threads", &self.threads.to_string(), "--runs", &run.runs.to_string()]);
+        command.args(["--pattern", run.pattern]).stdin(Stdio::null()).stderr(Stdio::inherit());
+        if let Some(bytes) = self.memory_bytes {
+            command.args(["--memory", &bytes.to_string()]);
+        }
+        let said = match command.output() {
+            Ok(said) => said,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(Rivaled::Absent(format!("there is no {}", self.python.display())));
+            }
+            Err(source) => {
+                let (doing, path) = ("starting", self.python.to_owned());
+                return Err(BenchError::File { doing, path, source }.into());
+            }
+        };
+        let engine = self.engine;
+        let failed = || BenchError::RivalFailed { engine: engine.to_owned(), status: said.status.to_string() };
+        if !said.status.success() {
+            return Err(failed().into());
+        }
+        let bytes_in = super::bound::bytes_of(run.input)?;
+        let mut measurements = Vec::new();
+        for line in said.stdout.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{")) {
+            let line: Line = serde_json::from_slice(line).map_err(|source| BenchError::NotDone { source })?;
+            if let Some(reason) = line.absent {
+                return Ok(Rivaled::Absent(reason));
+            }
+            let ran = Ran {
+                workload: run.workload.name,
+                query: None,
+                run: measurements.len() as u32 + 1,
+                nodes: Nodes::here(self.threads),
+                bytes_in,
+                rows: 0,
+                spilled_bytes: 0,
+                shuffled_bytes: 0,
+                digest: String::new(),
+            };
+            let (seconds, cpu_seconds, peak_bytes) = (line.seconds, line.cpu_seconds, line.peak_bytes);
+            let cost = Cost { seconds, cpu_seconds, peak_bytes };
+            measurements.push(Measurement::new(ran, cost).of_rival(engine, &line.version));
+        }
+        if measurements.is_empty() { Err(failed().into()) } else { Ok(Rivaled::Ran(measurements, out)) }
+    }
+
+    /// Fails unless the rival's output, `theirs`, has the rows of `ours`.
+    pub fn check(&self, session: &Session, output: Output, ours: (&Path, &Measurement), theirs: &Path) -> Result<()> {
+        let (path, measurement) = ours;
+        let (here, there) = match output {
+            Output::Nothing => return Ok(()),
+            Output::Rows => {
+                let there = session.query(&format!("select * from '{}'", theirs.display()))?.digest()?.to_string();
+                (measurement.digest.clone(), there)
+            }
+            Output::Records => {
+                let (here, there) = (tera_validate(session, path)?, tera_validate(session, theirs)?);
+                (format!("{here:?}"), format!("{there:?}"))
+            }
+            Output::Lines => {
+                let differs = first_difference(path, theirs)?;
+                let there = differs.map_or("the same text".to_owned(), |place| format!("another text at byte {place}"));
+                ("the same text".to_owned(), there)
+            }
+        };
+        if here == there {
+            return Ok(());
+        }
+        let (workload, engine) = (measurement.workload, self.engine.to_owned());
+        Err(BenchError::RowsDiffer { workload, engine, here, there }.into())
+    }
+}
+
+/// Where the only file of the output `ours` differs from the file `theirs`.
+fn first_difference(ours: &Path, theirs: &Path) -> Result<Option<u64>> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::from(BenchError::File { doing: "reading", path, source })
+    };
+    let parts = std::fs::read_dir(ours).map_err(failed(ours))?.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    let part = parts.filter(|path| path.extension().is_some_and(|ending| ending == "txt")).min().unwrap_or(ours.into());
+    let mut one = BufReader::new(File::open(&part).map_err(failed(&part))?);
+    let mut other = BufReader::new(File::open(theirs).map_err(failed(theirs))?);
+    let (mut a, mut b, mut place) = (vec![0; 1 << 20], vec![0; 1 << 20], 0);
+    loop {
+        let (m, n) =
+            (fill(&mut one, &mut a).map_err(failed(&part))?, fill(&mut other, &mut b).map_err(failed(theirs))?);
+        if a[..m] != b[..n] {
+            let same = a[..m].iter().zip(&b[..n]).take_while(|(one, other)| one == other).count();
+            return Ok(Some(place + same as u64));
+        }
+        if m == 0 {
+            return Ok(None);
+        }
+        place += m as u64;
+    }
+}
+
+fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..])? {
+            0 => break,
+            length => filled += length,
+        }
+    }
+    Ok(filled)
+}
