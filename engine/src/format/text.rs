@@ -14,12 +14,12 @@ use super::Decode;
 use crate::{
     batch::{
         Batch,
-        array::{ArrayRef, StringViewArray, make_view},
-        buffer::{Buffer, ScalarBuffer},
+        array::{Array, ArrayRef},
+        buffer::Buffer,
         datatypes::{DataType, Field, Schema, SchemaRef},
     },
     error::{Cause, Kind, Result},
-    limits,
+    kernel, limits,
 };
 
 /// How much is read at a time past the end of a split, to complete its last line.
@@ -40,12 +40,16 @@ pub struct TextDecoder {
     asked: Option<u64>,
     text: Vec<Bytes>,
     block: Option<Block>,
+    /// The split's last line, if it goes on behind the split.
+    last: Option<Block>,
     rows_seen: u64,
 }
 
 /// What is being cut into lines.
 struct Block {
     bytes: Buffer,
+    /// Where it starts in the file.
+    offset: u64,
     next: usize,
 }
 
@@ -53,8 +57,21 @@ impl TextDecoder {
     /// The lines of `path` (of `file_bytes`) that start in `range`.
     pub fn new(path: PathBuf, file_bytes: u64, range: Range<u64>, rows_per_batch: usize) -> TextDecoder {
         let schema = schema();
-        let (asked, text, block) = (None, Vec::new(), None);
-        TextDecoder { path, file_bytes, range, rows_per_batch, schema, asked, text, block, rows_seen: 0 }
+        let (asked, text, block, last) = (None, Vec::new(), None, None);
+        TextDecoder { path, file_bytes, range, rows_per_batch, schema, asked, text, block, last, rows_seen: 0 }
+    }
+
+    /// What is cut into lines first: of a split that does not begin with the file not before the first newline.
+    fn begin(&mut self, block: Block) {
+        let next = if self.range.start == 0 {
+            0
+        } else {
+            memchr::memchr(b'\n', &block.bytes).map_or(block.bytes.len(), |newline| newline + 1)
+        };
+        // The line that was cut to look at the byte before may start beyond this split.
+        let split_bytes = (self.range.end - self.range.start.saturating_sub(1)) as usize;
+        let next = if next >= split_bytes { block.bytes.len() } else { next };
+        self.block = Some(Block { next, ..block });
     }
 
     fn error(&self, offset: u64, wrong: TextWrong) -> TextError {
@@ -95,57 +112,48 @@ impl Decode for TextDecoder {
             return Ok(());
         }
         let kept = cut.map_or(last.len(), |cut| cut + 1);
-        let bytes = if is_tail {
-            let length = self.text.iter().map(Bytes::len).sum();
-            let mut whole = Vec::with_capacity(length);
-            for piece in &self.text {
-                whole.extend_from_slice(piece);
-            }
-            whole.truncate(length - last.len() + kept);
-            Buffer::from_vec(whole)
-        } else {
-            Buffer::from(self.text[0].clone())
-        };
+        let first = &self.text[0];
+        // Only the last line is put together; those before it stay where they were read.
+        let lines_end =
+            if is_tail { memchr::memrchr(b'\n', first).map_or(0, |newline| newline + 1) } else { first.len() };
+        let offset = self.range.start.saturating_sub(1);
+        let mut line = first[lines_end..].to_vec();
+        for piece in &self.text[1..] {
+            line.extend_from_slice(piece);
+        }
+        if is_tail {
+            line.truncate(line.len() - last.len() + kept);
+        }
+        let (bytes, line) = (Buffer::from(first.slice(..lines_end)), Buffer::from_vec(line));
         self.text.clear();
-        let next = if self.range.start == 0 {
-            0
-        } else {
-            bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |newline| newline + 1)
-        };
-        // The line that was cut to look at the byte before may start beyond this split.
-        let split_bytes = (self.range.end - self.range.start.saturating_sub(1)) as usize;
-        let next = if next >= split_bytes { bytes.len() } else { next };
-        self.block = Some(Block { bytes, next });
+        let line = Block { bytes: line, offset: offset + lines_end as u64, next: 0 };
+        if lines_end == 0 {
+            self.begin(line);
+            return Ok(());
+        }
+        self.last = (!line.bytes.is_empty()).then_some(line);
+        self.begin(Block { bytes, offset, next: 0 });
         Ok(())
     }
 
     fn batch(&mut self) -> Result<Option<Batch>> {
+        loop {
+            let Some(block) = &mut self.block else { return Ok(None) };
+            if block.next < block.bytes.len() {
+                break;
+            }
+            match self.last.take() {
+                Some(last) => self.block = Some(last),
+                None => return Ok(None),
+            }
+        }
         let Some(block) = &mut self.block else { return Ok(None) };
-        if block.next >= block.bytes.len() {
-            return Ok(None);
-        }
-        let start = block.next;
-        let text = &block.bytes[start..];
-        let mut views = Vec::with_capacity(self.rows_per_batch.min(text.len() / 16 + 1));
-        let mut line = 0;
-        while line < text.len() && views.len() < self.rows_per_batch {
-            let rest = &text[line..];
-            let (length, step) = match memchr::memchr(b'\n', rest) {
-                Some(newline) => (newline - usize::from(newline > 0 && rest[newline - 1] == b'\r'), newline + 1),
-                None => (rest.len(), rest.len()),
-            };
-            views.push(make_view(&rest[..length], 0, (start + line) as u32));
-            line += step;
-        }
-        block.next = start + line;
-        self.rows_seen += views.len() as u64;
-        let bytes = block.bytes.clone();
-        let column = StringViewArray::try_new(ScalarBuffer::from(views), vec![bytes], None);
-        let column = column.map_err(|_| {
-            let valid = std::str::from_utf8(&text[..line]).err().map_or(0, |error| error.valid_up_to());
-            let offset = self.range.start.saturating_sub(1) + (start + valid) as u64;
+        let (column, next) = kernel::lines(&block.bytes, block.next, self.rows_per_batch).map_err(|place| {
+            let offset = block.offset + place as u64;
             TextError { path: self.path.clone(), offset, wrong: TextWrong::NotUtf8 }
         })?;
+        block.next = next;
+        self.rows_seen += column.len() as u64;
         Ok(Some(Batch::try_new(Arc::clone(&self.schema), vec![Arc::new(column) as ArrayRef])?))
     }
 
@@ -182,7 +190,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::batch::array::Array;
+    use crate::batch::array::{Array, StringViewArray};
 
     /// Decodes all splits of `split_bytes` of the text, as a scan would.
     fn lines(text: &[u8], split_bytes: u64, rows_per_batch: usize) -> Result<Vec<String>> {

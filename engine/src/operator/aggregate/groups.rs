@@ -14,11 +14,12 @@ use super::{
     keys::{RowKeys, Visit},
     spec::{AggregatePhase, Input, Plan},
     states::{self, Rows, State},
+    table::ABSENT,
 };
 use crate::{
     batch::{
         Batch,
-        array::{Array, ArrayRef, AsArray, Int64Array, RecordBatchOptions, UInt64Array, new_null_array},
+        array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatchOptions, UInt64Array, new_null_array},
         array_bytes,
         buffer::BooleanBuffer,
         compute,
@@ -209,6 +210,31 @@ impl Groups {
             self.push_input(number, groups, columns, valid.as_ref())?;
         }
         self.account()
+    }
+
+    /// Takes in those rows of [`Plan::row_schema`] whose group is there, and gives the others; nothing where the keys do not fit with those that
+    /// are there, and then nothing is taken in. Not for what other tables know.
+    pub(super) fn push_known(&mut self, rows: &Batch, scratch: &mut Scratch) -> Result<Option<Batch>> {
+        let plan = Arc::clone(&self.plan);
+        let Scratch { hashes, keys, groups } = scratch;
+        let columns = plan.values_of_keys(plan.keys_of(rows))?;
+        kernel::hash_columns(&columns, hashes)?;
+        if !self.index.find(&columns, keys, hashes, groups)? {
+            return Ok(None);
+        }
+        let is_known = BooleanBuffer::collect_bool(groups.len(), |row| groups[row] != ABSENT);
+        let others = compute::filter_record_batch(rows, &BooleanArray::new(!&is_known, None))?;
+        let (known, rows) = (others.num_rows() == 0 || plan.inputs.is_empty(), rows.clone());
+        let rows = if known { rows } else { compute::filter_record_batch(&rows, &BooleanArray::new(is_known, None))? };
+        groups.retain(|group| *group != ABSENT);
+        if plan.counts_rows() {
+            count_rows(groups, &mut self.rows);
+        }
+        for (number, (_, columns, valid)) in plan.inputs_of(&rows).enumerate() {
+            self.push_input(number, groups, columns, valid.as_ref())?;
+        }
+        self.account()?;
+        Ok(Some(others))
     }
 
     /// Takes in what another table knows of its groups, in the columns of [`Plan::partial_schema`].

@@ -70,6 +70,22 @@ impl Index {
         self.keys.assign(&mut self.table, keys, visit)
     }
 
+    /// Finds the group of each row of `columns`, or [`ABSENT`](super::table::ABSENT); false, and nothing is found, where a row has no place in the
+    /// form that the keys have.
+    pub(super) fn find(
+        &mut self,
+        columns: &[ArrayRef],
+        keys: &mut RowKeys,
+        hashes: &[u64],
+        groups: &mut Vec<u32>,
+    ) -> Result<bool> {
+        let fits = self.keys.encode(columns, keys)?;
+        if fits {
+            self.keys.find(&self.table, keys, hashes, groups);
+        }
+        Ok(fits)
+    }
+
     /// Finds or makes the group of each of `groups` of `other`, which is of the same level.
     pub(super) fn assign_from(
         &mut self,

@@ -7,6 +7,9 @@
 //!
 //! A thread whose table outgrows the cache, or is refused memory, gives it up: what it knew, and all rows from then on, go to `parts`. The
 //! source then makes a table of each part when its turn comes.
+//!
+//! Where few keys have most of the rows (words do) the table stays as it is, as a *sieve*: rows of its groups are taken in, and the others go to
+//! the parts. It is given up when it holds too few of the rows back, or memory becomes scarce.
 
 use std::{
     collections::VecDeque,
@@ -42,6 +45,11 @@ const SCARCE_BYTES: u64 = 64 << 20;
 const PLACES_SHARE: u64 = 64;
 /// A thread's table of more groups does not stay in its caches: parts of it do.
 const TABLE_GROUPS_MAX: usize = 1 << 17;
+
+/// Rows that a thread's table must have taken in a group for it to become a sieve.
+const SIEVE_ROWS_PER_GROUP: u64 = 8;
+/// So many rows are looked at for whether a sieve is worth it: half of them must be of its groups.
+const SIEVE_ROWS: u64 = 1 << 18;
 
 /// Grouping, shared by all threads.
 pub struct Aggregate {
@@ -156,7 +164,7 @@ impl Sink for AggregateSink {
         // Some part of what a thread may hold, where memory is little.
         let places_max = settings.memory_bytes / settings.threads as u64 / PLACES_SHARE / 4;
         let intake = Intake::Table(Box::new(self.0.empty()?.with_places(places_max as usize)));
-        Ok(Box::new(AggregateThread { shared: Arc::clone(&self.0), intake, scratch: Scratch::default() }))
+        Ok(Box::new(AggregateThread { shared: Arc::clone(&self.0), intake, rows: 0, scratch: Scratch::default() }))
     }
 
     fn floor_bytes(&self) -> u64 {
@@ -219,13 +227,25 @@ impl Sink for AggregateSink {
 struct AggregateThread {
     shared: Arc<Aggregate>,
     intake: Intake,
+    /// That its table has taken in.
+    rows: u64,
     scratch: Scratch,
 }
 
-/// Where a thread's rows go: table ──(too large, or refused memory)──► parts.
+/// Where a thread's rows go: table ──(too large, or refused memory)──► sieve and parts ──► parts.
 enum Intake {
     Table(Box<Groups>),
+    Sieve(Box<Sieve>),
     Parts(Box<PartsThread>),
+}
+
+/// A table that has no new groups any more.
+struct Sieve {
+    groups: Groups,
+    /// Rows that came since it was last asked whether it is worth it, and those of them that went through.
+    rows: u64,
+    rows_through: u64,
+    parts: Box<PartsThread>,
 }
 
 impl SinkThread for AggregateThread {
@@ -233,7 +253,7 @@ impl SinkThread for AggregateThread {
         if morsel.batch.num_rows() == 0 {
             return Ok(Outcome::More);
         }
-        let shared = &self.shared;
+        let shared = Arc::clone(&self.shared);
         if let Intake::Table(groups) = &mut self.intake {
             let rows = shared.plan.rows_of(&shared.coded_schema, &morsel.batch)?;
             if groups.is_single() {
@@ -247,9 +267,23 @@ impl SinkThread for AggregateThread {
             let keeps = has_room || groups.len() < TABLE_GROUPS_MAX && !is_worth_it;
             if keeps {
                 groups.push(&rows, &mut self.scratch)?;
+                self.rows += rows.num_rows() as u64;
+                return Ok(Outcome::More);
+            }
+            let is_full = groups.len() >= TABLE_GROUPS_MAX;
+            if is_full && !is_scarce && self.rows >= groups.len() as u64 * SIEVE_ROWS_PER_GROUP {
+                self.keep_table()?;
+            } else {
+                self.leave_table()?;
+            }
+        }
+        if let Intake::Sieve(sieve) = &mut self.intake {
+            let rows = shared.plan.rows_of(&shared.row_schema, &morsel.batch)?;
+            if sieve.push(rows, &mut self.scratch)? && shared.context.governor.free_bytes() >= SCARCE_BYTES {
                 return Ok(Outcome::More);
             }
             self.leave_table()?;
+            return Ok(Outcome::More);
         }
         if let Intake::Parts(thread) = &mut self.intake {
             let rows = self.shared.plan.rows_of(&self.shared.row_schema, &morsel.batch)?;
@@ -267,6 +301,7 @@ impl SinkThread for AggregateThread {
             self.leave_table()?;
             return Ok(true);
         }
+        self.leave_table()?;
         let Intake::Parts(thread) = &mut self.intake else { return Ok(false) };
         thread.relieve()
     }
@@ -277,6 +312,10 @@ impl SinkThread for AggregateThread {
                 let table = Bucketed::new(*groups)?;
                 self.shared.tables().push(table);
                 Ok(())
+            }
+            Intake::Sieve(mut sieve) => {
+                sieve.parts.push_table(&sieve.groups)?;
+                sieve.parts.finish()
             }
             Intake::Parts(thread) => thread.finish(),
         }
@@ -292,7 +331,50 @@ impl AggregateThread {
             self.shared.give_up(groups, &mut thread)?;
             self.intake = Intake::Parts(Box::new(thread));
         }
+        if let Intake::Sieve(_) = &self.intake {
+            // Whatever fails on the way ends the job; until then the table is an empty one.
+            let empty = Intake::Table(Box::new(self.shared.empty()?));
+            if let Intake::Sieve(mut sieve) = std::mem::replace(&mut self.intake, empty) {
+                sieve.parts.push_table(&sieve.groups)?;
+                self.intake = Intake::Parts(sieve.parts);
+            }
+        }
         Ok(())
+    }
+
+    /// From now on the table takes in the rows of its groups, and the parts the others.
+    fn keep_table(&mut self) -> Result<()> {
+        let plan = &self.shared.plan;
+        if plan.has_distinct() || plan.phase.takes_parts() {
+            return self.leave_table();
+        }
+        if let Intake::Table(groups) = &mut self.intake {
+            let groups = std::mem::replace(&mut **groups, self.shared.empty()?);
+            let parts = Box::new(PartsThread::new(self.shared.parts()));
+            self.intake = Intake::Sieve(Box::new(Sieve { groups, rows: 0, rows_through: 0, parts }));
+        }
+        Ok(())
+    }
+}
+
+impl Sieve {
+    /// Takes rows of [`Plan::row_schema`] in; false when it is not worth it any more.
+    fn push(&mut self, rows: Batch, scratch: &mut Scratch) -> Result<bool> {
+        let Some(others) = self.groups.push_known(&rows, scratch)? else {
+            self.parts.push(Kind::Rows, &rows)?;
+            return Ok(false);
+        };
+        self.rows += rows.num_rows() as u64;
+        self.rows_through += others.num_rows() as u64;
+        if others.num_rows() > 0 {
+            self.parts.push(Kind::Rows, &others)?;
+        }
+        if self.rows < SIEVE_ROWS {
+            return Ok(true);
+        }
+        let is_worth_it = self.rows_through * 2 <= self.rows;
+        (self.rows, self.rows_through) = (0, 0);
+        Ok(is_worth_it)
     }
 }
 

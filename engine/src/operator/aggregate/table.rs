@@ -20,6 +20,9 @@ const SLOTS_MIN: usize = 4 * BLOCK_ROWS;
 /// Bits of the hash that the slot keeps.
 const TAG: u64 = u64::MAX << 32;
 
+/// No group.
+pub(super) const ABSENT: u32 = u32::MAX;
+
 /// Compares and keeps keys, by group and by row of the batch.
 pub(super) trait Probe {
     /// Has `group` the key of `row`?
@@ -80,6 +83,33 @@ impl Table {
             first_row += hashes.len();
         }
         Ok(())
+    }
+
+    /// The group of each row, in `groups`, and [`ABSENT`] for keys that are no group; none is made.
+    pub(super) fn find<P: Probe>(&self, probe: &P, hashes: &[u64], groups: &mut Vec<u32>) {
+        groups.clear();
+        groups.resize(hashes.len(), ABSENT);
+        let Some(mask) = self.slots.len().checked_sub(1) else { return };
+        let mut first_row = 0;
+        let mut found = [0_u64; BLOCK_ROWS];
+        for (hashes, groups) in hashes.chunks(BLOCK_ROWS).zip(groups.chunks_mut(BLOCK_ROWS)) {
+            for (slot, hash) in found.iter_mut().zip(hashes) {
+                *slot = self.slots[*hash as u32 as usize & mask];
+            }
+            for (i, ((slot, hash), group)) in found.iter().zip(hashes).zip(groups).enumerate() {
+                let (mut slot, mut place) = (*slot, *hash as u32 as usize & mask);
+                while slot as u32 != 0 {
+                    let known = slot as u32 - 1;
+                    if (slot ^ hash) & TAG == 0 && probe.is_equal(known, first_row + i) {
+                        *group = known;
+                        break;
+                    }
+                    place = (place + 1) & mask;
+                    slot = self.slots[place];
+                }
+            }
+            first_row += hashes.len();
+        }
     }
 
     fn assign_block<P: Probe>(&mut self, probe: &mut P, hashes: &[u64], groups: &mut [u32], first_row: usize) {

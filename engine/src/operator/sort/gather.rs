@@ -13,6 +13,7 @@ use crate::{
         datatypes::{ArrowNativeType, DataType, IntervalUnit, SchemaRef},
     },
     error::Result,
+    kernel::{Strings, gather_strings},
 };
 
 /// Batches of one schema, their columns ready to be gathered from.
@@ -36,6 +37,8 @@ enum Values {
     Four(Vec<ScalarBuffer<u32>>),
     Eight(Vec<ScalarBuffer<u64>>),
     Sixteen(Vec<ScalarBuffer<i128>>),
+    /// Strings and bytes as views, none of them NULL.
+    Strings(Vec<Strings>),
     /// By arrow, of the batches from which rows come.
     Other,
 }
@@ -50,7 +53,10 @@ impl Gather {
                 Some(4) => Values::Four(column().map(values_of).collect()),
                 Some(8) => Values::Eight(column().map(values_of).collect()),
                 Some(16) => Values::Sixteen(column().map(values_of).collect()),
-                _ => Values::Other,
+                _ => {
+                    let strings = column().map(Strings::of).collect::<Option<Vec<_>>>();
+                    strings.map_or(Values::Other, Values::Strings)
+                }
             };
             let has_nulls = column().any(|column| column.null_count() > 0);
             Column { values, nulls: has_nulls.then(|| column().map(|column| column.nulls().cloned()).collect()) }
@@ -80,7 +86,12 @@ impl Gather {
             Values::Four(values) => gathered(values, places),
             Values::Eight(values) => gathered(values, places),
             Values::Sixteen(values) => gathered(values, places),
-            Values::Other => return self.interleaved(number, places),
+            Values::Strings(arrays) if !places.is_empty() => {
+                let places_of = places.iter().map(|place| (place.batch, place.row));
+                let gathered = gather_strings(arrays, places_of);
+                return gathered.map_or_else(|| self.interleaved(number, places), Ok);
+            }
+            Values::Strings(_) | Values::Other => return self.interleaved(number, places),
         };
         let is_valid = |place: &Place, nulls: &[Option<NullBuffer>]| {
             nulls[place.batch as usize].as_ref().is_none_or(|nulls| nulls.is_valid(place.row as usize))

@@ -161,6 +161,22 @@ impl Keys {
         self.assign_over(table, keys, &blocks, visit)
     }
 
+    /// Finds the group of each row of `keys`, or [`ABSENT`](super::table::ABSENT).
+    pub(super) fn find(&mut self, table: &Table, keys: &RowKeys, hashes: &[u64], groups: &mut Vec<u32>) {
+        let blocks: Vec<&[u8]> = keys.blocks.iter().map(Buffer::as_slice).collect();
+        match &mut self.store {
+            Store::Nothing => {
+                groups.clear();
+                groups.resize(hashes.len(), 0);
+            }
+            Store::Words(_, store) => table.find(&Numbers { store, keys: &keys.words }, hashes, groups),
+            Store::Wide(_, store) => table.find(&Numbers { store, keys: &keys.wide }, hashes, groups),
+            Store::Bytes(store) | Store::Rows(_, store) => {
+                table.find(&Views { store, keys: &keys.views, blocks: &blocks }, hashes, groups);
+            }
+        }
+    }
+
     /// Finds the group of each of `groups` of `other`, which is of the same level, or makes it.
     pub(super) fn assign_from(
         &mut self,
