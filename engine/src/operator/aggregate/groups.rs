@@ -64,6 +64,13 @@ pub(super) struct Scratch {
     groups: Vec<u32>,
 }
 
+impl Scratch {
+    /// The groups of the rows that were last taken in.
+    pub(super) fn groups(&self) -> &[u32] {
+        &self.groups
+    }
+}
+
 impl Groups {
     /// No groups, or the one group of no keys. `reservation` gives an empty one.
     pub(super) fn new(plan: &Arc<Plan>, reservation: &dyn Fn() -> Reservation) -> Result<Groups> {
@@ -322,6 +329,24 @@ impl Groups {
     pub(super) fn reserve(&mut self, groups: usize) -> Result<()> {
         let (need, reservation) = (self.need(), &mut self.reservation);
         self.index.reserve(groups, &mut |groups: usize| reservation.resize(need.bytes(groups)))
+    }
+
+    /// Two tables of these groups: those for which `is_first` is true, and the others. Not where values are counted once.
+    pub(super) fn parted(
+        &self,
+        is_first: impl Fn(usize) -> bool,
+        reservation: &dyn Fn() -> Reservation,
+        scratch: &mut Scratch,
+    ) -> Result<(Groups, Groups)> {
+        let (first, others): (Vec<u32>, Vec<u32>) = (0..self.len() as u32).partition(|group| is_first(*group as usize));
+        let pairs = vec![&[][..]; self.plan.inputs.len()];
+        let mut of = |groups: &[u32]| -> Result<Groups> {
+            let mut table = self.like(reservation)?;
+            table.reserve(groups.len())?;
+            table.merge(self, groups, &pairs, scratch)?;
+            Ok(table)
+        };
+        Ok((of(&first)?, of(&others)?))
     }
 
     /// Takes in `groups` of `other`, and of each input's pairs there those of `pairs`. The forms of both tables are the same.

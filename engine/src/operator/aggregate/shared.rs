@@ -8,8 +8,9 @@
 //! A thread whose table outgrows the cache, or is refused memory, gives it up: what it knew, and all rows from then on, go to `parts`. The
 //! source then makes a table of each part when its turn comes.
 //!
-//! Where few keys have most of the rows (words do) the table stays as it is, as a *sieve*: rows of its groups are taken in, and the others go to
-//! the parts. It is given up when it holds too few of the rows back, or memory becomes scarce.
+//! Where few keys have most of the rows (words do) a table of these stays, as a *sieve*: rows of its groups are taken in, and the others go to the
+//! parts. Which groups those are is seen from some rows, for which the whole table is the sieve: it is too large for the cache, so they are found more
+//! slowly. A sieve is given up when it holds too few of the rows back, or memory becomes scarce.
 
 use std::{
     collections::VecDeque,
@@ -50,6 +51,10 @@ const TABLE_GROUPS_MAX: usize = 1 << 17;
 const SIEVE_ROWS_PER_GROUP: u64 = 8;
 /// So many rows are looked at for whether a sieve is worth it: half of them must be of its groups.
 const SIEVE_ROWS: u64 = 1 << 18;
+/// So many rows show which groups have most of them: some of each that has a place in the sieve.
+const SEEN_ROWS: u64 = 1 << 20;
+/// Groups of a sieve: with keys, slots and a state they stay in the cache beside what goes through it.
+const SIEVE_GROUPS: usize = 1 << 13;
 
 /// Grouping, shared by all threads.
 pub struct Aggregate {
@@ -242,6 +247,8 @@ enum Intake {
 /// A table that has no new groups any more.
 struct Sieve {
     groups: Groups,
+    /// Until the groups are those of most rows: the rows of each, since it is a sieve.
+    seen: Option<Vec<u32>>,
     /// Rows that came since it was last asked whether it is worth it, and those of them that went through.
     rows: u64,
     rows_through: u64,
@@ -279,7 +286,7 @@ impl SinkThread for AggregateThread {
         }
         if let Intake::Sieve(sieve) = &mut self.intake {
             let rows = shared.plan.rows_of(&shared.row_schema, &morsel.batch)?;
-            if sieve.push(rows, &mut self.scratch)? && shared.context.governor.free_bytes() >= SCARCE_BYTES {
+            if sieve.push(rows, &shared, &mut self.scratch)? && shared.context.governor.free_bytes() >= SCARCE_BYTES {
                 return Ok(Outcome::More);
             }
             self.leave_table()?;
@@ -351,7 +358,13 @@ impl AggregateThread {
         if let Intake::Table(groups) = &mut self.intake {
             let groups = std::mem::replace(&mut **groups, self.shared.empty()?);
             let parts = Box::new(PartsThread::new(self.shared.parts()));
-            self.intake = Intake::Sieve(Box::new(Sieve { groups, rows: 0, rows_through: 0, parts }));
+            self.intake = Intake::Sieve(Box::new(Sieve {
+                seen: Some(vec![0; groups.len()]),
+                groups,
+                rows: 0,
+                rows_through: 0,
+                parts,
+            }));
         }
         Ok(())
     }
@@ -359,7 +372,7 @@ impl AggregateThread {
 
 impl Sieve {
     /// Takes rows of [`Plan::row_schema`] in; false when it is not worth it any more.
-    fn push(&mut self, rows: Batch, scratch: &mut Scratch) -> Result<bool> {
+    fn push(&mut self, rows: Batch, shared: &Aggregate, scratch: &mut Scratch) -> Result<bool> {
         let Some(others) = self.groups.push_known(&rows, scratch)? else {
             self.parts.push(Kind::Rows, &rows)?;
             return Ok(false);
@@ -369,12 +382,35 @@ impl Sieve {
         if others.num_rows() > 0 {
             self.parts.push(Kind::Rows, &others)?;
         }
-        if self.rows < SIEVE_ROWS {
+        if let Some(seen) = &mut self.seen {
+            scratch.groups().iter().for_each(|group| seen[*group as usize] += 1);
+        }
+        if self.rows < if self.seen.is_some() { SEEN_ROWS } else { SIEVE_ROWS } {
             return Ok(true);
         }
         let is_worth_it = self.rows_through * 2 <= self.rows;
         (self.rows, self.rows_through) = (0, 0);
-        Ok(is_worth_it)
+        match self.seen.take() {
+            Some(seen) if is_worth_it => self.keep_most(&seen, shared, scratch),
+            _ => Ok(is_worth_it),
+        }
+    }
+
+    /// Keeps the groups of most rows, and gives the others to the parts; false, and nothing is done, if those have too few.
+    fn keep_most(&mut self, seen: &[u32], shared: &Aggregate, scratch: &mut Scratch) -> Result<bool> {
+        let mut most = seen.to_vec();
+        let place = most.len() - SIEVE_GROUPS.min(most.len());
+        let least = if most.is_empty() { 1 } else { (*most.select_nth_unstable(place).1).max(1) };
+        let sum = |seen: &mut dyn Iterator<Item = &u32>| seen.map(|rows| u64::from(*rows)).sum::<u64>();
+        let kept = sum(&mut seen.iter().filter(|rows| **rows > least));
+        if kept * 2 < sum(&mut seen.iter()) {
+            return Ok(false);
+        }
+        let is_kept = |group: usize| seen[group] > least;
+        let (groups, others) = self.groups.parted(is_kept, &|| shared.reservation(), scratch)?;
+        self.groups = groups;
+        self.parts.push_table(&others)?;
+        Ok(true)
     }
 }
 
