@@ -54,7 +54,7 @@ def duckdb_():
                 "header=false, auto_detect=false)")
     facts, keys = os.path.join(o.input, "facts.parquet"), os.path.join(o.input, "keys.parquet")
     queries = {
-        "wordcount": f"select w, count(*) n from (select unnest(string_split(line, ' ')) w from {lines}) where w <> '' group by w",
+        "wordcount": f"select w, count(*) n from (select unnest(string_split(line, ' ')) w from {lines}) group by w having w <> ''",
         "grep": f"select m, count(*) n from (select unnest(regexp_extract_all(line, '{o.pattern}')) m from {lines}) group by m",
         "secondarysort": "select station, second, value - coalesce(lag(value) over (partition by station order by second, value), value) "
         f"from {readings}",
@@ -83,7 +83,7 @@ def polars_():
         return lambda: flow().sink_parquet(o.out, engine="streaming")
 
     def words(flow):
-        return flow.with_columns(w=pl.col("line").str.split(" ")).drop("line").explode("w").filter(pl.col("w") != "")
+        return flow.with_columns(w=pl.col("line").str.split(" ")).drop("line").explode("w")
 
     count = pl.len().cast(pl.Int64).alias("n")
     facts, keys = os.path.join(o.input, "facts.parquet"), os.path.join(o.input, "keys.parquet")
@@ -107,10 +107,11 @@ def polars_():
         base = pl.col("file").str.split("/").list.last()
         counted = words(lines(include_file_paths="file")).group_by("w", base).agg(count)
         place = pl.concat_str([pl.col("file"), pl.lit(":"), pl.col("n").cast(pl.String)]).alias("place")
+        counted = counted.filter(pl.col("w") != "")
         return counted.sort("w", "file").select("w", place).group_by("w", maintain_order=True).agg(pl.col("place").str.join(" "))
 
     flows = {
-        "wordcount": sink(lambda: words(lines()).group_by("w").agg(count)),
+        "wordcount": sink(lambda: words(lines()).group_by("w").agg(count).filter(pl.col("w") != "")),
         "grep": sink(lambda: lines().select(pl.col("line").str.extract_all(o.pattern).alias("m")).explode("m").drop_nulls()
                      .group_by("m").agg(count)),
         "terasort": tera,

@@ -104,12 +104,40 @@ fn word_count_is_what_plain_rust_counts() {
         let by_view = words().map_view::<(String, i64)>(|word| (word, 1)).reduce_by_key(Sum).collect().unwrap();
         let by_value = words().map(|word| (word.to_owned(), 1i64)).reduce_by_key(Sum).collect().unwrap();
         let counted = words().count_by_value().collect().unwrap();
+        let cut = sorted(session.read_text(path).unwrap().words().count_by_value().collect().unwrap());
         let (by_view, by_value, counted) = (sorted(by_view), sorted(by_value), sorted(counted));
         assert_eq!(by_view, by_value);
+        assert_eq!(by_view, cut);
         assert_eq!(by_view, counted);
         by_view
     });
     assert_eq!(found, expected);
+}
+
+/// More groups than a thread's table keeps, and rows enough that it becomes a sieve, is narrowed, and in the end is worth nothing any more.
+#[test]
+fn few_frequent_keys_beside_many_rare_ones_are_counted() {
+    let mix = |number: u64| (number ^ number >> 7).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+    let key = |row: u64| match row {
+        0..4_000_000 if row % 8 > 0 => mix(row) % 3_000,
+        0..4_000_000 => mix(row) % 200_000,
+        _ => row,
+    };
+    let rows: Vec<(String, i64)> =
+        (0..4_400_000).map(|row| (format!("key number {}", key(row)), (row % 1_000) as i64)).collect();
+    let mut expected: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+    for (key, value) in &rows {
+        let (count, sum) = expected.entry(key).or_default();
+        (*count, *sum) = (*count + 1, *sum + value);
+    }
+    let expected: Vec<(String, (i64, i64))> =
+        expected.into_iter().map(|(key, counted)| (key.to_owned(), counted)).collect();
+    for (threads, memory_bytes) in [(1, 8 << 30), (2, 8 << 30), (1, 1 << 30)] {
+        let session = Session::new(Settings { threads, memory_bytes, ..Settings::default() }).unwrap();
+        let counted = session.from_vec(rows.clone()).unwrap().map_view::<(String, (i64, i64))>(|(k, v)| (k, (1, v)));
+        let found = counted.reduce_by_key((Sum, Sum)).collect().unwrap();
+        assert!(sorted(found) == expected, "{threads} threads");
+    }
 }
 
 #[test]

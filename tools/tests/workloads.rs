@@ -244,9 +244,9 @@ fn a_run_is_bounded_and_drawn() {
         let scratch = place.folder.path();
         let run = WorkloadRun { workload, session, input, pattern: PATTERN, bytes: BYTES, scratch, runs: 2 };
         let measurements = run
-            .run(|_, out| {
+            .run(|_, out| -> windrow::Result<()> {
                 assert!(out.is_dir());
-                windrow::Result::Ok(())
+                Ok(())
             })
             .unwrap();
         assert!(
