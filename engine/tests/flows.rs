@@ -119,7 +119,7 @@ fn word_count_is_what_plain_rust_counts() {
 fn few_frequent_keys_beside_many_rare_ones_are_counted() {
     let mix = |number: u64| (number ^ number >> 7).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
     let key = |row: u64| match row {
-        0..4_000_000 if row % 8 > 0 => mix(row) % 3_000,
+        0..4_000_000 if !row.is_multiple_of(8) => mix(row) % 3_000,
         0..4_000_000 => mix(row) % 200_000,
         _ => row,
     };

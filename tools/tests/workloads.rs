@@ -17,9 +17,10 @@ use windrow_bench::{Done, Job, Output, WORKLOADS, Workload, WorkloadRun, chart, 
 const BYTES: u64 = 300_000;
 const PATTERN: &str = "a[a-z]*e";
 
-fn session(threads: usize, rows_per_morsel: usize, memory_bytes: u64, folder: &Path) -> Session {
+/// With 0 revocable bytes what can be spilled is.
+fn session(threads: usize, rows_per_morsel: usize, revocable_bytes: Option<u64>, folder: &Path) -> Session {
     let spill_folders = vec![folder.to_owned()];
-    Session::new(Settings { threads, rows_per_morsel, memory_bytes, spill_folders, ..Settings::default() }).unwrap()
+    Session::new(Settings { threads, rows_per_morsel, revocable_bytes, spill_folders, ..Settings::default() }).unwrap()
 }
 
 struct Place {
@@ -39,10 +40,9 @@ impl Place {
     /// Runs it once in each way; what came of it is the same, and so is each line of the output that `rows` reads. The output of one of them.
     fn same_in_each_way(&self) -> (PathBuf, Done) {
         let mut first: Option<(PathBuf, Done)> = None;
-        let ways =
-            [(1, 65_536, 4 << 30), (2, 64, 4 << 30), (8, 1_000, 4 << 30), (2, 65_536, 16 << 20), (3, 500, 16 << 20)];
-        for (number, (threads, rows_per_morsel, memory_bytes)) in ways.into_iter().enumerate() {
-            let session = session(threads, rows_per_morsel, memory_bytes, self.folder.path());
+        let ways = [(1, 65_536, None), (2, 64, None), (8, 1_000, None), (2, 65_536, Some(0)), (3, 500, Some(0))];
+        for (number, (threads, rows_per_morsel, revocable_bytes)) in ways.into_iter().enumerate() {
+            let session = session(threads, rows_per_morsel, revocable_bytes, self.folder.path());
             let out = self.folder.path().join(format!("out-{number}"));
             let job = Job { input: &self.input, out: &out, pattern: PATTERN, bytes: BYTES };
             let done = (self.workload.job)(&session, &job).unwrap();
@@ -154,7 +154,7 @@ fn records_are_made_sorted_and_validated() {
     assert!(only_file(&out) == records.concat());
     let sum: u64 = records.iter().map(|record| u64::from(crc32(record))).sum();
     for rows_per_morsel in [7, 65_536] {
-        let session = session(2, rows_per_morsel, 4 << 30, place.folder.path());
+        let session = session(2, rows_per_morsel, None, place.folder.path());
         let found = tera_validate(&session, &out).unwrap();
         assert_eq!((found.records, found.sum), (BYTES / 100, sum));
         let error = tera_validate(&session, &place.input).unwrap_err();
@@ -167,7 +167,7 @@ fn records_are_made_sorted_and_validated() {
     for (first, second, is_valid) in [(&low, &high, true), (&high, &low, false)] {
         fs::write(two.join("part-0.bin"), first).unwrap();
         fs::write(two.join("part-1.bin"), second).unwrap();
-        assert_eq!(tera_validate(&session(2, 64, 4 << 30, place.folder.path()), &two).is_ok(), is_valid);
+        assert_eq!(tera_validate(&session(2, 64, None, place.folder.path()), &two).is_ok(), is_valid);
     }
     Place::new("teravalidate").same_in_each_way();
 }

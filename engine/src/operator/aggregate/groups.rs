@@ -170,6 +170,11 @@ impl Groups {
         self.index.len()
     }
 
+    /// The rows of each group, if a call asks for them.
+    pub(super) fn row_counts(&self) -> Option<&[u64]> {
+        self.plan.counts_rows().then_some(&self.rows[..])
+    }
+
     /// There are no key columns.
     pub(super) fn is_single(&self) -> bool {
         self.index.is_single()

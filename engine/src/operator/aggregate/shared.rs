@@ -49,6 +49,8 @@ const TABLE_GROUPS_MAX: usize = 1 << 17;
 
 /// Rows that a thread's table must have taken in a group for it to become a sieve.
 const SIEVE_ROWS_PER_GROUP: u64 = 8;
+/// A table of so many groups is asked once whether few of them have most rows, if the rows of groups are counted anyway.
+const JUDGED_GROUPS: usize = 1 << 15;
 /// So many rows are looked at for whether a sieve is worth it: half of them must be of its groups.
 const SIEVE_ROWS: u64 = 1 << 18;
 /// So many rows show which groups have most of them: some of each that has a place in the sieve.
@@ -169,7 +171,13 @@ impl Sink for AggregateSink {
         // Some part of what a thread may hold, where memory is little.
         let places_max = settings.memory_bytes / settings.threads as u64 / PLACES_SHARE / 4;
         let intake = Intake::Table(Box::new(self.0.empty()?.with_places(places_max as usize)));
-        Ok(Box::new(AggregateThread { shared: Arc::clone(&self.0), intake, rows: 0, scratch: Scratch::default() }))
+        Ok(Box::new(AggregateThread {
+            shared: Arc::clone(&self.0),
+            intake,
+            rows: 0,
+            is_judged: false,
+            scratch: Scratch::default(),
+        }))
     }
 
     fn floor_bytes(&self) -> u64 {
@@ -234,6 +242,8 @@ struct AggregateThread {
     intake: Intake,
     /// That its table has taken in.
     rows: u64,
+    /// It was asked whether few groups have most rows.
+    is_judged: bool,
     scratch: Scratch,
 }
 
@@ -248,7 +258,7 @@ enum Intake {
 struct Sieve {
     groups: Groups,
     /// Until the groups are those of most rows: the rows of each, since it is a sieve.
-    seen: Option<Vec<u32>>,
+    seen: Option<Vec<u64>>,
     /// Rows that came since it was last asked whether it is worth it, and those of them that went through.
     rows: u64,
     rows_through: u64,
@@ -275,6 +285,13 @@ impl SinkThread for AggregateThread {
             if keeps {
                 groups.push(&rows, &mut self.scratch)?;
                 self.rows += rows.num_rows() as u64;
+                let has_repeated = self.rows >= groups.len() as u64 * SIEVE_ROWS_PER_GROUP;
+                if !self.is_judged && groups.len() >= JUDGED_GROUPS && has_repeated {
+                    self.is_judged = true;
+                    if !is_scarce && groups.row_counts().and_then(least_of_most).is_some() {
+                        self.keep_table()?;
+                    }
+                }
                 return Ok(Outcome::More);
             }
             let is_full = groups.len() >= TABLE_GROUPS_MAX;
@@ -358,13 +375,14 @@ impl AggregateThread {
         if let Intake::Table(groups) = &mut self.intake {
             let groups = std::mem::replace(&mut **groups, self.shared.empty()?);
             let parts = Box::new(PartsThread::new(self.shared.parts()));
-            self.intake = Intake::Sieve(Box::new(Sieve {
-                seen: Some(vec![0; groups.len()]),
-                groups,
-                rows: 0,
-                rows_through: 0,
-                parts,
-            }));
+            let counted = groups.row_counts().map(<[u64]>::to_vec);
+            let seen = Some(vec![0; groups.len()]);
+            let mut sieve = Box::new(Sieve { seen, groups, rows: 0, rows_through: 0, parts });
+            if let Some(counted) = counted.filter(|counted| least_of_most(counted).is_some()) {
+                sieve.seen = None;
+                sieve.keep_most(&counted, &self.shared, &mut self.scratch)?;
+            }
+            self.intake = Intake::Sieve(sieve);
         }
         Ok(())
     }
@@ -397,21 +415,22 @@ impl Sieve {
     }
 
     /// Keeps the groups of most rows, and gives the others to the parts; false, and nothing is done, if those have too few.
-    fn keep_most(&mut self, seen: &[u32], shared: &Aggregate, scratch: &mut Scratch) -> Result<bool> {
-        let mut most = seen.to_vec();
-        let place = most.len() - SIEVE_GROUPS.min(most.len());
-        let least = if most.is_empty() { 1 } else { (*most.select_nth_unstable(place).1).max(1) };
-        let sum = |seen: &mut dyn Iterator<Item = &u32>| seen.map(|rows| u64::from(*rows)).sum::<u64>();
-        let kept = sum(&mut seen.iter().filter(|rows| **rows > least));
-        if kept * 2 < sum(&mut seen.iter()) {
-            return Ok(false);
-        }
+    fn keep_most(&mut self, seen: &[u64], shared: &Aggregate, scratch: &mut Scratch) -> Result<bool> {
+        let Some(least) = least_of_most(seen) else { return Ok(false) };
         let is_kept = |group: usize| seen[group] > least;
         let (groups, others) = self.groups.parted(is_kept, &|| shared.reservation(), scratch)?;
         self.groups = groups;
         self.parts.push_table(&others)?;
         Ok(true)
     }
+}
+
+/// Groups with more rows than this are few, and have at least half of all rows; none if there are no such groups. `rows`: of each group.
+fn least_of_most(rows: &[u64]) -> Option<u64> {
+    let place = rows.len().checked_sub(SIEVE_GROUPS)?;
+    let least = (*rows.to_vec().select_nth_unstable(place.min(rows.len() - 1)).1).max(1);
+    let kept: u64 = rows.iter().filter(|rows| **rows > least).sum();
+    (kept * 2 >= rows.iter().sum()).then_some(least)
 }
 
 struct AggregateSource(Arc<Aggregate>);
