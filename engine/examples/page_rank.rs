@@ -61,7 +61,7 @@ pub fn page_rank(edges: Dataset<(u32, u32)>, vertices: u32, rounds: usize) -> Re
 }
 
 /// One more than the greatest vertex.
-fn vertex_count(edges: &Dataset<(u32, u32)>) -> Result<u32> {
+pub fn vertex_count(edges: &Dataset<(u32, u32)>) -> Result<u32> {
     edges.fold(
         0,
         |count, (source, target)| *count = source.max(target).saturating_add(1).max(*count),

@@ -692,7 +692,7 @@ fn the_demo_runs_and_cleans_up() {
         "2 threads",
         "8 tables",
         "l_orderkey",
-        "reduce_by_key",
+        "count_by_value",
         "│ word",
         "digest",
         "a coordinator and 2 workers",

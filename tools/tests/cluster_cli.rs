@@ -19,6 +19,8 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use windrow::{Session, Settings};
+use windrow_bench::{Input, WORKLOADS};
 
 /// What a command did.
 #[derive(Debug)]
@@ -500,6 +502,29 @@ fn a_streaming_job_gives_the_same_here_and_on_a_cluster() {
     let failed = place.run(&[&broken[..], &["sh -c 'echo I am broken >&2; exit 9'"]].concat());
     assert!(failed.code == Some(1) && failed.stderr.contains("I am broken"), "{failed:#?}");
     assert!(!place.here.path().join("none").exists());
+}
+
+#[test]
+fn every_workload_gives_the_same_here_and_on_a_cluster() {
+    let place = Place::new();
+    start(&place, "2");
+    let session = Session::new(Settings::default()).unwrap();
+    for workload in WORKLOADS {
+        let folder = place.here.path().join(workload.name);
+        fs::create_dir(&folder).unwrap();
+        let input = workload.input.make(&session, 200_000, &folder).unwrap();
+        let bench = |more: &[&str]| {
+            let input = input.to_str().unwrap();
+            let read = if workload.input == Input::Nothing { ["--size", "200000"] } else { ["--input", input] };
+            let ran = place.run(&[&["bench", workload.name, "--runs", "1", "--json"], &read[..], more].concat());
+            let line = ran.stdout.lines().next().unwrap_or_default();
+            let told: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {ran:#?}"));
+            (told["rows"].clone(), told["digest"].clone())
+        };
+        let here = bench(&["--threads", "1"]);
+        assert!(here.1.as_str().is_some_and(|digest| digest.len() >= 16), "{here:?}");
+        assert_eq!(bench(&["--cluster", "local"]), here, "{}", workload.name);
+    }
 }
 
 #[test]

@@ -234,6 +234,61 @@ fn tables_are_joined_and_grouped() {
     assert_eq!(done.digest, place.digest_of(joined));
 }
 
+fn edges_of(place: &Place) -> Vec<(u32, u32)> {
+    let session = Session::new(Settings::default()).unwrap();
+    session.read_parquet(place.input.to_str().unwrap()).unwrap().typed::<(u32, u32)>().unwrap().collect().unwrap()
+}
+
+#[test]
+fn vertices_are_ranked_as_a_plain_program_ranks_them() {
+    let place = Place::new("pagerank");
+    let (out, _) = place.same_in_each_way();
+    let edges = edges_of(&place);
+    let vertices = edges.iter().map(|(source, target)| source.max(target) + 1).max().unwrap() as usize;
+    let expected = windrow_bench::plain::page_rank(&edges, vertices, 10);
+    let session = Session::new(Settings::default()).unwrap();
+    let ranks = session.read_parquet(out.to_str().unwrap()).unwrap().typed::<(u32, f64)>().unwrap().collect().unwrap();
+    assert_eq!(ranks.len(), vertices);
+    for (vertex, rank) in ranks {
+        assert!((rank - expected[vertex as usize]).abs() < 1e-12, "{vertex}: {rank}");
+    }
+}
+
+#[test]
+fn vertices_have_the_least_vertex_of_their_component() {
+    let place = Place::new("connectedcomponents");
+    let (out, _) = place.same_in_each_way();
+    let mut names: BTreeMap<u32, u32> = BTreeMap::new();
+    let edges = edges_of(&place);
+    for (source, target) in &edges {
+        names.extend([(*source, *source), (*target, *target)]);
+    }
+    loop {
+        let before = names.clone();
+        for (source, target) in &edges {
+            let least = names[source].min(names[target]);
+            names.extend([(*source, least), (*target, least)]);
+        }
+        if names == before {
+            break;
+        }
+    }
+    assert_eq!(typed::<(u32, u32)>(&out), names.into_iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn points_find_their_clusters() {
+    let place = Place::new("kmeans");
+    let (out, done) = place.same_in_each_way();
+    assert_eq!(done.rows, 64);
+    let count = |path: &Path, what: &str| {
+        let session = Session::new(Settings::default()).unwrap();
+        let answer = session.query(&format!("select {what} from '{}'", path.display())).unwrap();
+        answer.digest().unwrap()
+    };
+    assert_eq!(count(&out, "cast(sum(points) as bigint)"), count(&place.input, "count(*)"));
+}
+
 #[test]
 fn a_run_is_bounded_and_drawn() {
     for workload in WORKLOADS.iter().filter(|workload| workload.output != Output::Nothing) {

@@ -15,7 +15,12 @@ use std::{
 
 use windrow::{Error, Result, Session};
 
-use super::{Input, tera};
+use super::{
+    Input,
+    input::DIMENSIONS,
+    iterative::{CLUSTERS, ROUNDS},
+    tera,
+};
 use crate::BenchError;
 
 /// Bytes that a thread copies in a second.
@@ -27,6 +32,8 @@ const WORD_SECONDS: f64 = 8e-9;
 const KEYS: f64 = 60e6;
 const GROUP_SECONDS: f64 = 5e-9;
 const PROBE_SECONDS: f64 = 15e-9;
+/// Multiplications and additions of floats of a thread in a second.
+const FLOPS: f64 = 100e9;
 
 /// Of the input.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +58,7 @@ impl Facts {
                 }
             }
             Input::Nothing | Input::Records | Input::SortedRecords => rows = bytes / tera::RECORD_BYTES,
-            Input::Facts => rows = rows_of(session, input)?,
+            Input::Facts | Input::Graph | Input::Points => rows = rows_of(session, input)?,
             Input::FactsAndKeys => rows = rows_of(session, &input.join("facts.parquet"))?,
         }
         Ok(Facts { bytes: bytes as f64, words: words as f64, rows: rows as f64, threads: threads as f64 })
@@ -78,6 +85,17 @@ pub(super) fn aggregation(facts: &Facts) -> f64 {
 
 pub(super) fn join(facts: &Facts) -> f64 {
     (facts.bytes / READ + facts.rows * PROBE_SECONDS + 24.0 * facts.rows / COPIED) / facts.threads
+}
+
+/// Every round reads the edges and writes what goes along each: sixteen bytes of an edge, in order of their targets.
+pub(super) fn page_rank(facts: &Facts) -> f64 {
+    ROUNDS as f64 * 16.0 * facts.rows / (facts.threads * COPIED)
+}
+
+/// Every round takes a multiplication and an addition of each coordinate and each centre.
+pub(super) fn k_means(facts: &Facts) -> f64 {
+    let compared = facts.rows * f64::from(DIMENSIONS) * CLUSTERS as f64;
+    ROUNDS as f64 * 2.0 * compared / (facts.threads * FLOPS)
 }
 
 fn rows_of(session: &Session, file: &Path) -> Result<u64> {

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use windrow::{Result, Session};
 use windrow_datasets::{
-    GroupsOptions, KeyType, ReadingsOptions, TERA_BYTES, TeraOptions, TextOptions, write_groups, write_readings,
-    write_tera, write_text,
+    GRAPH_SCALE_MAX, GRAPH_SCALE_MIN, GraphOptions, GroupsOptions, KeyType, PointsOptions, ReadingsOptions, TERA_BYTES,
+    TeraOptions, TextOptions, write_graph, write_groups, write_points, write_readings, write_tera, write_text,
 };
 
-use super::{SEED, tera_sort};
+use super::{SEED, iterative::CLUSTERS, tera_sort};
 use crate::BenchError;
 
 /// What a workload reads.
@@ -32,6 +32,10 @@ pub enum Input {
     Facts,
     /// A folder with such a file and one that has each key once.
     FactsAndKeys,
+    /// A Parquet file of edges.
+    Graph,
+    /// A Parquet file of points.
+    Points,
 }
 
 const TEXTS: u64 = 16;
@@ -40,6 +44,13 @@ const READING_BYTES: u64 = 20;
 const ROW_BYTES: u64 = 16;
 /// Rows of a key.
 const ROWS_PER_KEY: u64 = 10;
+/// Of an edge, and of a coordinate.
+const EDGE_BYTES: u64 = 8;
+const COORDINATE_BYTES: u64 = 4;
+/// Edges of a vertex.
+const EDGES_PER_VERTEX: u64 = 16;
+/// Coordinates of a point.
+pub(super) const DIMENSIONS: u32 = 32;
 
 impl Input {
     /// Makes it in `folder`, about `bytes` large.
@@ -85,6 +96,22 @@ impl Input {
             Input::Facts => {
                 let out = folder.join("facts.parquet");
                 groups(rows, keys, out.clone())?;
+                Ok(out)
+            }
+            Input::Graph => {
+                let (out, edges) = (folder.join("edges.parquet"), (bytes / EDGE_BYTES).max(EDGES_PER_VERTEX));
+                let scale = (edges / EDGES_PER_VERTEX).ilog2().clamp(GRAPH_SCALE_MIN, GRAPH_SCALE_MAX - 1);
+                let options = GraphOptions { scale, edges, seed: SEED, threads, out: out.clone(), overwrite: false };
+                made(write_graph(&options))?;
+                Ok(out)
+            }
+            Input::Points => {
+                let (out, dimensions) = (folder.join("points.parquet"), DIMENSIONS);
+                let rows = (bytes / (COORDINATE_BYTES * u64::from(dimensions))).max(CLUSTERS as u64);
+                let (clusters, out_file) = (CLUSTERS as u32, out.clone());
+                let options =
+                    PointsOptions { rows, dimensions, clusters, seed: SEED, threads, out: out_file, overwrite: false };
+                made(write_points(&options))?;
                 Ok(out)
             }
             Input::FactsAndKeys => {

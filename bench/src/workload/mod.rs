@@ -6,7 +6,7 @@
 //! ```text
 //!   WORKLOADS ─ by name ─► Workload { makes its input · job · bound · how its output is read }
 //!                             │
-//!   input.rs  a file of this size ─► job (text.rs, tera.rs, tables.rs) ─► Done { rows, bytes, digest }      run.rs, here or on a cluster
+//!   input.rs  a file of this size ─► job (text.rs, tera.rs, tables.rs, iterative.rs) ─► Done { rows, bytes, digest }      run.rs, here or on a cluster
 //!   bound.rs  bytes, words, threads ─► the least seconds                     rival.rs  the same in another engine, its rows compared
 //!   record.rs lines of CSV by machine and day, a chart
 //! ```
@@ -14,6 +14,7 @@
 
 mod bound; // Facts: of the input; the least seconds of each workload
 mod input; // Input: what is read, and how it is made
+mod iterative; // PageRank, k-means, connected components
 mod record; // Record: measurements by machine and day; chart: bars as SVG
 mod rival; // Rival: another engine over the same input
 mod run; // WorkloadRun, ClusterWorkloadRun; program: a workload under a worker
@@ -169,6 +170,27 @@ pub static WORKLOADS: &[Workload] = &[
         input: Input::Facts,
         job: |session, job| Ok(tables::aggregation(session, job.input, job.out)?.into()),
         bound: bound::aggregation,
+        output: Output::Rows,
+    },
+    Workload {
+        name: "pagerank",
+        input: Input::Graph,
+        job: |session, job| Ok(iterative::page_rank(session, job.input, job.out)?.into()),
+        bound: bound::page_rank,
+        output: Output::Rows,
+    },
+    Workload {
+        name: "kmeans",
+        input: Input::Points,
+        job: |session, job| Ok(iterative::k_means(session, job.input, job.out)?.into()),
+        bound: bound::k_means,
+        output: Output::Rows,
+    },
+    Workload {
+        name: "connectedcomponents",
+        input: Input::Graph,
+        job: |session, job| Ok(iterative::connected_components(session, job.input, job.out)?.into()),
+        bound: bound::read_once,
         output: Output::Rows,
     },
 ];

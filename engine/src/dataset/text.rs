@@ -124,7 +124,7 @@ mod tests {
         #[test]
         fn lines_without_a_match_are_left_out_and_no_others(
             texts in prop::collection::vec("[ab]{0,3}|[abc]{12,20}", 0..40),
-            pattern in "a|ab|a[^b]*b|c+|b[^a]{3,9}a|[^c]*|(a|b)c",
+            pattern in prop::sample::select(vec!["a", "ab", "a[^b]*b", "c+", "b[^a]{3,9}a", "[^c]*", "(a|b)c"]),
         ) {
             // As a reader of text makes them: the long ones one behind the other in one buffer, with the newlines between.
             let text = texts.join("\n");
@@ -138,10 +138,10 @@ mod tests {
             let buffer = crate::batch::buffer::Buffer::from(text.as_bytes());
             let lines = StringViewArray::try_new(views.into(), vec![buffer], None).unwrap();
             prop_assert!(is_ascending(&lines));
-            let regex = Regex::new(&pattern).unwrap();
+            let regex = Regex::new(pattern).unwrap();
             let matches = |line: &str| regex.find_iter(line).map(|found| found.as_str().to_owned()).collect::<Vec<_>>();
             let mut found = Vec::new();
-            let bytes = regex::bytes::Regex::new(&pattern).unwrap();
+            let bytes = regex::bytes::Regex::new(pattern).unwrap();
             in_common(&lines, text.as_bytes(), &bytes, &mut |line| found.extend(matches(line)));
             let expected: Vec<String> = texts.iter().flat_map(|line| matches(line)).collect();
             prop_assert_eq!(found, expected);

@@ -64,6 +64,12 @@ enum Workload {
     Join(workload::WorkloadBench),
     /// Counts and sums by key
     Aggregation(workload::WorkloadBench),
+    /// The rank of each vertex of a graph, in ten rounds
+    Pagerank(workload::WorkloadBench),
+    /// Points in 64 clusters, in ten rounds
+    Kmeans(workload::WorkloadBench),
+    /// The component of each vertex of a graph
+    Connectedcomponents(workload::WorkloadBench),
     Net(net::NetBench),
     Shuffle(shuffle::ShuffleBench),
 }
@@ -137,6 +143,9 @@ impl Bench {
             Workload::Invertedindex(bench) => bench.run("invertedindex", signals),
             Workload::Join(bench) => bench.run("join", signals),
             Workload::Aggregation(bench) => bench.run("aggregation", signals),
+            Workload::Pagerank(bench) => bench.run("pagerank", signals),
+            Workload::Kmeans(bench) => bench.run("kmeans", signals),
+            Workload::Connectedcomponents(bench) => bench.run("connectedcomponents", signals),
             Workload::Net(bench) => bench.run(signals),
             Workload::Shuffle(bench) => bench.run(signals),
         }
