@@ -223,10 +223,12 @@ fn rows_of_many_folders_in_no_order_come_to_few_files() {
         let path = folder.path().join(format!("{number}"));
         let copy = format!("copy '{}' to '{}' stored as csv partitioned by (k)", table.display(), path.display());
         let analyzed = rows(&session.query(&format!("explain analyze {copy}")).unwrap()).join("\n");
-        assert_eq!(analyzed.contains("spilled"), revocable_bytes.is_some(), "{analyzed}");
-        // Of each folder one file for each thread, and one for each thread that meets it among the first.
+        let mut spilled =
+            analyzed.split(" spilled").filter_map(|before| before.rsplit(' ').next()?.parse::<u64>().ok());
+        assert_eq!(spilled.any(|bytes| bytes > 0), revocable_bytes.is_some(), "{analyzed}");
+        // Of each folder one file for each thread, and of those that threads meet among the first one more.
         let files = files(&path).len() - 1;
-        assert!((900..=900 + 300 * threads).contains(&files), "{files} files");
+        assert!((900..=900 * threads + 64).contains(&files), "{files} files");
         assert_eq!(fs::read_dir(&path).unwrap().count(), 900 + 1);
         let read = |folders: &str, condition: &str| {
             let counts = format!("select count(*), count(s), count(*) filter (where {condition}), sum(n)");
