@@ -130,10 +130,9 @@ impl Cause for BenchError {
             | BenchError::NoSuchProgram { .. }
             | BenchError::NoSuchWorkload { .. }
             | BenchError::NoSuchColumn { .. } => Kind::Request,
-            BenchError::NotDone { .. }
-            | BenchError::RowsLost { .. }
-            | BenchError::RunsDiffer { .. }
-            | BenchError::RowsDiffer { .. } => Kind::Internal,
+            BenchError::NotDone { .. } | BenchError::RowsLost { .. } | BenchError::RunsDiffer { .. } => Kind::Internal,
+            // It may be the rival that is wrong, or that takes something else for a word.
+            BenchError::RowsDiffer { .. } => Kind::Job,
             BenchError::NotInOrder { .. } => Kind::Corrupt,
             BenchError::File { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::Request,
             BenchError::Usage { .. }

@@ -15,7 +15,7 @@ use std::{
 use serde::Deserialize;
 use windrow::{Error, Result, Session};
 
-use super::{Output, WorkloadRun, tera_validate};
+use super::{Input, Output, WorkloadRun, tera_validate};
 use crate::{BenchError, Measurement, Nodes, measure::Cost, report::Ran};
 
 /// The engines.
@@ -60,6 +60,9 @@ struct Line {
 impl Rival<'_> {
     /// Runs the workload as often as `run` says.
     pub fn run(&self, run: &WorkloadRun<'_>) -> Result<Rivaled> {
+        if run.workload.input == Input::Nothing {
+            return Ok(Rivaled::Absent(format!("{} reads nothing that it could read, too", run.workload.name)));
+        }
         let out = run.scratch.join(format!("{}-{}", run.workload.name, self.engine));
         let mut command = Command::new(self.python);
         command.args(["-c", SCRIPT, self.engine, run.workload.name]).arg(run.input).arg(&out);
