@@ -229,6 +229,10 @@ impl Task {
 
     /// The job's code failed, on this record if it was on one.
     pub(super) fn failed(&self, record: Option<String>, source: Error) -> Error {
+        if source.is_cancelled() {
+            // Nothing is wrong with the record.
+            return source;
+        }
         let (role, operator, place) = (self.role, self.operator, self.place_text());
         let status = self.status.borrow().clone();
         MapReduceError::Failed { role, operator, place, record, status, source }.into()

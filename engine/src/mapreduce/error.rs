@@ -60,7 +60,6 @@ pub(super) enum MapReduceError {
 impl Cause for MapReduceError {
     fn kind(&self) -> Kind {
         match self {
-            MapReduceError::Failed { source, .. } if source.is_cancelled() => Kind::Cancelled,
             MapReduceError::Failed { .. }
             | MapReduceError::Panicked { .. }
             | MapReduceError::TooManySkipped { .. }

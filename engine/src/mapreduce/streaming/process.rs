@@ -15,10 +15,10 @@ use std::{
     io::{ErrorKind, Read, Write},
     mem,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Stdio},
+    process::{Child, ChildStdin, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam::{
@@ -41,6 +41,8 @@ const PIECE_BYTES: usize = 64 << 10;
 const PIECES: usize = 4;
 /// How often it is looked whether somebody has cancelled the job.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// So long is waited for what a program that has failed says at its end, while others keep its pipes open.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// So much of what it said at the end is told.
 const SAID_BYTES: usize = 4 << 10;
 
@@ -136,28 +138,46 @@ impl Piped {
             self.cancel.check()?;
             match self.output.recv_timeout(LOOK_AGAIN) {
                 Ok(lines) => each_line(&lines?, give),
-                Err(RecvTimeoutError::Timeout) => {}
+                // One that has failed may have left others behind that keep its output open.
+                Err(RecvTimeoutError::Timeout) => match self.status()? {
+                    Some(status) if !status.success() => return Err(self.ended(status).into()),
+                    _ => {}
+                },
                 Err(RecvTimeoutError::Disconnected) => self.is_silent = true,
             }
         }
         // It may close its output and go on.
         let status = loop {
             self.cancel.check()?;
-            let failed = |source| StreamingError::Pipe { what: "waiting for", program: self.program.clone(), source };
-            if let Some(status) = self.child.try_wait().map_err(failed)? {
+            if let Some(status) = self.status()? {
                 break status;
             }
             thread::park_timeout(LOOK_AGAIN / 10);
         };
+        if !status.success() {
+            return Err(self.ended(status).into());
+        }
         for thread in self.threads.drain(..) {
             thread.join().map_err(|_| bug("mapreduce", "a thread beside a process panicked"))?;
         }
-        let said = mem::take(&mut *self.said.lock().unwrap_or_else(PoisonError::into_inner));
-        if status.success() {
-            return Ok(said);
+        Ok(mem::take(&mut *self.said.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// How it has ended, if it has.
+    fn status(&mut self) -> Result<Option<ExitStatus>> {
+        let failed = |source| StreamingError::Pipe { what: "waiting for", program: self.program.clone(), source };
+        Ok(self.child.try_wait().map_err(failed)?)
+    }
+
+    /// It has failed: with its last words, once they are read, or a moment later if somebody else keeps the pipe open.
+    fn ended(&self, status: ExitStatus) -> StreamingError {
+        let deadline = Instant::now() + LAST_WORDS;
+        while self.threads.iter().any(|thread| !thread.is_finished()) && Instant::now() < deadline {
+            thread::park_timeout(LOOK_AGAIN / 10);
         }
-        let text = String::from_utf8_lossy(&said.last).trim().to_owned();
-        Err(StreamingError::Ended { program: self.program.clone(), status: status.to_string(), said: text }.into())
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = String::from_utf8_lossy(&said.last).trim().to_owned();
+        StreamingError::Ended { program: self.program.clone(), status: status.to_string(), said }
     }
 }
 

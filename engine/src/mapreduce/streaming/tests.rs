@@ -66,6 +66,9 @@ fn a_process_that_fails_is_told_with_its_last_words() {
     assert!(error.to_string().ends_with("well\nI am broken"), "{error}");
     let error = run("kill -9 $$", &lines(100_000)).err().unwrap();
     assert!(error.to_string().contains("signal: 9") && error.to_string().contains("said nothing"), "{error}");
+    // What it has started keeps its pipes open.
+    let error = run("echo the last words >&2; sleep 100 & exit 4", &[]).err().unwrap();
+    assert!(error.to_string().contains("exit status: 4") && error.to_string().contains("the last words"), "{error}");
     // A flood, of lines and without them, is read and forgotten.
     for flood in ["yes 'words words words' | head -c 50000000 >&2", "head -c 50000000 /dev/zero | tr '\\0' x >&2"] {
         let error = run(&format!("{flood}; echo; echo the end >&2; exit 1"), &[]).err().unwrap();
