@@ -88,6 +88,10 @@ pub enum CommandError {
     WorkersOwn,
     #[error("running {}", program.display())]
     Program { program: PathBuf, source: io::Error },
+    #[error("separating fields by {given:?}, which is not one byte")]
+    Separator { given: String },
+    #[error("the variable {given:?} is not NAME=VALUE")]
+    Variable { given: String },
     #[error("reading what the job printed on the cluster")]
     Printed { source: serde_json::Error },
     #[error("making the records of {workload}: it reads nothing; say how much to make by --size")]
@@ -115,7 +119,11 @@ impl Cause for CommandError {
                 DatasetError::Generate { .. } | DatasetError::Panicked { .. } => Kind::Internal,
                 _ => Kind::Io,
             },
-            CommandError::WorkersOwn | CommandError::Program { .. } | CommandError::NoInputRead { .. } => Kind::Request,
+            CommandError::WorkersOwn
+            | CommandError::Program { .. }
+            | CommandError::Separator { .. }
+            | CommandError::Variable { .. }
+            | CommandError::NoInputRead { .. } => Kind::Request,
             CommandError::Differs { .. } | CommandError::Printed { .. } => Kind::Internal,
             _ => Kind::Io,
         }

@@ -537,9 +537,9 @@ fn what_is_wrong_with_a_submitted_job_is_told() {
     for (words, code, says) in [
         (streaming(&["--mapper", "no-such-program"]), 1, "hint: name its path"),
         (streaming(&["--mapper", "cat", "--file", "HERE/none"]), 1, "No such file"),
-        (streaming(&["--mapper", "cat", "--separator", "ab"]), 1, "not one byte"),
-        (streaming(&["--mapper", "cat", "--reducer", "cat", "--key-order", "1x"]), 1, "hint: for example 1, 2nr"),
-        (streaming(&["--mapper", "cat", "--cmdenv", "NAME"]), 1, "NAME=VALUE"),
+        (streaming(&["--mapper", "cat", "--separator", "ab"]), 2, "not one byte"),
+        (streaming(&["--mapper", "cat", "--reducer", "cat", "--key-order", "1x"]), 2, "hint: for example 1, 2nr"),
+        (streaming(&["--mapper", "cat", "--cmdenv", "NAME"]), 2, "NAME=VALUE"),
         (streaming(&["--mapper", "cat 'quote"]), 1, "a quote does not end"),
         (streaming(&["--mapper", "cat", "--reducer", "cat", "--reducers", "0"]), 1, "making 0 parts"),
         (streaming(&[]), 2, "--mapper"),

@@ -30,7 +30,7 @@ use crate::{
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  windrow submit streaming --mapper ./m.py --reducer ./r.py --input 'text/*.txt' --output counts\n  \
-                  windrow submit streaming --mapper 'grep -o ab' --input text.txt --output found\n  \
+                  windrow submit streaming --mapper \"awk '/ab/'\" --input text.txt --output found\n  \
                   windrow submit --cluster local ./target/release/my-job in.txt out"
 )]
 pub struct Submit {
@@ -146,6 +146,7 @@ impl StreamingFlags {
     fn run(&self, cluster: Option<&ClusterName>, signals: &Signals) -> Result<(), Failure> {
         let told = match cluster {
             None => {
+                self.job.streaming().map_err(Failure::Usage)?;
                 let session = Session::new(self.engine.settings()?)?;
                 let _job = signals.job(session.cancel());
                 Told::of(&self.job.run(&session)?)
@@ -153,7 +154,7 @@ impl StreamingFlags {
             Some(cluster) => {
                 self.engine.none_on_cluster()?;
                 // What is wrong with the job is told here, not by a worker.
-                self.job.streaming()?;
+                self.job.streaming().map_err(Failure::Usage)?;
                 let contact = Contact::of(cluster)?;
                 let (progress, cancel) = (Progress::default(), Cancel::default());
                 let (_shown, _job) = (progress.begin(), signals.job(cancel.clone()));
@@ -174,7 +175,7 @@ impl StreamingJob {
         let separator = match self.separator.as_bytes() {
             [byte] => *byte,
             b"\\t" => b'\t',
-            _ => return Err(windrow::dataset::failure(format!("the separator {:?} is not one byte", self.separator))),
+            _ => return Err(CommandError::Separator { given: self.separator.clone() }.into()),
         };
         let mut streaming = Streaming::new(&self.mapper).separator(separator).key_fields(self.key_fields);
         streaming = streaming.parts(self.reducers);
@@ -191,7 +192,7 @@ impl StreamingJob {
         streaming = self.file.iter().fold(streaming.in_order_of(order), Streaming::file);
         for variable in &self.cmdenv {
             let Some((name, value)) = variable.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-                return Err(windrow::dataset::failure(format!("{variable:?} is no variable: NAME=VALUE")));
+                return Err(CommandError::Variable { given: variable.clone() }.into());
             };
             streaming = streaming.environment(name, value);
         }
