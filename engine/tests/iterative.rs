@@ -10,13 +10,13 @@ use std::{
     fmt::Debug,
     fs,
     path::Path,
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
 
+use support::{check_in, example, sorted};
 use tempfile::TempDir;
 use windrow::{Dataset, Session, Settings, Sum, dataset::asc};
 use windrow_datasets::{GraphOptions, PointsOptions, write_graph, write_points};
@@ -30,29 +30,12 @@ mod k_means;
 #[allow(dead_code, reason = "of a program the tests call what its main calls")]
 #[path = "../examples/page_rank.rs"]
 mod page_rank;
+mod support;
 
 /// Runs `flow` on every number of threads and size of morsels; it must give the same each time.
 fn check<R: PartialEq + Debug>(flow: impl Fn(&Session) -> R) -> R {
-    let mut first: Option<R> = None;
     let in_memory = [(1, 65_536), (2, 1024), (8, 64), (8, 4096)].map(|(threads, rows)| (threads, rows, None));
-    // With 0 revocable bytes what can be spilled is.
-    for (threads, rows_per_morsel, revocable_bytes) in in_memory.into_iter().chain([(2, 512, Some(0))]) {
-        let settings = Settings { threads, rows_per_morsel, revocable_bytes, ..Settings::default() };
-        let found = flow(&Session::new(settings).unwrap());
-        match &first {
-            None => first = Some(found),
-            Some(first) => assert!(
-                &found == first,
-                "{threads} threads, {rows_per_morsel} rows per morsel, {revocable_bytes:?} bytes revocable: {found:?} {first:?}"
-            ),
-        }
-    }
-    first.unwrap()
-}
-
-fn sorted<T: Ord>(mut rows: Vec<T>) -> Vec<T> {
-    rows.sort();
-    rows
+    check_in(in_memory.into_iter().chain([(2, 512, Some(0))]), flow)
 }
 
 fn numbers(session: &Session, count: i64) -> Dataset<i64> {
@@ -348,18 +331,8 @@ fn k_means_is_what_plain_rust_computes() {
     assert_eq!(found, expected);
 }
 
-/// The example as its users run it. `cargo test` builds it before it runs these tests, beside them, unless it was told to build these alone.
 fn run(name: &str, arguments: &[&str]) -> String {
-    let test = std::env::current_exe().unwrap();
-    let folder = test.ancestors().nth(2).unwrap();
-    let program = folder.join("examples").join(name);
-    if !program.is_file() {
-        let profile = folder.file_name().unwrap().to_str().unwrap().replace("debug", "dev");
-        let target = folder.parent().unwrap().to_str().unwrap();
-        let build = ["build", "--package", "windrow", "--example", name, "--profile", &profile, "--target-dir", target];
-        assert!(Command::new(env!("CARGO")).args(build).status().unwrap().success(), "building {name}");
-    }
-    let output = Command::new(program).args(arguments).output().unwrap();
+    let output = example(name).args(arguments).output().unwrap();
     assert!(output.status.success(), "{name} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::type_complexity)]
 
+#[allow(dead_code, reason = "there are no examples here")]
+mod support;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
@@ -15,6 +18,7 @@ use std::{
     },
 };
 
+use support::{check_in, sorted};
 use tempfile::TempDir;
 use windrow::{
     Dataset, Kind, Session, Settings,
@@ -23,26 +27,8 @@ use windrow::{
 
 /// Runs `flow` on every number of threads and size of morsels; it must give the same each time.
 fn check<R: PartialEq + Debug>(flow: impl Fn(&Session) -> R) -> R {
-    let mut first: Option<R> = None;
     let in_memory = [(1, 65_536), (2, 1024), (8, 64), (3, 4096)].map(|(threads, rows)| (threads, rows, None));
-    // With 0 revocable bytes what can be spilled is.
-    for (threads, rows_per_morsel, revocable_bytes) in in_memory.into_iter().chain([(2, 512, Some(0))]) {
-        let settings = Settings { threads, rows_per_morsel, revocable_bytes, ..Settings::default() };
-        let found = flow(&Session::new(settings).unwrap());
-        match &first {
-            None => first = Some(found),
-            Some(first) => assert_eq!(
-                &found, first,
-                "{threads} threads, {rows_per_morsel} rows per morsel, {revocable_bytes:?} bytes revocable"
-            ),
-        }
-    }
-    first.unwrap()
-}
-
-fn sorted<T: Ord>(mut rows: Vec<T>) -> Vec<T> {
-    rows.sort();
-    rows
+    check_in(in_memory.into_iter().chain([(2, 512, Some(0))]), flow)
 }
 
 fn numbers(session: &Session, count: i64) -> Dataset<i64> {
