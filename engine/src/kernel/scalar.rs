@@ -382,12 +382,28 @@ unsafe fn scatter_views(views: &[u128], buffers: &[&[u8]], groups: &[u8], heaps:
     }
 }
 
-fn white_space(text: &[u8], marks: &mut [u8]) {
-    for (place, byte) in text.iter().enumerate() {
-        if !byte.is_ascii_whitespace() {
-            marks[place / 8] &= !(1 << (place % 8));
+fn word_bounds(text: &[u8], first: u32, is_open: bool, starts: &mut [u32], ends: &mut [u32]) -> (usize, usize) {
+    let (mut start_count, mut end_count, mut is_word) = (0, 0, is_open);
+    for (place, byte) in (first..).zip(text) {
+        if !byte.is_ascii_whitespace() && !is_word {
+            starts[start_count] = place;
+            start_count += 1;
+        } else if byte.is_ascii_whitespace() && is_word {
+            ends[end_count] = place;
+            end_count += 1;
         }
+        is_word = !byte.is_ascii_whitespace();
     }
+    if is_word && !text.len().is_multiple_of(64) {
+        ends[end_count] = first + text.len() as u32;
+        end_count += 1;
+    }
+    (start_count, end_count)
+}
+
+fn line_ends(text: &[u8], first: u32, ends: &mut [u32]) -> usize {
+    let places = (first..).zip(text).filter(|(_, byte)| **byte == b'\n').map(|(place, _)| place);
+    ends.iter_mut().zip(places).map(|(end, place)| *end = place).count()
 }
 
 /// The plain twins as a table, for tests and benches.
@@ -400,7 +416,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     fold_f32,
     words_of_i128,
     words_of_views,
-    white_space,
+    word_bounds,
+    line_ends,
     group_numbers,
     group_products,
     range_numbers,

@@ -4,35 +4,113 @@
 //! Never: copies a long word; looks at a byte twice.
 //!
 //! ```text
-//!   text    th e  quick␊        marks   0010110000010000…   a bit for each byte, 64 at once
-//!   word    from the first 0 to the next 1: two counts of zeros in 64 bits of the marks, wherever they begin
-//!   view    16 bytes from the word's beginning, those behind its end masked away, its length before them
+//!   text     th e  quick␊       marks    0010110000010000…    a bit for each byte that is white space, 64 at once
+//!   bounds   where a mark ends and none follows, and the other way: places of bits, eight at a time, whether there are as many or not
+//!   view     16 bytes from the word's beginning, those behind its end masked away, its length before them
 //! ```
-//! There is no loop over the bytes of a word, whose end nothing can predict.
+//! There is no loop over the bytes of a word and none over those of a line, whose ends nothing can predict: lines that follow one another in a text
+//! are cut together.
 
 #![allow(unsafe_code)]
 
 use arrow::{
-    array::{Array, StringViewArray, make_view},
+    array::{Array, StringViewArray},
     buffer::{Buffer, ScalarBuffer},
 };
 
 use super::{Kernels, scatter::INLINE_BYTES_MAX, vector::Vector};
 
-/// See [`Kernels::white_space`].
+/// So many places are noted at once; slices of bounds are longer than there can be words by as many.
+pub(super) const NOTED: usize = 8;
+
+/// See [`Kernels::word_bounds`].
 ///
 /// # Safety
 /// The processor has the instructions of `V`.
 #[inline(always)]
-pub(super) unsafe fn white_space<V: Vector>(text: &[u8], marks: &mut [u8]) {
+pub(super) unsafe fn word_bounds<V: Vector>(
+    text: &[u8],
+    first: u32,
+    is_open: bool,
+    starts: &mut [u32],
+    ends: &mut [u32],
+) -> (usize, usize) {
     let blocks = text.chunks_exact(64);
     let mut rest = [b' '; 64];
     rest[..blocks.remainder().len()].copy_from_slice(blocks.remainder());
     let rest = (!blocks.remainder().is_empty()).then_some(&rest[..]);
-    for (block, marks) in blocks.chain(rest).zip(marks.chunks_exact_mut(8)) {
+    let (mut start_count, mut end_count, mut base) = (0, 0, first);
+    let mut before = u64::from(is_open);
+    for block in blocks.chain(rest) {
         // SAFETY: a block has 64 bytes.
-        marks.copy_from_slice(&unsafe { V::white_space(block.as_ptr()) }.to_le_bytes());
+        let word = !unsafe { V::white_space(block.as_ptr()) };
+        let moved = word << 1 | before;
+        start_count = note(word & !moved, base, starts, start_count);
+        end_count = note(!word & moved, base, ends, end_count);
+        before = word >> 63;
+        base = base.wrapping_add(64);
     }
+    (start_count, end_count)
+}
+
+/// See [`Kernels::line_ends`].
+///
+/// # Safety
+/// The processor has the instructions of `V`.
+#[inline(always)]
+pub(super) unsafe fn line_ends<V: Vector>(text: &[u8], first: u32, ends: &mut [u32]) -> usize {
+    let blocks = text.chunks_exact(64);
+    let mut rest = [0; 64];
+    rest[..blocks.remainder().len()].copy_from_slice(blocks.remainder());
+    let rest = (!blocks.remainder().is_empty()).then_some(&rest[..]);
+    let (mut count, mut base) = (0, first);
+    for block in blocks.chain(rest) {
+        // SAFETY: a block has 64 bytes.
+        count = note(unsafe { V::newlines(block.as_ptr()) }, base, ends, count);
+        base = base.wrapping_add(64);
+    }
+    count
+}
+
+/// The places of the bits, behind the `count` that are there; how many there are then.
+#[inline(always)]
+fn note(mut bits: u64, base: u32, places: &mut [u32], count: usize) -> usize {
+    let all = count + bits.count_ones() as usize;
+    let mut at = count;
+    while at < all {
+        for place in &mut places[at..at + NOTED] {
+            *place = base.wrapping_add(bits.trailing_zeros());
+            bits &= bits.wrapping_sub(1);
+        }
+        at += NOTED;
+    }
+    all
+}
+
+/// The view of `length` bytes that stand in a buffer from `start` on and begin with the first of `front`. It does not branch.
+#[inline(always)]
+pub(super) fn view(front: u128, length: u32, buffer: u32, start: u32) -> u128 {
+    let kept = front & KEPT[(length as usize).min(INLINE_BYTES_MAX)];
+    let short = kept << 32 | u128::from(length);
+    let place = u128::from(start) << 96 | u128::from(buffer) << 64;
+    let long = place | u128::from(front as u32) << 32 | u128::from(length);
+    if length as usize <= INLINE_BYTES_MAX { short } else { long }
+}
+
+/// Up to 16 bytes of a text from `start` on, and zeros where it ends before.
+#[inline(always)]
+pub(super) fn front_at(text: &[u8], start: usize) -> u128 {
+    match text[start..].first_chunk() {
+        Some(front) => u128::from_le_bytes(*front),
+        None => front_at_the_end(&text[start..]),
+    }
+}
+
+#[cold]
+fn front_at_the_end(bytes: &[u8]) -> u128 {
+    let mut front = [0; 16];
+    front[..bytes.len()].copy_from_slice(bytes);
+    u128::from_le_bytes(front)
 }
 
 /// By length, the bytes of a view's string.
@@ -51,17 +129,27 @@ pub struct Tokens {
     kernels: &'static Kernels,
     /// Words of a column.
     rows_max: usize,
-    marks: Vec<u8>,
+    starts: Vec<u32>,
+    ends: Vec<u32>,
     views: Vec<u128>,
     /// A word points into the buffers of its lines.
     has_long: bool,
 }
 
+/// A text within a buffer of the lines, by that buffer's number.
+#[derive(Clone, Copy)]
+struct Text<'a> {
+    bytes: &'a [u8],
+    buffer: u32,
+}
+
 impl Tokens {
     /// Columns of up to `rows_max` words.
     pub fn new(rows_max: usize) -> Tokens {
-        let rows_max = rows_max.max(1);
-        Tokens { kernels: Kernels::detect(), rows_max, marks: Vec::new(), views: Vec::new(), has_long: false }
+        let bounds = || vec![0; CUT_BYTES / 2 + 1 + 1 + NOTED];
+        let (starts, ends) = (bounds(), bounds());
+        let kernels = Kernels::detect();
+        Tokens { kernels, rows_max: rows_max.max(1), starts, ends, views: Vec::new(), has_long: false }
     }
 
     /// Gives the words of all lines to `emit`, until it fails.
@@ -70,89 +158,82 @@ impl Tokens {
         lines: &StringViewArray,
         mut emit: impl FnMut(StringViewArray) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut marked: Option<(usize, usize)> = None;
-        for (row, view) in lines.views().iter().enumerate() {
-            if lines.is_null(row) {
+        let views = lines.views();
+        let mut row = 0;
+        while let Some(view) = views.get(row).copied() {
+            row += 1;
+            if lines.is_null(row - 1) {
                 continue;
             }
-            let length = *view as u32 as usize;
+            let length = view as u32 as usize;
             if length <= INLINE_BYTES_MAX {
-                // In 16 bytes of its own, without the length; all its words are short.
-                let text = (view >> 32).to_le_bytes();
-                self.kernels.white_space(&text[..length], &mut self.marks);
-                marked = None;
-                self.line(&text, 0, (0, length), 0, lines, &mut emit)?;
+                // In bytes of its own, without the length; all its words are short.
+                let bytes = (view >> 32).to_le_bytes();
+                self.cut(Text { bytes: &bytes, buffer: 0 }, 0, length, lines, &mut emit)?;
                 continue;
             }
-            let (buffer, start) = ((view >> 64) as u32 as usize, (view >> 96) as usize);
-            let text = &lines.data_buffers()[buffer];
-            let from = match marked {
-                Some((marked_buffer, from))
-                    if marked_buffer == buffer && from <= start && start + length <= from + MARKED_BYTES =>
-                {
-                    from
+            let (buffer, start) = ((view >> 64) as u32, (view >> 96) as usize);
+            let text = Text { bytes: &lines.data_buffers()[buffer as usize], buffer };
+            let mut end = start + length;
+            while let Some(next) = views.get(row) {
+                match text.line_behind(end, *next) {
+                    _ if lines.is_null(row) => {}
+                    Some(line_end) => end = line_end,
+                    None => break,
                 }
-                _ => {
-                    // Of the lines behind it, too, which mostly follow.
-                    let most = text.len().min(start + length.max(MARKED_BYTES));
-                    self.kernels.white_space(&text[start..most], &mut self.marks);
-                    marked = Some((buffer, start));
-                    start
-                }
-            };
-            self.line(text, from, (start, start + length), buffer as u32, lines, &mut emit)?;
+                row += 1;
+            }
+            self.cut(text, start, end, lines, &mut emit)?;
         }
         self.flush(lines, &mut emit)
     }
 
-    /// The words between `start` and `end` of `text`, whose marks begin at `from`.
-    #[inline]
-    fn line<E>(
+    /// The words between `start` and `end`.
+    fn cut<E>(
         &mut self,
-        text: &[u8],
-        from: usize,
-        (start, end): (usize, usize),
-        buffer: u32,
+        text: Text<'_>,
+        start: usize,
+        end: usize,
         lines: &StringViewArray,
         emit: &mut impl FnMut(StringViewArray) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut at = start;
-        loop {
-            let begin = from + self.next::<false>(at - from);
-            if begin >= end {
-                return Ok(());
+        let (mut at, mut open) = (start, None);
+        while at < end {
+            let to = end.min(at + CUT_BYTES);
+            let begun = usize::from(open.is_some());
+            self.starts[0] = open.unwrap_or_default();
+            let (starts, ends) = (&mut self.starts[begun..], &mut self.ends[..]);
+            let (starts, mut words) =
+                (self.kernels.word_bounds)(&text.bytes[at..to], at as u32, begun > 0, starts, ends);
+            let starts = starts + begun;
+            if to == end && starts > words {
+                self.ends[words] = end as u32;
+                words += 1;
             }
-            at = end.min(from + self.next::<true>(begin - from));
-            let length = at - begin;
-            let view = match text.get(begin..begin + 16) {
-                Some(bytes) if length <= INLINE_BYTES_MAX => {
-                    let bytes = u128::from_le_bytes(bytes.try_into().unwrap_or_default());
-                    (bytes & KEPT[length]) << 32 | length as u128
+            open = (starts > words).then(|| self.starts[words]);
+            let mut from = 0;
+            while from < words {
+                let upto = words.min(from + self.rows_max - self.views.len());
+                self.add(text, from, upto);
+                from = upto;
+                if self.views.len() == self.rows_max {
+                    self.flush(lines, emit)?;
                 }
-                _ => {
-                    self.has_long |= length > INLINE_BYTES_MAX;
-                    make_view(&text[begin..at], buffer, begin as u32)
-                }
-            };
-            self.views.push(view);
-            if self.views.len() == self.rows_max {
-                self.flush(lines, emit)?;
             }
+            at = to;
         }
+        Ok(())
     }
 
-    /// The first place from `at` on where a mark is `SET`.
-    #[inline]
-    fn next<const SET: bool>(&self, mut at: usize) -> usize {
-        loop {
-            let Some(bytes) = self.marks.get(at / 8..at / 8 + 8) else { return usize::MAX / 2 };
-            let marks = u64::from_le_bytes(bytes.try_into().unwrap_or_default());
-            let marks = if SET { marks } else { !marks } >> (at % 8);
-            if marks != 0 {
-                return at + marks.trailing_zeros() as usize;
-            }
-            at += 64 - at % 8;
-        }
+    /// The views of words from those bounds on up to those.
+    fn add(&mut self, text: Text<'_>, from: usize, upto: usize) {
+        let (starts, ends) = (&self.starts[from..upto], &self.ends[from..upto]);
+        let mut longest = 0;
+        self.views.extend(starts.iter().zip(ends).map(|(start, end)| {
+            longest = longest.max(end - start);
+            view(front_at(text.bytes, *start as usize), end - start, text.buffer, *start)
+        }));
+        self.has_long |= longest as usize > INLINE_BYTES_MAX;
     }
 
     fn flush<E>(
@@ -172,8 +253,29 @@ impl Tokens {
     }
 }
 
-/// So many bytes are marked at once: their marks stay in L1.
-const MARKED_BYTES: usize = 16 << 10;
+impl Text<'_> {
+    /// Where the line that `view` shows ends, if it stands behind the line that ends at `end`.
+    fn line_behind(self, end: usize, view: u128) -> Option<usize> {
+        let rest = &self.bytes[end..];
+        let start = end
+            + match rest.first()? {
+                b'\n' => 1,
+                b'\r' if rest.get(1) == Some(&b'\n') => 2,
+                _ => return None,
+            };
+        let line_end = start + view as u32 as usize;
+        let is_there = if line_end - start <= INLINE_BYTES_MAX {
+            // Wherever it was cut from: the same bytes are the same words.
+            self.bytes.get(start..line_end)? == &view.to_le_bytes()[4..4 + line_end - start]
+        } else {
+            ((view >> 64) as u32, (view >> 96) as usize) == (self.buffer, start)
+        };
+        is_there.then_some(line_end)
+    }
+}
+
+/// So many bytes are cut at once: the bounds of their words stay in L1.
+const CUT_BYTES: usize = 8 << 10;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -211,13 +313,52 @@ mod tests {
         }
 
         #[test]
-        fn marks_agree_with_scalar(text in prop::collection::vec(prop_oneof![any::<u8>(), 0u8..40], 0..300)) {
-            let (mut marks, mut expected) = (Vec::new(), Vec::new());
-            Kernels::scalar().white_space(&text, &mut expected);
+        fn bounds_agree_with_scalar(
+            text in prop::collection::vec(prop_oneof![any::<u8>(), 0u8..40], 0..300),
+            first in 0u32..1000,
+            is_open: bool,
+        ) {
+            let bounds = |kernels: &Kernels| {
+                let [mut starts, mut ends] = [(); 2].map(|()| vec![0; text.len() / 2 + 1 + NOTED]);
+                let (start_count, end_count) = (kernels.word_bounds)(&text, first, is_open, &mut starts, &mut ends);
+                starts.truncate(start_count);
+                ends.truncate(end_count);
+                let mut lines = vec![0; text.len() + NOTED];
+                let line_count = (kernels.line_ends)(&text, first, &mut lines);
+                lines.truncate(line_count);
+                (starts, ends, lines)
+            };
+            let expected = bounds(Kernels::scalar());
             for (name, kernels) in Kernels::all_available() {
-                kernels.white_space(&text, &mut marks);
-                prop_assert_eq!(&marks, &expected, "{}", name);
+                prop_assert_eq!(&bounds(kernels), &expected, "{}", name);
             }
+        }
+    }
+
+    /// Lines of all lengths in one text, so that they are cut together.
+    #[test]
+    fn lines_of_a_text_are_cut_as_if_each_stood_alone() {
+        let mut text = String::new();
+        for number in 0..4000 {
+            let word = ["a", "word", "a-longer-one", "one-longer-than-a-view"][number % 4];
+            text.extend(std::iter::repeat_n(word, number % 7).flat_map(|word| [word, [" ", "  ", "\t"][number % 3]]));
+            text.push_str(["\n", "\r\n", "\n\n"][number % 3]);
+        }
+        text.push_str(&"x".repeat(3 * CUT_BYTES));
+        let (lines, _) = crate::kernel::lines(&Buffer::from(text.as_bytes()), 0, usize::MAX).unwrap();
+        let expected: Vec<&str> = text.split_ascii_whitespace().collect();
+        for take in [1, 2, 3, lines.len()] {
+            let mut found = Vec::new();
+            let mut emit = |words: StringViewArray| {
+                words.to_data().validate_full().unwrap();
+                found.extend(words.iter().map(|word| word.unwrap().to_owned()));
+                Ok::<(), ()>(())
+            };
+            let mut tokens = Tokens::new(1000);
+            for from in (0..lines.len()).step_by(take) {
+                tokens.split(&lines.slice(from, take.min(lines.len() - from)), &mut emit).unwrap();
+            }
+            assert_eq!(found, expected, "{take} lines together");
         }
     }
 }

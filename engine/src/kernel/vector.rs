@@ -123,6 +123,12 @@ pub(super) trait Vector: Copy {
     /// # Safety
     /// 64 bytes are readable at `from`.
     unsafe fn white_space(from: *const u8) -> u64;
+
+    /// A bit for each of 64 bytes that is `\n`, the lowest for the first.
+    ///
+    /// # Safety
+    /// 64 bytes are readable at `from`.
+    unsafe fn newlines(from: *const u8) -> u64;
 }
 
 impl Vector for u64 {
@@ -218,5 +224,11 @@ impl Vector for u64 {
         // SAFETY: the caller proves 64 readable bytes; a byte has no alignment.
         let bytes = unsafe { &*from.cast::<[u8; 64]>() };
         (0..64).fold(0, |bits, place| bits | u64::from(bytes[place].is_ascii_whitespace()) << place)
+    }
+    #[inline(always)]
+    unsafe fn newlines(from: *const u8) -> u64 {
+        // SAFETY: the caller proves 64 readable bytes; a byte has no alignment.
+        let bytes = unsafe { &*from.cast::<[u8; 64]>() };
+        (0..64).fold(0, |bits, place| bits | u64::from(bytes[place] == b'\n') << place)
     }
 }

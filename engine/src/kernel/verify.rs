@@ -10,7 +10,9 @@ use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, RecordBatch, StringA
 use arrow::error::ArrowError;
 use std::sync::Arc;
 
-use super::{Appended, Chunks, Exchanger, GROUPS_MAX, KernelError, Kernels, first_rows, hash_columns_with};
+use super::{
+    Appended, Chunks, Exchanger, GROUPS_MAX, KernelError, Kernels, first_rows, hash_columns_with, tokens::NOTED,
+};
 use crate::memory::{Block, Pool, freeze};
 
 /// Rows of the input: several vectors of each width, and a rest.
@@ -54,9 +56,21 @@ impl Kernels {
         self.row_order(&groups, &mut first_rows(&counts), &mut order);
         scalar.row_order(&groups, &mut first_rows(&counts), &mut expected_order);
         self.compare("row order", "rows", &order, &expected_order)?;
+        let text: Vec<u8> = numbers.iter().map(|number| b"a\n b\t\rcd"[(number % 8) as usize]).collect();
+        self.compare("text", "bounds of words and lines", &self.bounds(&text), &scalar.bounds(&text))?;
         let found = self.scattered(&columns, &groups)?;
         let expected = scalar.scattered(&columns, &groups)?;
         self.compare("scatter", "rows", &found, &expected)
+    }
+
+    /// Starts of words, their ends, ends of lines.
+    fn bounds(&self, text: &[u8]) -> [Vec<u32>; 3] {
+        let mut bounds = [(); 3].map(|()| vec![0; text.len() + NOTED + 1]);
+        let [starts, ends, lines] = &mut bounds;
+        let (start_count, end_count) = (self.word_bounds)(text, 0, false, starts, ends);
+        let line_count = (self.line_ends)(text, 0, lines);
+        bounds.iter_mut().zip([start_count, end_count, line_count]).for_each(|(places, count)| places.truncate(count));
+        bounds
     }
 
     fn compare<T: PartialEq>(

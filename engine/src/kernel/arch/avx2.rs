@@ -9,12 +9,12 @@ use std::arch::x86_64::*;
 
 use crate::kernel::vector::Vector;
 
-/// The table, when this processor has AVX2.
+/// The table, when this processor has AVX2, and BMI1 as all of them.
 pub(super) fn new() -> Option<&'static Kernels> {
-    is_x86_feature_detected!("avx2").then_some(&KERNELS)
+    (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi1")).then_some(&KERNELS)
 }
 
-kernels! { Avx2, "avx2", [#[target_feature(enable = "avx2")]] }
+kernels! { Avx2, "avx2", [#[target_feature(enable = "avx2,bmi1")]] }
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(__m256i);
@@ -152,6 +152,16 @@ impl Vector for Avx2 {
             let [blank, tab, line, feed, back] = [b' ', b'\t', b'\n', b'\x0c', b'\r'].map(is);
             let any = _mm256_or_si256(_mm256_or_si256(blank, tab), _mm256_or_si256(line, _mm256_or_si256(feed, back)));
             u64::from(_mm256_movemask_epi8(any) as u32)
+        };
+        half(0) | half(32) << 32
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn newlines(from: *const u8) -> u64 {
+        let half = |place: usize| {
+            // SAFETY: the caller proves 64 readable bytes, two times 32.
+            let bytes = unsafe { _mm256_loadu_si256(from.add(place).cast()) };
+            u64::from(_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'\n' as i8))) as u32)
         };
         half(0) | half(32) << 32
     }

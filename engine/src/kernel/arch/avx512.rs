@@ -1,6 +1,6 @@
 //! AVX-512: eight lanes.
 //!
-//! In: nothing. Out: the table of kernels, when the processor has AVX-512 F, DQ (the 64-bit multiplication), BW and VL.
+//! In: nothing. Out: the table of kernels, when the processor has AVX-512 F, DQ (the 64-bit multiplication), BW and VL, and BMI1.
 //! Never: an algorithm.
 //!
 //! Only light integer operations are used, which keep the clock up; no scatter and no conflict detection, which are not
@@ -10,16 +10,17 @@ use std::arch::x86_64::*;
 
 use crate::kernel::vector::Vector;
 
-/// The table, when this processor has the four extensions.
+/// The table, when this processor has the extensions.
 pub(super) fn new() -> Option<&'static Kernels> {
     let has_all = is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vl");
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("bmi1");
     has_all.then_some(&KERNELS)
 }
 
-kernels! { Avx512, "avx512", [#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]] }
+kernels! { Avx512, "avx512", [#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,bmi1")]] }
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(__m512i);
@@ -143,5 +144,12 @@ impl Vector for Avx512 {
         let near = _mm512_cmple_epu8_mask(_mm512_sub_epi8(bytes, _mm512_set1_epi8(9)), _mm512_set1_epi8(4));
         let tab = _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(11));
         near & !tab | _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(32))
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
+    unsafe fn newlines(from: *const u8) -> u64 {
+        // SAFETY: the caller proves 64 readable bytes.
+        let bytes = unsafe { _mm512_loadu_si512(from.cast()) };
+        _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(b'\n' as i8))
     }
 }

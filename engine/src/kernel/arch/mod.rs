@@ -28,7 +28,12 @@ pub struct Kernels {
     pub(super) fold_f32: fn(&[f32], &[u64], &mut [u64]),
     pub(super) words_of_i128: fn(&[i128], &mut [u64]),
     pub(super) words_of_views: fn(&[u128], &mut [u64]) -> bool,
-    pub(super) white_space: fn(&[u8], &mut [u8]),
+    /// Where words of a text, between ASCII white space, start and end: places from `first` on, in the order of the text; how many of each. `is_open`: a
+    /// word that started before goes on. A word that reaches the text's end is ended there, but for a text of whole blocks of 64 bytes, behind which it
+    /// may go on. The slices are longer than half of the text by [`NOTED`](super::tokens::NOTED) and 1.
+    pub(super) word_bounds: WordBounds,
+    /// Where `\n` stands in a text: places from `first` on; how many. The slice is longer than the text by [`NOTED`](super::tokens::NOTED).
+    pub(super) line_ends: fn(&[u8], u32, &mut [u32]) -> usize,
     pub(super) group_numbers: fn(&[u64], u32, &mut [u8]),
     pub(super) group_products: fn(&[u64], u32, &mut [u16]),
     pub(super) range_numbers: fn(&[u64], &[u64], &mut [u16]),
@@ -41,6 +46,7 @@ pub struct Kernels {
     pub(super) scatter_views: ScatterViews,
 }
 
+type WordBounds = fn(&[u8], u32, bool, &mut [u32], &mut [u32]) -> (usize, usize);
 type Scatter = unsafe fn(usize, &[Stream], &[u8], &Starts, &[u32; GROUPS_MAX], usize);
 type ScatterStrings = unsafe fn(*const u8, usize, &[u32], &[u8], Heaps<'_>, &mut [u32]);
 type ScatterViews = unsafe fn(&[u128], &[&[u8]], &[u8], Heaps<'_>, &mut [u128]);
@@ -76,14 +82,6 @@ impl Kernels {
     /// The name of the instruction set.
     pub fn name(&self) -> &'static str {
         self.name
-    }
-
-    /// A bit for each byte of `text` that is ASCII white space, the lowest of `marks`' first byte for the first; clears and fills `marks`, whose
-    /// bits behind the text are set, and some bytes more.
-    pub fn white_space(&self, text: &[u8], marks: &mut Vec<u8>) {
-        marks.clear();
-        marks.resize(8 * text.len().div_ceil(64) + 8, u8::MAX);
-        (self.white_space)(text, marks);
     }
 
     /// The group of each row, the top `group_bits` (0 to 8) of its hash; clears and fills `groups`.
@@ -175,8 +173,11 @@ macro_rules! kernels {
             = hash::words_of_i128::<$vector> }
         kernels! { @entry $feature words_of_views(views: &[u128], words: &mut [u64]) -> bool
             = hash::words_of_views::<$vector> }
-        kernels! { @entry $feature white_space(text: &[u8], marks: &mut [u8])
-            = tokens::white_space::<$vector> }
+        kernels! { @entry $feature
+            word_bounds(text: &[u8], first: u32, is_open: bool, starts: &mut [u32], ends: &mut [u32]) -> (usize, usize)
+            = tokens::word_bounds::<$vector> }
+        kernels! { @entry $feature line_ends(text: &[u8], first: u32, ends: &mut [u32]) -> usize
+            = tokens::line_ends::<$vector> }
         kernels! { @entry $feature group_numbers(hashes: &[u64], group_bits: u32, groups: &mut [u8])
             = partition::group_numbers::<$vector> }
         kernels! { @entry $feature group_products(hashes: &[u64], group_count: u32, groups: &mut [u16])
@@ -202,7 +203,8 @@ macro_rules! kernels {
             = scatter::scatter_views }
 
         pub(super) static KERNELS: Kernels = Kernels {
-            name: $name, fold_u64, fold_u32, fold_i32, fold_f64, fold_f32, words_of_i128, words_of_views, white_space,
+            name: $name, fold_u64, fold_u32, fold_i32, fold_f64, fold_f32, words_of_i128, words_of_views, word_bounds,
+            line_ends,
             group_numbers,
             group_products, range_numbers, number_bytes,
             histogram, row_order, scatter, scatter_strings, scatter_views,

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     batch::{
         Batch,
-        array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatchOptions, UInt64Array, new_null_array},
+        array::{Array, ArrayRef, AsArray, Int64Array, RecordBatchOptions, UInt32Array, UInt64Array, new_null_array},
         array_bytes,
         buffer::BooleanBuffer,
         compute,
@@ -234,11 +234,10 @@ impl Groups {
         if !self.index.find(&columns, keys, hashes, groups)? {
             return Ok(None);
         }
-        let is_known = BooleanBuffer::collect_bool(groups.len(), |row| groups[row] != ABSENT);
-        let others = compute::filter_record_batch(rows, &BooleanArray::new(!&is_known, None))?;
-        let (known, rows) = (others.num_rows() == 0 || plan.inputs.is_empty(), rows.clone());
-        let rows = if known { rows } else { compute::filter_record_batch(&rows, &BooleanArray::new(is_known, None))? };
-        groups.retain(|group| *group != ABSENT);
+        let (known, others) = part_by_group(groups);
+        let is_all = others.is_empty() || plan.inputs.is_empty();
+        let others = compute::take_record_batch(rows, &UInt32Array::from(others))?;
+        let rows = if is_all { rows.clone() } else { compute::take_record_batch(rows, &UInt32Array::from(known))? };
         if plan.counts_rows() {
             count_rows(groups, &mut self.rows);
         }
@@ -530,6 +529,24 @@ impl Need {
     fn bytes(&self, groups: usize) -> u64 {
         (groups as u64 * self.group_bytes + self.far_bytes).max(self.promised_bytes)
     }
+}
+
+/// The rows of a group, whose groups stay, and those of none. Without a branch, as nothing can tell which come.
+fn part_by_group(groups: &mut Vec<u32>) -> (Vec<u32>, Vec<u32>) {
+    let (mut known, mut others) = (vec![0; groups.len()], vec![0; groups.len()]);
+    let (mut known_count, mut other_count) = (0, 0);
+    for row in 0..groups.len() {
+        let group = groups[row];
+        known[known_count] = row as u32;
+        others[other_count] = row as u32;
+        groups[known_count] = group;
+        known_count += usize::from(group != ABSENT);
+        other_count += usize::from(group == ABSENT);
+    }
+    groups.truncate(known_count);
+    known.truncate(known_count);
+    others.truncate(other_count);
+    (known, others)
 }
 
 /// Adds the number of rows of each group to `counts`.

@@ -27,6 +27,10 @@ pub(super) const ABSENT: u32 = u32::MAX;
 pub(super) trait Probe {
     /// Has `group` the key of `row`?
     fn is_equal(&self, group: u32, row: usize) -> bool;
+    /// The same, but may say no where it would have to look further than at the keys themselves: it does not branch.
+    fn is_same(&self, group: u32, row: usize) -> bool {
+        self.is_equal(group, row)
+    }
     /// The key of `row` becomes the next group's.
     fn push(&mut self, row: usize);
 }
@@ -90,26 +94,48 @@ impl Table {
         groups.clear();
         groups.resize(hashes.len(), ABSENT);
         let Some(mask) = self.slots.len().checked_sub(1) else { return };
+        // Without a group there is nothing to compare with.
+        if self.hashes.is_empty() {
+            return;
+        }
         let mut first_row = 0;
         let mut found = [0_u64; BLOCK_ROWS];
+        let mut missed = [0_u16; BLOCK_ROWS];
         for (hashes, groups) in hashes.chunks(BLOCK_ROWS).zip(groups.chunks_mut(BLOCK_ROWS)) {
             for (slot, hash) in found.iter_mut().zip(hashes) {
                 *slot = self.slots[*hash as u32 as usize & mask];
             }
-            for (i, ((slot, hash), group)) in found.iter().zip(hashes).zip(groups).enumerate() {
-                let (mut slot, mut place) = (*slot, *hash as u32 as usize & mask);
-                while slot as u32 != 0 {
-                    let known = slot as u32 - 1;
-                    if (slot ^ hash) & TAG == 0 && probe.is_equal(known, first_row + i) {
-                        *group = known;
-                        break;
-                    }
-                    place = (place + 1) & mask;
-                    slot = self.slots[place];
-                }
+            // Whether a row is found nothing can predict: no branch asks.
+            let mut missed_count = 0;
+            for (i, (slot, group)) in found.iter().zip(groups.iter_mut()).enumerate().take(hashes.len()) {
+                let is_taken = *slot as u32 != 0;
+                let first = (*slot as u32).saturating_sub(1);
+                let is_found = is_taken & probe.is_same(first, first_row + i);
+                *group = if is_found { first } else { ABSENT };
+                missed[missed_count] = i as u16;
+                missed_count += usize::from(is_taken & !is_found);
+            }
+            for i in missed[..missed_count].iter().map(|i| usize::from(*i)) {
+                groups[i] = self.find_from(probe, hashes[i], found[i], first_row + i);
             }
             first_row += hashes.len();
         }
+    }
+
+    /// The group of `row`, by its first slot and those behind.
+    #[inline]
+    fn find_from<P: Probe>(&self, probe: &P, hash: u64, mut slot: u64, row: usize) -> u32 {
+        let mask = self.slots.len() - 1;
+        let mut place = hash as u32 as usize & mask;
+        while slot as u32 != 0 {
+            let known = slot as u32 - 1;
+            if (slot ^ hash) & TAG == 0 && probe.is_equal(known, row) {
+                return known;
+            }
+            place = (place + 1) & mask;
+            slot = self.slots[place];
+        }
+        ABSENT
     }
 
     fn assign_block<P: Probe>(&mut self, probe: &mut P, hashes: &[u64], groups: &mut [u32], first_row: usize) {

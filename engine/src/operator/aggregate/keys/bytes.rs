@@ -157,6 +157,12 @@ impl ByteStore {
         block[offset..offset + mine as u32 as usize] == *long_bytes(view, blocks)
     }
 
+    /// Is it, as far as the views show? Long strings stand elsewhere.
+    #[inline(always)]
+    pub(super) fn is_same(&self, group: u32, view: u128) -> bool {
+        (self.views[group as usize] == view) & is_inline(view)
+    }
+
     /// Keeps the string that `view` shows as the next group's.
     pub(super) fn push(&mut self, view: u128, blocks: &[&[u8]]) {
         if is_inline(view) {

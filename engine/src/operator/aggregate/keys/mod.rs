@@ -323,6 +323,10 @@ impl Probe for Views<'_> {
         self.store.is_equal(group, self.keys[row], self.blocks)
     }
     #[inline(always)]
+    fn is_same(&self, group: u32, row: usize) -> bool {
+        self.store.is_same(group, self.keys[row])
+    }
+    #[inline(always)]
     fn push(&mut self, row: usize) {
         self.store.push(self.keys[row], self.blocks);
     }
