@@ -15,54 +15,13 @@ use windrow::{
         datatypes::{DataType, Field, Float32Type, Schema},
     },
     dataset::failure,
+    kernel::Centres,
 };
 
 /// Coordinates are summed in this part of one: 10 million of them up to 800,000 fit into 63 bits.
 const UNITS: f64 = (1 << 20) as f64;
-/// So many centres are compared with a point at once.
-const LANES: usize = 16;
-
 /// A cluster: its number, how many points it has, and their middle.
 pub type Cluster = (u32, i64, Vec<f32>);
-
-/// Centres as points are compared with them: sixteen side by side, dimension by dimension.
-pub struct Centres {
-    dimensions: usize,
-    lanes: Vec<[f32; LANES]>,
-}
-
-impl Centres {
-    /// Of these centres, all of as many dimensions.
-    pub fn new(centres: &[Vec<f32>]) -> Centres {
-        let dimensions = centres.first().map_or(0, Vec::len);
-        let of_some = |some: &[Vec<f32>]| {
-            // What is no centre is nearest to nothing.
-            let lane = |dimension: usize, lane: usize| some.get(lane).map_or(f32::INFINITY, |centre| centre[dimension]);
-            (0..dimensions).map(|dimension| std::array::from_fn(|number| lane(dimension, number))).collect::<Vec<_>>()
-        };
-        Centres { dimensions, lanes: centres.chunks(LANES).flat_map(of_some).collect() }
-    }
-
-    /// The number of the centre that is nearest to the point; of several the first.
-    pub fn nearest(&self, point: &[f32]) -> usize {
-        let mut nearest = (f32::INFINITY, 0);
-        for (number, lanes) in self.lanes.chunks_exact(self.dimensions).enumerate() {
-            let mut distances = [0.0; LANES];
-            for (coordinate, centres) in point.iter().zip(lanes) {
-                for (distance, centre) in distances.iter_mut().zip(centres) {
-                    let apart = coordinate - centre;
-                    *distance += apart * apart;
-                }
-            }
-            for (lane, distance) in distances.into_iter().enumerate() {
-                if distance < nearest.0 {
-                    nearest = (distance, number * LANES + lane);
-                }
-            }
-        }
-        nearest.1
-    }
-}
 
 /// The clusters around `centres` after so many rounds. A centre without points stays where it is.
 pub fn k_means(points: &Dataset<Vec<f32>>, mut centres: Vec<Vec<f32>>, rounds: usize) -> Result<Vec<Cluster>> {

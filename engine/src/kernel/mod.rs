@@ -23,6 +23,8 @@ mod lines;
 pub use lines::lines;
 mod tokens;
 pub use tokens::Tokens;
+mod nearest;
+pub use nearest::Centres;
 mod vector;
 
 // ── the border with arrow ──

@@ -47,6 +47,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     KernelError, Kernels,
+    nearest::LANES,
     partition::GROUPS_MAX,
     scatter::{Heaps, Starts, Stream},
 };
@@ -406,6 +407,20 @@ fn line_ends(text: &[u8], first: u32, ends: &mut [u32]) -> usize {
     ends.iter_mut().zip(places).map(|(end, place)| *end = place).count()
 }
 
+fn nearest(centres: &[[f32; LANES]], point: &[f32]) -> usize {
+    let blocks = centres.chunks_exact(point.len());
+    let centres = blocks.flat_map(|block| (0..LANES).map(|lane| block.iter().map(move |lanes| lanes[lane])));
+    let mut nearest = (f32::INFINITY, 0);
+    for (number, centre) in centres.enumerate() {
+        let distance =
+            point.iter().zip(centre).fold(0.0, |sum: f32, (point, centre)| sum + (point - centre) * (point - centre));
+        if distance < nearest.0 {
+            nearest = (distance, number);
+        }
+    }
+    nearest.1
+}
+
 /// The plain twins as a table, for tests and benches.
 pub(super) static KERNELS: Kernels = Kernels {
     name: "scalar",
@@ -418,6 +433,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     words_of_views,
     word_bounds,
     line_ends,
+    nearest,
     group_numbers,
     group_products,
     range_numbers,

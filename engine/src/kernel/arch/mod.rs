@@ -11,6 +11,7 @@
 
 use std::sync::OnceLock;
 
+use super::nearest::LANES;
 use super::partition::GROUPS_MAX;
 use super::scalar;
 use super::scatter::{Heaps, Starts, Stream};
@@ -34,6 +35,8 @@ pub struct Kernels {
     pub(super) word_bounds: WordBounds,
     /// Where `\n` stands in a text: places from `first` on; how many. The slice is longer than the text by [`NOTED`](super::tokens::NOTED).
     pub(super) line_ends: fn(&[u8], u32, &mut [u32]) -> usize,
+    /// See [`nearest::nearest`](super::nearest::nearest).
+    pub(super) nearest: fn(&[[f32; LANES]], &[f32]) -> usize,
     pub(super) group_numbers: fn(&[u64], u32, &mut [u8]),
     pub(super) group_products: fn(&[u64], u32, &mut [u16]),
     pub(super) range_numbers: fn(&[u64], &[u64], &mut [u16]),
@@ -157,7 +160,7 @@ macro_rules! kernels {
         }
     };
     ($vector:ty, $name:literal, $feature:tt) => {
-        use crate::kernel::{Kernels, hash, partition::{self, GROUPS_MAX}, scatter::{self, Heaps, Starts, Stream}, tokens};
+        use crate::kernel::{Kernels, hash, nearest, partition::{self, GROUPS_MAX}, scatter::{self, Heaps, Starts, Stream}, tokens};
 
         kernels! { @entry $feature fold_u64(values: &[u64], validity: &[u64], hashes: &mut [u64])
             = hash::fold::<$vector, u64> }
@@ -178,6 +181,8 @@ macro_rules! kernels {
             = tokens::word_bounds::<$vector> }
         kernels! { @entry $feature line_ends(text: &[u8], first: u32, ends: &mut [u32]) -> usize
             = tokens::line_ends::<$vector> }
+        kernels! { @entry $feature nearest(centres: &[[f32; nearest::LANES]], point: &[f32]) -> usize
+            = nearest::nearest }
         kernels! { @entry $feature group_numbers(hashes: &[u64], group_bits: u32, groups: &mut [u8])
             = partition::group_numbers::<$vector> }
         kernels! { @entry $feature group_products(hashes: &[u64], group_count: u32, groups: &mut [u16])
@@ -204,7 +209,7 @@ macro_rules! kernels {
 
         pub(super) static KERNELS: Kernels = Kernels {
             name: $name, fold_u64, fold_u32, fold_i32, fold_f64, fold_f32, words_of_i128, words_of_views, word_bounds,
-            line_ends,
+            line_ends, nearest,
             group_numbers,
             group_products, range_numbers, number_bytes,
             histogram, row_order, scatter, scatter_strings, scatter_views,
