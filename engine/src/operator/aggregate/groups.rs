@@ -344,13 +344,14 @@ impl Groups {
     ) -> Result<(Groups, Groups)> {
         let (first, others): (Vec<u32>, Vec<u32>) = (0..self.len() as u32).partition(|group| is_first(*group as usize));
         let pairs = vec![&[][..]; self.plan.inputs.len()];
-        let mut of = |groups: &[u32]| -> Result<Groups> {
+        let mut of = |groups: &[u32], room: usize| -> Result<Groups> {
             let mut table = self.like(reservation)?;
-            table.reserve(groups.len())?;
+            table.reserve(groups.len() * room)?;
             table.merge(self, groups, &pairs, scratch)?;
             Ok(table)
         };
-        Ok((of(&first)?, of(&others)?))
+        // The first are looked for among rows of all groups: with empty slots between, a row that is none of theirs is told at once.
+        Ok((of(&first, 2)?, of(&others, 1)?))
     }
 
     /// Takes in `groups` of `other`, and of each input's pairs there those of `pairs`. The forms of both tables are the same.
