@@ -33,7 +33,7 @@ mod source; // read_text, read_parquet, read_csv, read_json, read_arrow, from_ve
 mod statement; // Dataset::sql: a statement over a flow
 mod text; // words, matches: what is in lines
 mod tried; // try_map, try_flat_map: records that closures cannot use, kept apart
-mod write; // write, write_parquet and its like: a flow's rows in files
+mod write; // Write: rows of a flow or a job in files
 
 pub(crate) use closure::{caught, guarded, message_of};
 pub(crate) use group::Walk;
@@ -55,4 +55,4 @@ pub use remote::{Statements, run_worker};
 pub use session::Session;
 pub use sort::{SortBy, asc, desc};
 pub use tried::{DeadLetter, Tried};
-pub use write::Write;
+pub use write::{Write, Writes};

@@ -1,6 +1,6 @@
-//! A flow's rows in files.
+//! Rows in files: those of a flow, or of a job.
 //!
-//! In: a flow, a folder, a format. Out: the folder, all at once, and what was written. Never: an output that is there already replaced or added
+//! In: what gives the rows, a folder, a format. Out: the folder, all at once, and what was written. Never: an output that is there already replaced or added
 //! to unless that was asked for.
 
 use std::{path::PathBuf, time::Instant};
@@ -49,19 +49,43 @@ impl<T> Dataset<T> {
 
     /// Writes files into the folder `path`, in ways that are said before the format is:
     /// `.write("sales").partitioned_by(["year"]).overwrite().csv()?`.
-    pub fn write(&self, path: impl Into<PathBuf>) -> Write<'_, T> {
-        Write { flow: self, target: Target::new(path, FileFormat::Parquet) }
+    pub fn write(&self, path: impl Into<PathBuf>) -> Write<&Self> {
+        Write::new(self, path)
+    }
+}
+
+/// What gives rows that can be written: a flow; a job of [`mapreduce`](crate::mapreduce).
+pub trait Writes {
+    /// What is told of it.
+    type Told;
+
+    /// Runs it, and writes its rows.
+    fn write_to(&self, target: Target) -> Result<Self::Told>;
+}
+
+impl<T> Writes for &Dataset<T> {
+    type Told = Written;
+
+    fn write_to(&self, target: Target) -> Result<Written> {
+        match self.session().run(self.logical().clone().written(target), Instant::now())? {
+            Ran::Written(written, _) => Ok(written),
+            _ => Err(bug("dataset", "a written flow gave rows")),
+        }
     }
 }
 
 /// An output that is being described; the format writes it.
 #[must_use = "the format writes it: .parquet(), .csv(), .json(), .text(), .arrow() or .fixed()"]
-pub struct Write<'a, T> {
-    flow: &'a Dataset<T>,
+pub struct Write<W> {
+    rows: W,
     target: Target,
 }
 
-impl<T> Write<'_, T> {
+impl<W: Writes> Write<W> {
+    pub(crate) fn new(rows: W, path: impl Into<PathBuf>) -> Write<W> {
+        Write { rows, target: Target::new(path, FileFormat::Parquet) }
+    }
+
     /// Rows stand in folders by the values of these columns, `year=2024/month=5`, and the columns in no file.
     pub fn partitioned_by<N: Into<String>>(mut self, columns: impl IntoIterator<Item = N>) -> Self {
         self.target.partitioned_by = columns.into_iter().map(Into::into).collect();
@@ -81,40 +105,36 @@ impl<T> Write<'_, T> {
     }
 
     /// Writes Parquet.
-    pub fn parquet(self) -> Result<Written> {
+    pub fn parquet(self) -> Result<W::Told> {
         self.run(FileFormat::Parquet)
     }
 
-    /// Writes CSV.
-    pub fn csv(self) -> Result<Written> {
+    /// Writes CSV with a header line.
+    pub fn csv(self) -> Result<W::Told> {
         self.run(FileFormat::Csv)
     }
 
     /// Writes JSON, an object a line.
-    pub fn json(self) -> Result<Written> {
+    pub fn json(self) -> Result<W::Told> {
         self.run(FileFormat::Json)
     }
 
-    /// Writes text, a row a line.
-    pub fn text(self) -> Result<Written> {
+    /// Writes text, a row a line: of one column of strings or bytes.
+    pub fn text(self) -> Result<W::Told> {
         self.run(FileFormat::Text)
     }
 
     /// Writes Arrow's IPC files.
-    pub fn arrow(self) -> Result<Written> {
+    pub fn arrow(self) -> Result<W::Told> {
         self.run(FileFormat::Arrow)
     }
 
-    /// Writes bytes of one length one behind the other.
-    pub fn fixed(self) -> Result<Written> {
+    /// Writes bytes of one length one behind the other: of one column of bytes.
+    pub fn fixed(self) -> Result<W::Told> {
         self.run(FileFormat::Fixed)
     }
 
-    fn run(self, format: FileFormat) -> Result<Written> {
-        let logical = self.flow.logical().clone().written(Target { format, ..self.target });
-        match self.flow.session().run(logical, Instant::now())? {
-            Ran::Written(written, _) => Ok(written),
-            _ => Err(bug("dataset", "a written flow gave rows")),
-        }
+    fn run(self, format: FileFormat) -> Result<W::Told> {
+        self.rows.write_to(Target { format, ..self.target })
     }
 }

@@ -47,6 +47,8 @@ pub(super) enum MapReduceError {
     OutputName { name: String },
     #[error("writing several outputs over or beside what is there")]
     OutputsOverOutput,
+    #[error("writing several outputs into folders by the values of columns")]
+    OutputsPartitioned,
     #[error("putting mappers behind a reducer that has outputs of its own")]
     MappersBehindOutputs,
     #[error("reading the side file {name:?}: the job has {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") })]
@@ -72,6 +74,7 @@ impl Cause for MapReduceError {
             | MapReduceError::OtherOrder
             | MapReduceError::OutputName { .. }
             | MapReduceError::OutputsOverOutput
+            | MapReduceError::OutputsPartitioned
             | MapReduceError::MappersBehindOutputs => Kind::Request,
             MapReduceError::SideFile { .. } => Kind::Io,
             MapReduceError::LongSideFile { .. } => Kind::Limit,

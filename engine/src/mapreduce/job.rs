@@ -22,7 +22,6 @@ use super::{
     partition::{ByHash, ByPartitioner, ByRange, Partitioner, Parts, beginnings, numbered, with_part},
     reduce_side::ReduceSide,
     reducer::{Combiner, Reducer},
-    write::Write,
 };
 use crate::{
     batch::{
@@ -30,7 +29,7 @@ use crate::{
         array::{ArrayRef, UInt64Array},
         datatypes::{DataType, Field, Schema, SchemaRef},
     },
-    dataset::{Columns, Dataset, Monoid, Record, SortBy, asc, bind_keys, schema_of},
+    dataset::{Columns, Dataset, Monoid, Record, SortBy, Write, asc, bind_keys, schema_of},
     error::{Result, bug},
     expression::{Expression, SortKey},
     kernel::hash_columns,
@@ -158,7 +157,7 @@ impl<T: Record> Job<T> {
     }
 
     /// Runs a job without a reducer, and writes what its mappers emit in ways that are said before the format is.
-    pub fn write(self, path: impl Into<PathBuf>) -> Result<Write<T>> {
+    pub fn write(self, path: impl Into<PathBuf>) -> Result<Write<Reduced<T>>> {
         Ok(self.without_reducer()?.write(path))
     }
 
@@ -407,8 +406,8 @@ impl<U: Record> Reduced<U> {
     }
 
     /// Runs the job, and writes files into the folder `path`, in ways that are said before the format is: `.write("out").overwrite().text()?`.
-    pub fn write(&self, path: impl Into<PathBuf>) -> Write<U> {
-        Write::new(self.clone(), path.into())
+    pub fn write(&self, path: impl Into<PathBuf>) -> Write<Self> {
+        Write::new(self.clone(), path)
     }
 
     /// Runs the job, and gives its rows; what is for other outputs is left out.

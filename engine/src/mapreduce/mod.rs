@@ -40,7 +40,7 @@ mod partition; // Partitioner; rows with the number of their part
 mod reduce_side; // reducers as a closure over groups
 mod reducer; // Reducer, Combiner, IdentityReducer
 mod streaming; // Streaming: mappers and reducers that are programs
-mod write; // Write: what a job gives, in files
+mod write; // what a job gives, in files
 
 pub use context::Context;
 pub use job::{Finished, Job, PARTS, Reduced};
@@ -49,7 +49,6 @@ pub use outputs::Output;
 pub use partition::Partitioner;
 pub use reducer::{Combiner, IdentityReducer, Reducer};
 pub use streaming::{KeyOrder, Streaming};
-pub use write::Write;
 
 pub use crate::{
     dataset::{Values, failure},

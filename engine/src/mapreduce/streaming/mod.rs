@@ -35,9 +35,9 @@ use self::{
     keys::{ByFields, Cut},
     lines::{Feed, Feeding},
 };
-use super::{Finished, Job, PARTS, write::Write};
+use super::{Finished, Job, PARTS, Reduced};
 use crate::{
-    dataset::{Dataset, Session},
+    dataset::{Dataset, Session, Write},
     error::Result,
     sink::IfExists,
 };
@@ -177,7 +177,7 @@ impl Streaming {
         self.target(reduced.write(output)).text()
     }
 
-    fn target(&self, write: Write<Vec<u8>>) -> Write<Vec<u8>> {
+    fn target(&self, write: Write<Reduced<Vec<u8>>>) -> Write<Reduced<Vec<u8>>> {
         if self.if_exists == IfExists::Overwrite { write.overwrite() } else { write }
     }
 }
