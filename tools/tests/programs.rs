@@ -16,6 +16,8 @@ mod map_reduce; // a MapReduce job
 #[path = "cluster/place.rs"]
 #[allow(dead_code)]
 mod place; // Cluster, Ran // the program
+#[path = "programs/shipped.rs"]
+mod shipped; // what must hold of binaries on their way
 
 use std::{env, process::ExitCode};
 
@@ -28,8 +30,10 @@ fn main() -> ExitCode {
     }
     // As the harness does it: words choose tests, flags are for others.
     let wanted: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
-    let tests =
-        checks::ALL.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| name.contains(*word)));
+    let tests = checks::ALL
+        .iter()
+        .chain(shipped::ALL)
+        .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| name.contains(*word)));
     for (name, check) in tests {
         eprintln!("test {name} ...");
         check();

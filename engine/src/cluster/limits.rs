@@ -28,6 +28,17 @@ pub const COUNTED_BYTES_MAX: usize = 160 << 10;
 /// Bytes of manifests in one page of an action's outcome.
 pub const PAGE_BYTES: usize = 4 << 20;
 
+/// Largest binary of a program, without its symbols: ten times that of a program with all of the engine in it.
+pub const BINARY_BYTES_MAX: u64 = 1 << 30;
+/// Binaries that the coordinator keeps, and each worker, all together; those go that were used longest ago.
+pub const BINARIES_BYTES_MAX: u64 = 2 << 30;
+/// Binaries that are on their way to the coordinator at a time; the one that heard nothing for longest makes room.
+pub const BINARY_UPLOADS_MAX: usize = 16;
+/// What clients and workers ask of binaries and waits for the disk; beyond it is asked again.
+pub const BINARY_ASKS_MAX: usize = 256;
+/// Tries at a piece of a binary that does not come, before the attempt that needs it fails.
+pub const BINARY_TRIES_MAX: u32 = 3;
+
 /// Longest name: of a worker, an address, a label's line.
 pub const NAME_BYTES_MAX: usize = 256;
 /// Longest label of a job.
@@ -137,6 +148,7 @@ pub const WATCH_AGAIN: u64 = 2 * SECOND;
 pub const TASK_BYTES: u64 = 128 << 20;
 
 const _: () = assert!(PART_BYTES * 4 <= MESSAGE_BYTES_MAX);
+const _: () = assert!(BINARY_BYTES_MAX * 2 <= BINARIES_BYTES_MAX);
 const _: () = assert!(SPEC_BYTES_MAX + VALUE_BYTES_MAX < MESSAGE_BYTES_MAX);
 // The first part of a plan travels with its skeleton.
 const _: () = assert!(SKELETON_BYTES_MAX + PART_BYTES < MESSAGE_BYTES_MAX);

@@ -25,6 +25,7 @@ use crate::{
     error::{Cause, Kind},
 };
 
+mod binary; // BinaryAsk, BinaryWanted: binaries of programs on their way
 mod blob; // Blob: bytes that are passed on unopened
 mod client; // FromClient, ToClient
 mod cost; // AttemptCounters, StageCounters, JobProfile: what attempts and jobs cost
@@ -38,6 +39,7 @@ mod tests;
 mod view; // JobUpdate, JobSummary, JobView, ClusterView: what a client sees
 
 pub use crate::shuffle::numbers::{AttemptKey, GroupTotal};
+pub use binary::{BinaryAsk, BinaryId, BinaryWanted};
 pub use blob::Blob;
 pub use client::{Answer, FromClient, JobKind, JobOptions, Request, Submission, ToClient};
 pub use cost::{
@@ -62,7 +64,7 @@ pub use view::{
 };
 
 /// Raised when the meaning of a message changes; a worker of another version is refused by name.
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 
 /// A message that travels in an envelope of its own kind.
 pub trait Message: Serialize + DeserializeOwned {

@@ -22,7 +22,8 @@ use crate::{
     cluster::{
         drive::{
             ClusterAddress,
-            child::{CHILD_VARIABLE, Program, ProgramSpec, sha256_of},
+            binary::Shipped,
+            child::{CHILD_VARIABLE, Program, ProgramSpec},
         },
         protocol::JobUpdate,
     },
@@ -93,16 +94,29 @@ pub fn submit(
     seen: &dyn Fn(&JobUpdate),
 ) -> Result<Vec<u8>> {
     let path = std::env::current_exe().map_err(|source| FlagError::Own { source })?;
+    submit_binary(address, &path, arguments, cancel, seen)
+}
+
+/// As [`submit`], with a program that is this file: one that may be built for another machine than this one. Its flags are for it to read.
+pub fn submit_binary(
+    address: &ClusterAddress,
+    program: &Path,
+    arguments: &[String],
+    cancel: &Cancel,
+    seen: &dyn Fn(&JobUpdate),
+) -> Result<Vec<u8>> {
+    let path = std::path::absolute(program).map_err(|source| FlagError::Own { source })?;
+    let binary = Shipped::open(&path)?;
     let folder = std::env::current_dir().map_err(|source| FlagError::Own { source })?;
     let spec = ProgramSpec {
-        sha256: sha256_of(&path)?,
+        binary: binary.id,
         path: path.to_string_lossy().into_owned(),
         arguments: arguments.to_vec(),
         folder: folder.to_string_lossy().into_owned(),
     };
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let label = std::iter::once(name).chain(arguments.iter().cloned()).collect::<Vec<_>>().join(" ");
-    remote::submit_program(address, &spec, &label, cancel, seen)
+    remote::submit_program(address, &binary, &spec, &label, cancel, seen)
 }
 
 /// Prints what a program has printed elsewhere.

@@ -20,7 +20,10 @@ use serde::{Deserialize, Serialize};
 use super::answer::Answer;
 use crate::{
     cluster::{
-        drive::{self, Acted, Client, ClusterAddress, Done, Driver, Entry, WorkerOptions, child::ProgramSpec},
+        drive::{
+            self, Acted, Client, ClusterAddress, Done, Driver, Entry, WorkerOptions, binary::Shipped,
+            child::ProgramSpec,
+        },
         limits::LABEL_BYTES_MAX,
         protocol::{
             DriverStart, JobKind, JobOptions, JobProfile, JobUpdate, Request, StageCounters, StageProfile, Submission,
@@ -255,9 +258,10 @@ fn shown(names: &[StageNames], profile: &JobProfile, elapsed: Duration) -> Profi
     }
 }
 
-/// Hands a program in, waits for its end; what it has printed.
+/// Ships a program, hands it in, waits for its end; what it has printed.
 pub(super) fn submit_program(
     address: &ClusterAddress,
+    binary: &Shipped,
     spec: &ProgramSpec,
     label: &str,
     cancel: &Cancel,
@@ -267,6 +271,7 @@ pub(super) fn submit_program(
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let spec = postcard::to_allocvec(spec).map_err(|source| NotASpec { what: "a program", source })?;
     let job = JobId(drive::random());
+    client.ship(binary)?;
     client.submit(Submission {
         job,
         kind: JobKind::Program,

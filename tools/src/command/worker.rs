@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use windrow::{cluster::drive::WorkerOptions, dataset::run_worker};
 
-use super::cluster::SPOOL_FOLDER;
+use super::cluster::{BINARIES_FOLDER, SPOOL_FOLDER};
 use crate::{address, error::Failure, log::LogFlags, service::Service, settings::EngineFlags, signal::Signals, size};
 
 /// Work for a cluster, in the foreground
@@ -55,6 +55,7 @@ impl Worker {
             bind: self.bind,
             identity: self.identity.clone(),
             spool: vec![self.folder.join(SPOOL_FOLDER)],
+            binaries: self.folder.join(BINARIES_FOLDER),
             spool_bytes: self.spool_size.unwrap_or(u64::MAX),
             settings,
         };

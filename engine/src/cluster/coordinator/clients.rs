@@ -48,6 +48,10 @@ impl Coordinator {
                 Some(job) => Answer::Profile(Box::new(cost::profile(job))),
                 None => Answer::Failed(unknown(job)),
             },
+            // Whoever drives the machine keeps binaries beside it (`drive/binary`); nothing here depends on them.
+            Request::Binary(_) => {
+                Answer::Failed(RemoteError::new(Kind::Unsupported, "taking a program's binary: none are kept here"))
+            }
         };
         self.answer(link, request, answer);
     }

@@ -17,6 +17,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
 use windrow_net::{Event as NetEvent, LinkId, MessageKind, NetError, Network, Role};
 
 use super::{
+    binary::Shipped,
     driver::{PULL_AGAIN, lost_of, pull_rows, wait_for},
     identity, network_options,
     node::{Links, Node, NodeParts},
@@ -24,9 +25,12 @@ use super::{
 };
 use crate::{
     batch::{Batch, datatypes::SchemaRef},
-    cluster::protocol::{
-        Answer, FromClient, Incarnation, JobProfile, JobState, JobUpdate, Message, Request, Submission, ToClient,
-        WorkerName,
+    cluster::{
+        limits::BINARY_TRIES_MAX,
+        protocol::{
+            Answer, BinaryAsk, FromClient, Incarnation, JobProfile, JobState, JobUpdate, Message, Request, Submission,
+            ToClient, WorkerName,
+        },
     },
     error::{Cause, Kind, Result, bug},
     operator::{Cancel, Wake},
@@ -160,6 +164,27 @@ impl Client {
     /// Hands a job in.
     pub fn submit(&self, submission: Submission) -> Result<()> {
         self.ask(&Request::Submit(Box::new(submission))).map(drop)
+    }
+
+    /// Gives the coordinator a program's binary, as far as it does not have it.
+    pub(crate) fn ship(&self, binary: &Shipped) -> Result<()> {
+        let held = |ask| match self.ask(&Request::Binary(ask))? {
+            Answer::BinaryHeld { bytes } => Ok(bytes),
+            _ => Err(bug("cluster", "a question about a binary was answered otherwise")),
+        };
+        let (id, mut tries) = (binary.id, 0);
+        let mut at = held(BinaryAsk::Held(id))?;
+        tracing::debug!(binary = %id, whole_bytes = binary.whole_bytes, bytes = id.bytes, held = at, "a program is shipped");
+        while at < id.bytes {
+            let next = held(BinaryAsk::Piece { binary: id, at, bytes: binary.piece(at)?.into() })?;
+            // A coordinator that began again has lost what was not whole.
+            tries = if next > at { 0 } else { tries + 1 };
+            if tries > BINARY_TRIES_MAX {
+                return Err(NotTaken { coordinator: self.coordinator }.into());
+            }
+            at = next;
+        }
+        Ok(())
     }
 
     /// Watches a job until it is over; `seen` gets each update. Cancels the job when `cancel` says so.
@@ -364,6 +389,21 @@ impl Cause for Forgotten {
     }
     fn hint(&self) -> Option<String> {
         Some("hand the job in again".to_owned())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("giving the coordinator at {coordinator} a program's binary: it takes none of it")]
+struct NotTaken {
+    coordinator: SocketAddr,
+}
+
+impl Cause for NotTaken {
+    fn kind(&self) -> Kind {
+        Kind::Io
+    }
+    fn hint(&self) -> Option<String> {
+        Some("its log says why; hand the program in again".to_owned())
     }
 }
 

@@ -13,6 +13,7 @@ use crossbeam::channel::{RecvTimeoutError, Sender, unbounded};
 use windrow_net::{Event as NetEvent, LinkId, MessageKind, Network, Role};
 
 use super::{
+    binary::{Asked, BINARY, Server},
     hold, identity,
     journal::{self, Entry, Wrote},
     network_options,
@@ -20,10 +21,13 @@ use super::{
 use crate::{
     cluster::{
         coordinator::{Command, Coordinator, Event, Options, Outgoing, Peer},
-        protocol::{FromClient, FromWorker, Link, Message, RemoteError, ToClient, ToWorker, WorkerName},
+        protocol::{
+            Answer, FromClient, FromWorker, Link, Message, RemoteError, Request, ToClient, ToWorker, WorkerName,
+        },
     },
     error::Result,
     operator::Cancel,
+    shuffle::Epoch,
 };
 
 /// How a coordinator is started.
@@ -41,6 +45,12 @@ pub struct CoordinatorOptions {
 enum Heard {
     Net(NetEvent),
     Journal(Wrote),
+    /// What a client is told of a binary.
+    Binary {
+        link: Link,
+        request: u64,
+        body: Answer,
+    },
 }
 
 /// Runs a coordinator until `stop` says so. `ready` is called with its address once it can be reached.
@@ -54,6 +64,10 @@ pub fn run_coordinator(options: CoordinatorOptions, stop: Cancel, ready: impl Fn
         // The machine's thread ends last.
         let _ = wrote.send(Heard::Journal(answer));
     })?;
+    let told = tell.clone();
+    let binaries = Server::start(options.folder.join("binaries"), move |link, request, body| {
+        let _ = told.send(Heard::Binary { link, request, body });
+    })?;
     let network = Network::start(
         network_options(identity(&options.identity, Role::Coordinator)?, options.bind, &[Role::Worker, Role::Client]),
         move |event| {
@@ -66,6 +80,8 @@ pub fn run_coordinator(options: CoordinatorOptions, stop: Cancel, ready: impl Fn
         machine,
         network,
         journal,
+        binaries,
+        epoch: left.epoch,
         started: Instant::now(),
         links: BTreeMap::new(),
         numbers: BTreeMap::new(),
@@ -82,6 +98,7 @@ pub fn run_coordinator(options: CoordinatorOptions, stop: Cancel, ready: impl Fn
             Ok(Heard::Journal(Wrote::Failed(error))) => {
                 process.handle(Event::JournalFailed { error: RemoteError::from_error(&error, "coordinator") });
             }
+            Ok(Heard::Binary { link, request, body }) => process.tell_client(link, request, body),
             Err(RecvTimeoutError::Timeout) => process.handle(Event::Tick),
             Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -94,6 +111,8 @@ struct Process {
     machine: Coordinator,
     network: Network,
     journal: Sender<Entry>,
+    binaries: Server,
+    epoch: Epoch,
     started: Instant,
     /// The machine numbers connections itself.
     links: BTreeMap<Link, (LinkId, Peer)>,
@@ -140,6 +159,12 @@ impl Process {
                         .map(|message| Event::FromClient { link: number, message: Box::new(message) }),
                 };
                 match event {
+                    Ok(Event::FromClient { link, message }) if matches!(message.body, Request::Binary(_)) => {
+                        // Nothing that the machine decides depends on it.
+                        if let FromClient { request, body: Request::Binary(ask) } = *message {
+                            self.binaries.ask(Asked::Client { link, request, ask });
+                        }
+                    }
                     Ok(event) => self.handle(event),
                     Err(error) => {
                         tracing::warn!(%error, ?peer, "a message that cannot be read");
@@ -148,6 +173,9 @@ impl Process {
                 }
             }
             NetEvent::Refused { address, cause } => tracing::warn!(%address, %cause, "refused"),
+            NetEvent::Asked { peer, request, answer, .. } if peer.role == Role::Worker && request.kind == BINARY => {
+                self.binaries.ask(Asked::Worker { request: request.payload.to_vec(), reply: answer });
+            }
             NetEvent::Asked { answer, .. } => answer.refuse(0, Vec::new()),
         }
     }
@@ -174,6 +202,10 @@ impl Process {
             }
             Command::Stop { error } => self.ended = Some(error),
         }
+    }
+
+    fn tell_client(&self, link: Link, request: u64, body: Answer) {
+        self.send(link, &Outgoing::Client(Box::new(ToClient { epoch: self.epoch, request, body })));
     }
 
     fn write(&self, entry: Entry) {

@@ -2,6 +2,7 @@
 //!
 //! In: options. Out: processes of a cluster, or a client's answers. Never: a decision about jobs; the machines make them.
 
+pub(crate) mod binary; // binaries of programs: shipped, kept, fetched
 pub mod child; // the process of a user's program on a worker
 mod client; // Client: asks the coordinator, pulls rows
 mod coordinator; // run_coordinator: the machine, its journal, its event logs

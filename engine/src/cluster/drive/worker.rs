@@ -25,7 +25,8 @@ use windrow_net::{Answer, Event as NetEvent, LinkId, Message as Envelope, Messag
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    child::{Child, PlanEnvelope, ProgramSpec},
+    binary::{Binaries, Uplink},
+    child::{Children, PlanEnvelope, ProgramSpec, ToDriver},
     driver::{Driver, Entry},
     hold, identity, network_options,
     node::{Links, Node, NodeCounters, NodeParts, remote},
@@ -65,6 +66,8 @@ pub struct WorkerOptions {
     pub identity: PathBuf,
     /// The folders of its spool; what stands in them is removed.
     pub spool: Vec<PathBuf>,
+    /// The folder of the binaries that it was given to run; what stands in it is used again.
+    pub binaries: PathBuf,
     /// Bytes of frames of one job, and of what memory does not hold of all jobs.
     pub spool_bytes: u64,
     /// Threads, memory, morsels, folders for what memory does not hold.
@@ -180,12 +183,14 @@ fn live(
     links.begin(&network);
     let fetch = Arc::clone(&links) as Arc<dyn Fetch>;
     let node = Node::start(NodeParts { name, incarnation, settings, io, spool, runs, fetch, counters })?;
-    let children = Arc::new(Children {
-        node: Arc::clone(&node),
-        folder: folders.first().map(|folder| folder.join("programs")).unwrap_or_default(),
-        tell: tell.clone(),
-        running: Mutex::default(),
-    });
+    let uplink = Arc::new(Uplink::new(network.clone()));
+    let binaries = Binaries::open(options.binaries.clone(), Arc::clone(&uplink))?;
+    let programs = folders.first().map(|folder| folder.join("programs")).unwrap_or_default();
+    let of_programs = tell.clone();
+    let children = Arc::new(Children::new(&node, binaries, programs, move |event| {
+        // The machine's thread ends last.
+        let _ = of_programs.send(Heard::Machine(event));
+    }));
     ready(address);
     let mut process = Process {
         node,
@@ -199,6 +204,7 @@ fn live(
         started: Instant::now(),
         coordinator: options.coordinator,
         link: None,
+        uplink,
         attempts: BTreeMap::new(),
         drivers: BTreeMap::new(),
         children,
@@ -224,6 +230,8 @@ struct Process {
     coordinator: SocketAddr,
     /// The connection to the coordinator: none while it is down, and then tried again.
     link: Option<LinkId>,
+    /// The same, once it stands, for who fetches binaries.
+    uplink: Arc<Uplink>,
     /// Connections to the coordinator so far: the machine's name of the last one.
     link_number: u64,
     attempts: BTreeMap<AttemptKey, Arc<Attempt>>,
@@ -314,10 +322,12 @@ impl Process {
         match event {
             NetEvent::Up { link, .. } if Some(link) == self.link => {
                 self.was_up = true;
+                self.uplink.set(Some(link));
                 self.handle(Event::LinkUp { link: Link(self.link_number) });
             }
             NetEvent::Down { link, cause } if Some(link) == self.link => {
                 self.link = None;
+                self.uplink.set(None);
                 self.down_at = Some(Instant::now());
                 if !self.was_up && (cause.kind() == Kind::Denied || matches!(cause, NetError::Version { .. })) {
                     let error = Error::from(cause);
@@ -409,17 +419,15 @@ impl Process {
             Command::DeliverOutcome { driver, action, revision, outcome } => {
                 if let Some(driver) = self.drivers.get(&driver) {
                     driver.deliver(action, revision, outcome);
-                } else if let Some(child) = self.children.of(driver.job).filter(|child| child.drives(driver)) {
-                    child.deliver(action, revision, outcome);
+                } else {
+                    self.children.tell(driver, ToDriver::Outcome(action, revision, outcome));
                 }
             }
             Command::StopDriver { driver } => {
                 if let Some(driver) = self.drivers.remove(&driver) {
                     driver.stop();
                 }
-                if let Some(child) = self.children.of(driver.job).filter(|child| child.drives(driver)) {
-                    child.undrive();
-                }
+                self.children.stop(driver);
             }
             Command::BeginAgain => {
                 self.is_over = true;
@@ -490,7 +498,7 @@ impl Process {
 
     fn start_driver(&mut self, start: Box<DriverStart>) {
         if start.kind == JobKind::Program {
-            return self.start_program(&start);
+            return self.start_program(start);
         }
         let tell = self.tell.clone();
         let driver = Driver::new(&self.node, &start, move |event| {
@@ -509,24 +517,29 @@ impl Process {
         }
     }
 
-    /// The driver of a program is its process.
-    fn start_program(&self, start: &DriverStart) {
-        let spec = postcard::from_bytes(&start.spec).map_err(|source| Unreadable { source }.into());
-        match spec.and_then(|spec: ProgramSpec| self.children.get(start.driver.job, &spec, &Cancel::default())) {
-            Ok(child) => child.drive(start),
-            Err(error) => {
-                let end = DriverEnd::Failed { error: remote(&error, &self.node.name), cause: FailureCause::Error };
-                self.again(Event::DriverEnded { driver: start.driver, end });
-            }
+    /// The driver of a program is its process, which waits for its binary.
+    fn start_program(&self, start: Box<DriverStart>) {
+        let driver = start.driver;
+        let failed = |error| {
+            self.again(Event::DriverEnded { driver, end: DriverEnd::Failed { error, cause: FailureCause::Error } });
+        };
+        let spec: ProgramSpec = match postcard::from_bytes(&start.spec).map_err(|source| Unreadable { source }.into()) {
+            Ok(spec) => spec,
+            Err(error) => return failed(remote(&error, &self.node.name)),
+        };
+        let (children, cancel) = (Arc::clone(&self.children), self.children.begin(driver));
+        let work = move || children.drive(&start, &spec, &cancel);
+        if let Err(source) = std::thread::Builder::new().name("windrow-driver".to_owned()).spawn(work) {
+            self.children.stop(driver);
+            failed(RemoteError::new(Kind::Limit, "starting a thread for a driver").because(source.to_string()));
         }
     }
 
     /// A program that drives learns from a plan what its earlier actions gave.
     fn teach_driver(&self, driver: DriverRun, action: ActionNumber) {
-        let child = self.children.of(driver.job).filter(|child| child.drives(driver));
-        let (Some(child), Some(plan)) = (child, self.plans.get(&(driver.job, action))) else { return };
+        let Some(plan) = self.plans.get(&(driver.job, action)) else { return };
         match plan.decoded() {
-            Ok(Decoded::Program { envelope, .. }) => child.learn(action, &envelope),
+            Ok(Decoded::Program { envelope, .. }) => self.children.tell(driver, ToDriver::Plan(action, envelope)),
             Ok(Decoded::Statement { .. }) => {}
             Err(error) => {
                 let end = DriverEnd::Failed { error: remote(&error, &self.node.name), cause: FailureCause::Error };
@@ -571,48 +584,6 @@ impl StoredPlan {
         };
         *self.bytes.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
         Ok(decoded.insert(plan).clone())
-    }
-}
-
-/// The processes of programs that run here.
-struct Children {
-    node: Arc<Node>,
-    folder: PathBuf,
-    tell: Sender<Heard>,
-    running: Mutex<BTreeMap<JobId, Arc<Child>>>,
-}
-
-impl Children {
-    /// The process of a job, started if there is none; unless who asks was cancelled meanwhile.
-    fn get(&self, job: JobId, spec: &ProgramSpec, cancel: &Cancel) -> Result<Arc<Child>> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        cancel.check()?;
-        if let Some(child) = running.get(&job).filter(|child| !child.is_over()) {
-            return Ok(Arc::clone(child));
-        }
-        let tell = self.tell.clone();
-        let folder = self.folder.join(format!("{:016x}.{:08x}", job.0, random() as u32));
-        let child = Child::start(&self.node, job, spec, folder, move |event| {
-            let _ = tell.send(Heard::Machine(event));
-        })?;
-        running.insert(job, Arc::clone(&child));
-        Ok(child)
-    }
-
-    fn of(&self, job: JobId) -> Option<Arc<Child>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).get(&job).cloned()
-    }
-
-    fn end(&self, job: JobId) {
-        let ended = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&job);
-        if let Some(child) = ended {
-            child.kill();
-        }
-    }
-
-    fn end_all(&self) {
-        let ended = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
-        ended.values().for_each(|child| child.kill());
     }
 }
 

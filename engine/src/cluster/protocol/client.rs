@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Blob, ClusterView, JobProfile, JobSummary, JobUpdate, JobView, LostInput, Message, ProtocolError, RemoteError,
-    at_most, check_error, check_lost, check_sources,
+    BinaryAsk, Blob, ClusterView, JobProfile, JobSummary, JobUpdate, JobView, LostInput, Message, ProtocolError,
+    RemoteError, at_most, check_error, check_lost, check_sources,
 };
 use crate::{
     cluster::limits::*,
@@ -63,6 +63,8 @@ pub enum Request {
         /// Which.
         job: JobId,
     },
+    /// Have, or take, a program's binary. Until `BinaryHeld`.
+    Binary(BinaryAsk),
 }
 
 /// A job as it is handed in.
@@ -149,6 +151,11 @@ pub enum Answer {
     Failed(RemoteError),
     /// What a job has cost.
     Profile(Box<JobProfile>),
+    /// So many bytes of a binary are held, from its first on; all of them once it was checked.
+    BinaryHeld {
+        /// How many.
+        bytes: u64,
+    },
 }
 
 impl Message for FromClient {
@@ -160,6 +167,7 @@ impl Message for FromClient {
                 at_most("bytes of a label", submission.label.len(), LABEL_BYTES_MAX)
             }
             Request::Lost { lost, .. } => check_lost(lost),
+            Request::Binary(ask) => ask.check(),
             _ => Ok(()),
         }
     }

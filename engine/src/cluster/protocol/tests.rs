@@ -34,6 +34,9 @@ impl Maker {
     fn blob(&mut self) -> Blob {
         self.list(|maker| maker.next() as u8).into()
     }
+    fn binary(&mut self) -> BinaryId {
+        BinaryId { sha256: std::array::from_fn(|_| self.next() as u8), bytes: self.next() }
+    }
     fn name(&mut self) -> WorkerName {
         WorkerName::new(format!("w{}", self.next() % 100)).unwrap()
     }
@@ -360,7 +363,11 @@ impl Maker {
             5 => Request::Jobs,
             6 => Request::Job { job: self.job() },
             7 => Request::Cluster,
-            _ => Request::Profile { job: self.job() },
+            8 => Request::Profile { job: self.job() },
+            _ => Request::Binary(match self.flag() {
+                true => BinaryAsk::Held(self.binary()),
+                false => BinaryAsk::Piece { binary: self.binary(), at: self.next(), bytes: self.blob() },
+            }),
         };
         FromClient { request: self.next(), body }
     }
@@ -422,6 +429,7 @@ impl Maker {
                 fenced: self.next(),
             }),
             7 => Answer::Failed(self.error()),
+            8 => Answer::BinaryHeld { bytes: self.next() },
             _ => Answer::Profile(Box::new(JobProfile {
                 job: self.job(),
                 stages: self.list(Maker::stage_profile),
@@ -435,8 +443,8 @@ impl Maker {
 
 const WORKER_VARIANTS: u64 = 10;
 const ORDER_VARIANTS: u64 = 16;
-const REQUEST_VARIANTS: u64 = 9;
-const ANSWER_VARIANTS: u64 = 9;
+const REQUEST_VARIANTS: u64 = 10;
+const ANSWER_VARIANTS: u64 = 10;
 
 fn check_trip<M: Message + PartialEq + fmt::Debug>(message: &M, place: usize, byte: u8) -> Result<(), TestCaseError> {
     let bytes = message.to_bytes().unwrap();

@@ -39,6 +39,8 @@ const RECORD_FILE: &str = "cluster.json";
 pub const CLIENT: &str = "client";
 /// In a worker's folder: what it keeps for others.
 pub const SPOOL_FOLDER: &str = "windrow-spool";
+/// Beside it: the binaries of programs that it was given to run.
+pub const BINARIES_FOLDER: &str = "windrow-binaries";
 /// The name of the coordinator's files and identity.
 pub const COORDINATOR: &str = "coordinator";
 

@@ -13,7 +13,7 @@ mod temporary; // TemporaryCluster: one that ends with its command
 
 pub use engine::Contact;
 pub use error::ClusterError;
-pub use folder::{ClusterName, SPOOL_FOLDER};
+pub use folder::{BINARIES_FOLDER, ClusterName, SPOOL_FOLDER};
 pub use temporary::TemporaryCluster;
 
 use crate::{error::Failure, signal::Signals};

@@ -6,8 +6,11 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::Read,
-    os::unix::net::{UnixListener, UnixStream},
+    io::{self, ErrorKind, Read},
+    os::unix::{
+        net::{UnixListener, UnixStream},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -16,7 +19,6 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::{
     CHILD_VARIABLE,
@@ -31,8 +33,8 @@ use crate::{
         },
         limits::{PART_BYTES, VALUE_BYTES_MAX},
         protocol::{
-            ActionNumber, ActionOutcome, AttemptEnd, AttemptFailure, AttemptKey, DriverEnd, DriverRun, DriverStart,
-            FailureCause, Order, PROTOCOL_VERSION, RemoteError, Skeleton, part_count, part_of,
+            ActionNumber, ActionOutcome, AttemptEnd, AttemptFailure, AttemptKey, BinaryId, DriverEnd, DriverRun,
+            DriverStart, FailureCause, Order, PROTOCOL_VERSION, RemoteError, Skeleton, part_count, part_of,
         },
         worker::Event,
     },
@@ -49,33 +51,23 @@ const OUTPUT_BYTES_MAX: usize = VALUE_BYTES_MAX - 256;
 const WAIT_AGAIN: Duration = Duration::from_millis(2);
 /// One that has not is looked after so often.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// A binary that is busy is tried again so often, after so long.
+const BUSY_TRIES_MAX: u32 = 100;
+const BUSY_AGAIN: Duration = Duration::from_millis(10);
 /// What an ended process has said and printed comes within this.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A program as it is handed in: opaque to the coordinator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ProgramSpec {
-    /// The binary, absolute.
+    /// Where it was handed in, absolute: what it is called.
     pub path: String,
-    /// SHA-256 of its bytes.
-    pub sha256: [u8; 32],
+    /// Its binary, as it was shipped.
+    pub binary: BinaryId,
     /// Its arguments, without its own name and without flags of ours.
     pub arguments: Vec<String>,
     /// The folder that it runs in.
     pub folder: String,
-}
-
-/// SHA-256 of a file.
-pub fn sha256_of(path: &Path) -> Result<[u8; 32]> {
-    let failed = |source| ChildError::Unreadable { path: path.to_owned(), host: host(), source };
-    let mut file = fs::File::open(path).map_err(failed)?;
-    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut buffer).map_err(failed)? {
-            0 => return Ok(hasher.finalize().into()),
-            count => hasher.update(&buffer[..count]),
-        }
-    }
 }
 
 /// A program's process, as its worker holds it.
@@ -127,32 +119,25 @@ struct State {
 }
 
 impl Child {
-    /// Starts the program of a job in `folder`, which becomes its own.
+    /// Starts the program of a job, which is the file `binary` here, in `folder`, which becomes its own.
     pub fn start(
         node: &Arc<Node>,
         job: JobId,
         spec: &ProgramSpec,
+        binary: &Path,
         folder: PathBuf,
         tell: impl Fn(Event) + Send + Sync + 'static,
     ) -> Result<Arc<Child>> {
-        let path = PathBuf::from(&spec.path);
-        if sha256_of(&path)? != spec.sha256 {
-            return Err(ChildError::OtherBinary { path, host: host() }.into());
-        }
         remove_all(&folder)?;
         let spool = folder.join("spool");
-        let failed = |source| ChildError::Start { path: path.clone(), source };
+        let failed = |source| ChildError::Start { path: spec.path.clone(), host: host(), source };
         fs::create_dir_all(&spool).map_err(failed)?;
         let socket = folder.join("socket");
         let listener = wire::listen(&socket).map_err(failed)?;
-        let mut process = Command::new(&path)
-            .args(&spec.arguments)
-            .current_dir(&spec.folder)
-            .env(CHILD_VARIABLE, &socket)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
+        let mut command = Command::new(binary);
+        command.arg0(&spec.path).args(&spec.arguments).current_dir(&spec.folder).env(CHILD_VARIABLE, &socket);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = spawn(&mut command).map_err(failed)?;
         let output = process.stdout.take();
         let settings = &node.settings;
         let welcome = ToChild::Welcome {
@@ -524,6 +509,18 @@ impl Drop for Child {
     }
 }
 
+/// Starts a process. A file that has just come may still be open for writing in a process that another thread is starting: it lets go as
+/// soon as it runs.
+fn spawn(command: &mut Command) -> io::Result<std::process::Child> {
+    for _ in 0..BUSY_TRIES_MAX {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => thread::park_timeout(BUSY_AGAIN),
+            started => return started,
+        }
+    }
+    command.spawn()
+}
+
 fn failed(node: &Node, error: &Error, cause: FailureCause) -> AttemptEnd {
     let cause_of: &(dyn std::error::Error + 'static) = error.cause();
     let lost = cause_of.downcast_ref::<PullFailed>().map(|failed| failed.lost.clone()).unwrap_or_default();
@@ -537,12 +534,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[derive(Debug, thiserror::Error)]
 enum ChildError {
-    #[error("reading the program {} on {host}", path.display())]
-    Unreadable { path: PathBuf, host: String, source: std::io::Error },
-    #[error("starting the program {} on {host}: it is another binary there than the one that was handed in", path.display())]
-    OtherBinary { path: PathBuf, host: String },
-    #[error("starting the program {}", path.display())]
-    Start { path: PathBuf, source: std::io::Error },
+    #[error("starting the program {path} on {host}")]
+    Start { path: String, host: String, source: io::Error },
     #[error("running the program of job {job}: its process ended ({status})")]
     Died { job: JobId, status: String },
     #[error("taking frames of a program: {} is not in its folder", path.display())]
@@ -552,7 +545,7 @@ enum ChildError {
 impl Cause for ChildError {
     fn kind(&self) -> Kind {
         match self {
-            ChildError::Unreadable { .. } | ChildError::OtherBinary { .. } | ChildError::Start { .. } => Kind::Request,
+            ChildError::Start { .. } => Kind::Request,
             // What a process dies of is mostly the user's code; whether a retry helps is said beside the error.
             ChildError::Died { .. } => Kind::Job,
             ChildError::Elsewhere { .. } => Kind::Corrupt,
@@ -560,9 +553,10 @@ impl Cause for ChildError {
     }
     fn hint(&self) -> Option<String> {
         match self {
-            ChildError::Unreadable { .. } | ChildError::OtherBinary { .. } => {
-                Some("every worker must see the same binary at the same path".to_owned())
-            }
+            ChildError::Start { .. } => Some(
+                "every worker must see the folder that the program was handed in from, and may run files of its own"
+                    .to_owned(),
+            ),
             ChildError::Died { .. } => Some("the worker's log has what the program wrote to stderr".to_owned()),
             _ => None,
         }

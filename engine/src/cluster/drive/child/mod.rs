@@ -1,6 +1,6 @@
 //! The process of a user's program on a worker: where its closures run, and its driver.
 //!
-//! In: a program, by path and digest; orders. Out: attempts, as files that the worker takes into its spool; plans. Never: a network socket or
+//! In: a program, by the name of its binary; orders. Out: attempts, as files that the worker takes into its spool; plans. Never: a network socket or
 //! a key in the user's process; a panic, an abort or an endless loop that reaches the worker.
 //!
 //! ```text
@@ -12,11 +12,13 @@
 //! waits for the action's result, and runs the tasks that it is ordered. A plan carries the results of the actions before it, so a process
 //! that was started later catches up by itself; only in the driver's process an action is planned.
 
+mod children; // Children: the processes of a worker, by job
 mod host; // Child: the worker's side
 mod program; // Program: the process's side
 mod wire; // messages over the Unix connection
 
-pub use host::{Child, ProgramSpec, sha256_of};
+pub use children::{Children, ToDriver};
+pub use host::{Child, ProgramSpec};
 pub use program::{Program, Want, batches_of};
 pub use wire::{ActionResult, PlanEnvelope};
 
