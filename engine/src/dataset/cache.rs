@@ -1,9 +1,9 @@
-//! Rows that are looked at again: cache for later flows, broadcast for closures.
+//! Rows that are looked at again: cache for later flows, checkpoint for later runs, broadcast for closures.
 //!
 //! In: a flow, which is run at once. Out: the same rows, made already. Never: on a cluster a row that one process alone has: what is cached
 //! there are files of the job.
 
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, path::PathBuf, sync::Arc};
 
 use super::{flow::Dataset, record::Record};
 use crate::{
@@ -21,6 +21,20 @@ impl<T> Dataset<T> {
         let session = self.session().clone();
         let cached = session.cache(self.logical().clone())?;
         Ok(Dataset::new(session, cached))
+    }
+}
+
+impl<T> Dataset<T> {
+    /// As [`Dataset::cache`], in the folder `path`, where the rows stay: a later run of the program that finds them there whole reads them, and does
+    /// not run the flow.
+    ///
+    /// They appear there at once when all are written, as every output does, with `_SUCCESS`, which says their columns; a folder of rows of other
+    /// columns is an error. What a run has left half done, or what has lost a file since, is done again. Whether the flow or its input has changed
+    /// otherwise nobody looks: then it is for the program to name another path.
+    pub fn checkpoint(self, path: impl Into<PathBuf>) -> Result<Dataset<T>> {
+        let session = self.session().clone();
+        let kept = session.checkpoint(self.logical().clone(), path.into())?;
+        Ok(Dataset::new(session, kept))
     }
 }
 

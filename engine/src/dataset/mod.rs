@@ -5,7 +5,7 @@
 mod action; // collect, count, explain: what makes a flow run
 mod answer; // Answer: rows in memory, and what it took to get them
 mod batches; // Dataset<Batch>: expressions, closures over batches, the way to typed rows
-mod cache; // cache, broadcast: rows that later flows and closures look at again
+mod cache; // cache, checkpoint, broadcast: rows that later flows, runs and closures look at again
 mod closure; // call sites; panics of closures as errors
 mod counted; // actions whose closures count
 mod error; // DatasetError; failure: any error as a job's

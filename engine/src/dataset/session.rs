@@ -39,7 +39,7 @@ use crate::{
     schedule::{self, Threads},
     settings::Settings,
     shuffle::{Digest, Runs},
-    sink::{Target, Written},
+    sink::{self, IfExists, Target, Written},
     sql::{Catalog, Planned, plan},
     store::Io,
 };
@@ -358,6 +358,45 @@ impl Session {
         }
     }
 
+    /// The rows that are kept at `path`; made and kept there now if they are not.
+    pub(super) fn checkpoint(&self, logical: Logical, path: PathBuf) -> Result<Logical> {
+        let schema = SchemaRef::clone(&logical.schema);
+        let target = Target { if_exists: IfExists::Overwrite, ..Target::new(path, FileFormat::Arrow) };
+        let target = target.absolute()?.of_columns(&schema);
+        let path = target.path.to_string_lossy().into_owned();
+        let rows = match self.kept(&target)? {
+            Some(rows) => rows,
+            None => match self.run(logical.written(target), Instant::now())? {
+                Ran::Written(written, _) => written.rows,
+                _ => return Err(bug("dataset", "a written flow gave rows")),
+            },
+        };
+        match rows {
+            0 => Ok(Logical::nothing(schema)),
+            _ => Ok(scan(Table::open(&path)?).with_types(schema)),
+        }
+    }
+
+    /// How many rows are kept there; none if it is to be written. On a cluster the driver looks, and tells it as an action's answer: what each
+    /// process of the program does next must not hang on when it looked.
+    fn kept(&self, target: &Target) -> Result<Option<u64>> {
+        let looked = || sink::kept(self.0.io.disk(), target);
+        let program = match &self.0.away {
+            Some(Away::Cluster(_)) => return Err(DatasetError::FlowOnCluster.into()),
+            Some(Away::Program(program)) => program,
+            None => return looked(),
+        };
+        // As a row, which is negative where nothing is kept.
+        let told = |rows: Option<u64>| -> Result<Logical> {
+            let rows = rows.and_then(|rows| i64::try_from(rows).ok()).unwrap_or(-1);
+            Ok(self.from_vec(vec![rows])?.logical().clone())
+        };
+        let schema = SchemaRef::clone(&told(None)?.schema);
+        let plan = |nodes: usize| lower(&rewrite(told(looked()?)?)?, nodes);
+        let (ran, _) = self.act_under_worker(program, &schema, None, &plan, Instant::now(), &|_| Ok(()))?;
+        Ok(ran.collected()?.records::<i64>()?.first().and_then(|rows| u64::try_from(*rows).ok()))
+    }
+
     /// Removes what a program on a cluster has cached; called by its driver when all actions are done.
     pub(super) fn remove_cached(&self) {
         for folder in self.0.cache_folders.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
@@ -374,15 +413,27 @@ impl Session {
         started: Instant,
         accepts: &dyn Fn(&Counted) -> Result<()>,
     ) -> Result<(Ran, Counted)> {
-        let closures = self.0.named.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let target = match &logical.node {
             Node::Write { target, .. } => Some(target.clone().absolute()?),
             _ => None,
         };
-        let schema = SchemaRef::clone(&logical.schema);
-        let want = target.as_ref().map_or(Want::Rows(&schema), Want::Files);
         let plan = |nodes: usize| lower(&rewrite(logical.clone())?, nodes);
-        match program.act(&want, closures, &plan, accepts)? {
+        self.act_under_worker(program, &logical.schema, target, &plan, started, accepts)
+    }
+
+    /// Runs what `plan` gives as an action of the program under its worker: rows of this schema, or files.
+    fn act_under_worker(
+        &self,
+        program: &Arc<Program>,
+        schema: &SchemaRef,
+        target: Option<Target>,
+        plan: &dyn Fn(usize) -> Result<PhysicalPlan>,
+        started: Instant,
+        accepts: &dyn Fn(&Counted) -> Result<()>,
+    ) -> Result<(Ran, Counted)> {
+        let closures = self.0.named.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let want = target.as_ref().map_or(Want::Rows(schema), Want::Files);
+        match program.act(&want, closures, plan, accepts)? {
             ActionResult::Failed(error) => Err(error.into_error()),
             ActionResult::Written { path, files, rows, bytes, digest: (digest_rows, sum, xor), counted } => {
                 let digest = Digest { rows: digest_rows, sum, xor };

@@ -13,6 +13,7 @@ mod beside; // Beside: the places beside an output, and what ended runs have lef
 mod commit; // commit: what tasks have written becomes one output
 mod folders; // Folders: the rows of a batch by the folder they belong to
 mod in_order; // InOrder: morsels that threads encode, in one file in the order of their places
+mod kept; // kept: an output that a run finds where it would write one itself
 mod manifest; // Manifest: what an attempt has written
 mod parts; // OpenParts: the part files that a thread has open, a folder each
 mod success; // Success: what _SUCCESS says
@@ -24,5 +25,6 @@ mod write; // Writing: part files, encoded on the compute threads, written on th
 mod tests; // outputs that are interrupted at every call
 
 pub use commit::{Written, check_place, commit_manifests, discard, prepare};
+pub use kept::kept;
 pub use target::{IfExists, Target};
 pub use write::{Order, Writing};

@@ -78,6 +78,28 @@ impl Success {
         Err(OtherShape { path: target.path.display().to_string(), there, here }.into())
     }
 
+    /// Fails if what is there is not what a checkpoint of the target is.
+    pub(super) fn check_kept(&self, target: &Target) -> Result<()> {
+        let is_same = self.format == target.format.ending() && self.partitioned_by == target.partitioned_by;
+        if is_same && self.columns == target.columns {
+            return Ok(());
+        }
+        let there = match FileFormat::of_name(&self.format) {
+            Some(format) if !is_same => format!("{format} files of {}", shown(&self.columns)),
+            _ => shown(&self.columns),
+        };
+        Err(OtherKept { path: target.path.display().to_string(), there, here: shown(&target.columns) }.into())
+    }
+
+    /// It is of so many files and bytes.
+    pub(super) fn is_of(&self, files: u64, bytes: u64) -> bool {
+        (self.files, self.bytes) == (files, bytes)
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
     /// Fails if the files of both could not be read as one table.
     fn check_columns(&self, target: &Target) -> Result<()> {
         let is_known = !self.columns.is_empty() && !target.columns.is_empty();
@@ -93,9 +115,6 @@ impl Success {
         if !is_known || is_same {
             return Ok(());
         }
-        let shown = |columns: &[(String, String)]| {
-            columns.iter().map(|(name, data_type)| format!("{name} {data_type}")).collect::<Vec<_>>().join(", ")
-        };
         let (there, here) = (shown(&self.columns), shown(&target.columns));
         Err(OtherColumns { path: target.path.display().to_string(), there, here }.into())
     }
@@ -117,6 +136,10 @@ impl Success {
         let line = serde_json::to_string(self).map_err(|source| NotWritten { source })?;
         Ok(format!("{line}\n"))
     }
+}
+
+fn shown(columns: &[(String, String)]) -> String {
+    columns.iter().map(|(name, data_type)| format!("{name} {data_type}")).collect::<Vec<_>>().join(", ")
 }
 
 fn parse(digest: &str, rows: u64) -> Option<Digest> {
@@ -158,6 +181,23 @@ impl Cause for OtherColumns {
             "select the same columns in the same sequence, with casts where types differ, or write to another folder"
                 .to_owned(),
         )
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("reading the checkpoint {path}: it is of {there}, and the flow gives {here}")]
+struct OtherKept {
+    path: String,
+    there: String,
+    here: String,
+}
+
+impl Cause for OtherKept {
+    fn kind(&self) -> Kind {
+        Kind::Request
+    }
+    fn hint(&self) -> Option<String> {
+        Some("keep the flow at another path, or remove this one, and it is computed again".to_owned())
     }
 }
 
