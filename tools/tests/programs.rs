@@ -9,6 +9,8 @@
 
 #[path = "programs/checks.rs"]
 mod checks; // what must hold
+#[path = "programs/counted_kept.rs"]
+mod counted_kept; // what must hold of counters and checkpoints
 #[path = "programs/job.rs"]
 mod job;
 #[path = "programs/map_reduce.rs"]
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     let tests = checks::ALL
         .iter()
         .chain(shipped::ALL)
+        .chain(counted_kept::ALL)
         .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| name.contains(*word)));
     for (name, check) in tests {
         eprintln!("test {name} ...");

@@ -3,6 +3,7 @@
 //! In: settings, then statements and datasets. Out: answers. Never: keeps a result; each query plans and runs afresh.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -24,7 +25,7 @@ use crate::{
     error::{Result, bug},
     format::FileFormat,
     memory::Governor,
-    observe::{Counted, Counters, ProfileReport, Report},
+    observe::{Counted, Counter, Counters, ProfileReport, Report},
     operator::{Cancel, JobContext, share::Cached},
     plan::{
         closures::{Closure, Closures},
@@ -67,6 +68,8 @@ struct Inner {
     away: Option<Away>,
     /// The closures that the program has named so far.
     named: Mutex<Closures>,
+    /// What the closures of its actions have counted so far, by name.
+    counted: Mutex<BTreeMap<String, i64>>,
 }
 
 /// Where a session's work is done, when not by its own threads.
@@ -142,6 +145,7 @@ impl Session {
             cache_folders: Mutex::default(),
             away,
             named: Mutex::default(),
+            counted: Mutex::default(),
             settings: Arc::new(settings),
         })))
     }
@@ -317,8 +321,10 @@ impl Session {
         });
         let counted = counters.counted();
         accepts(&counted)?;
-        if let Some(writing) = running.writing {
-            return Ok(Ended { ran: Ran::Written(writing.commit()?, counters.report()), profile, counted });
+        let written = running.writing.map(|writing| writing.commit()).transpose()?;
+        self.add_counted(&counted);
+        if let Some(written) = written {
+            return Ok(Ended { ran: Ran::Written(written, counters.report()), profile, counted });
         }
         if let Some(cache) = running.cache {
             return Ok(Ended { ran: Ran::Cached(cache.taken(), counters.report()), profile, counted });
@@ -436,11 +442,13 @@ impl Session {
         match program.act(&want, closures, plan, accepts)? {
             ActionResult::Failed(error) => Err(error.into_error()),
             ActionResult::Written { path, files, rows, bytes, digest: (digest_rows, sum, xor), counted } => {
+                self.add_counted(&counted);
                 let digest = Digest { rows: digest_rows, sum, xor };
                 let written = Written { path: path.into(), files: files as usize, rows, bytes, digest };
                 Ok((Ran::Written(written, Report { rows_out: rows, ..Report::default() }), counted))
             }
             ActionResult::Rows { schema, frames, counted } => {
+                self.add_counted(&counted);
                 let schema = encode::schema_from_bytes(&schema)?;
                 let batches = batches_of(&schema, &frames)?;
                 let rows_out = batches.iter().map(|batch| batch.num_rows() as u64).sum();
@@ -488,6 +496,44 @@ impl Session {
 
     pub(super) fn verifies(&self) -> bool {
         self.0.verifies.load(Relaxed)
+    }
+
+    /// A counter, which the session's closures add to, wherever they run:
+    ///
+    /// ```no_run
+    /// # fn main() -> windrow::Result<()> {
+    /// # let session = windrow::Session::new(windrow::Settings::default())?;
+    /// # let lines = session.from_vec(vec!["7".to_owned(), "seven".to_owned()])?;
+    /// let bad = session.counter("bad lines");
+    /// let numbers = lines.map(move |line| {
+    ///     line.parse::<i64>().unwrap_or_else(|_| {
+    ///         bad.add(1);
+    ///         0
+    ///     })
+    /// });
+    /// assert_eq!(numbers.collect()?.len(), 2);
+    /// assert_eq!(session.counters()["bad lines"], 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A try at a task that fails, is lost or is one of two counts nothing: on a cluster the counts are those of the tries whose rows count. A flow
+    /// that runs twice counts twice, and where a `limit` ends a flow early, how many more rows a closure has seen is not said.
+    pub fn counter(&self, name: &str) -> Counter {
+        Counter::new(name)
+    }
+
+    /// What the counters have come to in all actions that have ended well.
+    pub fn counters(&self) -> BTreeMap<String, i64> {
+        self.0.counted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add_counted(&self, counted: &Counted) {
+        let mut all = self.0.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, by) in &counted.counters {
+            let sum = all.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*by);
+        }
     }
 
     /// Most bytes that operators held at once.

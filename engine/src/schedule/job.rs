@@ -27,7 +27,7 @@ use super::{
 use crate::{
     error::{Cause, Error, Kind, Result},
     memory::{Revocable, Revoked},
-    observe::{Clock, Profile},
+    observe::{Clock, Counters, Profile, tallied},
     operator::{Cancel, JobContext, Sink, Source, Transform},
 };
 
@@ -85,6 +85,7 @@ pub(super) struct Job {
     sinks: Vec<SinkState>,
     pub(super) cancel: Cancel,
     pub(super) profile: Option<Arc<Profile>>,
+    counters: Arc<Counters>,
     queue: Arc<Queue>,
     drive_count: usize,
     is_failed: AtomicBool,
@@ -148,6 +149,7 @@ impl Job {
             sinks,
             cancel: context.cancel.clone(),
             profile: graph.profile,
+            counters: Arc::clone(&context.counters),
             queue: Arc::clone(threads.queue()),
             drive_count: threads.thread_count(),
             is_failed: AtomicBool::new(false),
@@ -194,7 +196,7 @@ impl Job {
         self.post(move |job| drive.run(job));
     }
 
-    /// Posts work of this job; what it returns or panics with is the job's failure.
+    /// Posts work of this job; what it returns or panics with is the job's failure. What its closures count is the job's before the work ends.
     fn post(self: &Arc<Job>, work: impl FnOnce(&Arc<Job>) -> Result<()> + Send + 'static) {
         self.active.fetch_add(1, SeqCst);
         let job = Arc::clone(self);
@@ -203,7 +205,7 @@ impl Job {
                 // Before the count falls: when `run` returns nothing of the job may be held by its work.
                 drop(work);
             } else {
-                let result = catch_unwind(AssertUnwindSafe(|| work(&job)));
+                let result = catch_unwind(AssertUnwindSafe(|| tallied(&job.counters, || work(&job))));
                 match result {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => job.fail(error),

@@ -85,7 +85,7 @@ pub fn newest(client: &Client) -> Option<JobView> {
 }
 
 /// Waits until the running job shows something.
-fn until<T>(client: &Client, what: &str, find: impl Fn(&JobView) -> Option<T>) -> (T, JobView) {
+pub fn until<T>(client: &Client, what: &str, find: impl Fn(&JobView) -> Option<T>) -> (T, JobView) {
     eventually(what, PATIENCE, || {
         let view = newest(client).ok_or("no job")?;
         match find(&view) {
@@ -158,7 +158,7 @@ fn rounds_give_the_same_on_any_number_of_workers() {
     assert_eq!(left.next(), None, "what was cached is still there");
 }
 
-fn number_of(worker: &str) -> usize {
+pub fn number_of(worker: &str) -> usize {
     worker.strip_prefix('w').unwrap().parse::<usize>().unwrap() - 1
 }
 

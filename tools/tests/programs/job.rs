@@ -35,6 +35,10 @@ pub fn run(session: &Session, arguments: &[String]) -> Result<()> {
         }
         [NAME, "rounds", text, out] => rounds(session, text, out),
         [NAME, "slow", text, out] => slow(session, text, out),
+        [NAME, "counts", text, out, marker] => counts(session, text, out, (marker, 1)),
+        [NAME, "slow counts", text, out, marker] => counts(session, text, out, (marker, TURNS)),
+        [NAME, "checkpoint", text, kept, out] => checkpoint(session, text, (kept, out), 1),
+        [NAME, "slow checkpoint", text, kept, out] => checkpoint(session, text, (kept, out), 10 * TURNS),
         [NAME, "mapreduce", text, out] => map_reduce::run(session, text, out, 10),
         [NAME, "slow mapreduce", text, out] => map_reduce::run(session, text, out, TURNS),
         [NAME, "panics", text] => each_line(session, text, |line| {
@@ -105,6 +109,58 @@ fn rounds(session: &Session, text: &str, out: &str) -> Result<()> {
     let letters = letters.len();
     println!("{known} words often, {letters} letters, {nothing} of none, {rounds} rounds, digest {}", written.digest);
     Ok(())
+}
+
+/// Closures that count; one of them ends its process once, if it is given a file to tell so by.
+fn counts(session: &Session, text: &str, out: &str, (marker, turns): (&str, u64)) -> Result<()> {
+    let (lines, words, keys) = (session.counter("lines"), session.counter("words"), session.counter("keys"));
+    let marker = marker.to_owned();
+    let pairs = session.read_text(text)?.flat_map::<(String, i64)>(move |line, out| {
+        wait(turns);
+        lines.add(1);
+        if line.len() % 97 == 5
+            && !marker.is_empty()
+            && OpenOptions::new().write(true).create_new(true).open(&marker).is_ok()
+        {
+            std::process::abort();
+        }
+        for word in line.split_ascii_whitespace() {
+            words.add(1);
+            out.push((word, 1));
+        }
+    });
+    let sums = pairs.group_by_key().map::<(String, i64)>(move |word, counts| {
+        keys.add(1);
+        (word.to_owned(), counts.count())
+    });
+    let written = sums.write_parquet(out)?;
+    let all: Vec<String> = session.counters().iter().map(|(name, count)| format!("{name}: {count}")).collect();
+    println!("{}, digest {}", all.join(", "), written.digest);
+    Ok(())
+}
+
+/// Rows that are kept for the next run, and what is made of them; with how many lines were read.
+fn checkpoint(session: &Session, text: &str, (kept, out): (&str, &str), turns: u64) -> Result<()> {
+    let lines = session.counter("lines");
+    let pairs = session.read_text(text)?.flat_map::<(String, i64)>(move |line, out| {
+        lines.add(1);
+        line.split_ascii_whitespace().for_each(|word| out.push((word, 1)));
+    });
+    let counts = pairs.reduce_by_key(Sum).checkpoint(kept)?;
+    let often = counts.filter(move |(_, count)| {
+        wait(turns);
+        count > 10
+    });
+    let written = often.write_parquet(out)?;
+    let lines = session.counters().get("lines").copied().unwrap_or_default();
+    println!("{} words often, digest {}, {lines} lines read", written.rows, written.digest);
+    Ok(())
+}
+
+fn wait(turns: u64) {
+    (0..turns).for_each(|turn| {
+        black_box(turn);
+    });
 }
 
 /// Three actions, each of which needs the one before, and takes its time.
