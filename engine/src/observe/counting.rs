@@ -13,9 +13,12 @@ use std::{cell::RefCell, fmt, sync::Arc};
 use super::{COUNTERS_MAX, Counted, Counters};
 use crate::error::Result;
 
+/// Sums by name.
+type Tally = Vec<(Arc<str>, i64)>;
+
 thread_local! {
     /// What was counted in the piece of work that this thread is at; none between pieces.
-    static TALLY: RefCell<Option<Vec<(Arc<str>, i64)>>> = const { RefCell::new(None) };
+    static TALLY: RefCell<Option<Tally>> = const { RefCell::new(None) };
 }
 
 /// A counter of a session, for its closures. Cheap to clone.
@@ -52,7 +55,7 @@ impl Counter {
 
     /// As [`Counter::add`], for the first time in a piece of work.
     #[cold]
-    fn begin(&self, tally: &mut Vec<(Arc<str>, i64)>, by: i64) {
+    fn begin(&self, tally: &mut Tally, by: i64) {
         if let Some((_, sum)) = tally.iter_mut().find(|(name, _)| *name == self.0) {
             // Another handle of the same name.
             *sum = sum.saturating_add(by);

@@ -29,7 +29,7 @@ pub struct Worker {
     /// Folder with its certificate and key
     #[arg(long, value_name = "DIR")]
     identity: PathBuf,
-    /// Folder in which it keeps rows for others; what an earlier worker left there is removed
+    /// Folder in which it keeps rows for others, and binaries of programs; rows that an earlier worker left there are removed
     #[arg(long, value_name = "DIR")]
     folder: PathBuf,
     /// Most bytes of rows that one job may keep, as 100GiB [default: until the disk is full]

@@ -11,7 +11,7 @@
 //!         cluster.json         the record: which processes, where
 //!         authority/           the key that signs who belongs to the cluster
 //!         identity/WHO/        certificate and key of coordinator, w1, w2, …, client
-//!         WHO/                 a process's own folder: journal, spool
+//!         WHO/                 a process's own folder: journal, spool, binaries of programs
 //!         WHO.log              what it says on standard error
 //! ```
 
