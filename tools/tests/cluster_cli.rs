@@ -6,7 +6,6 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
-    collections::BTreeSet,
     fs::{self, File},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -19,8 +18,6 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use windrow::{Session, Settings};
-use windrow_bench::{Input, WORKLOADS};
 
 /// What a command did.
 #[derive(Debug)]
@@ -459,98 +456,6 @@ fn a_statement_runs_on_a_cluster_and_is_listed() {
     check_bad(&place, &[(&["jobs", "show", JOB], 1, says)]);
     let says = &["error: ", "nothing"];
     check_bad(&place, &[(&["sql", "--cluster", "local", "-c", "select * from nothing"], 1, says)]);
-}
-
-#[test]
-fn a_streaming_job_gives_the_same_here_and_on_a_cluster() {
-    let place = Place::new();
-    start(&place, "2");
-    place.prints(&[
-        "gen",
-        "text",
-        "--size",
-        "2MiB",
-        "--seed",
-        "3",
-        "--out",
-        place.here.path().join("text").to_str().unwrap(),
-    ]);
-    let words = r#"sh -c 'tr -s " " "\n" | sed "/^$/d; s/$/\t1/"; echo reporter:counter:my,lives,1 >&2'"#;
-    let sums = r#"sh -c 'awk -F "\t" "{ n[\$1] += \$2 } END { for (k in n) print k FS n[k] }"'"#;
-    let streaming = |out: &str, more: &[&str]| {
-        let words = ["submit", "streaming", "--mapper", words, "--reducer", sums, "--combiner", sums, "--json"];
-        let paths = ["--input", "HERE/text", "--reducers", "5", "--output", out];
-        place.run(&[&words[..], &paths, more].concat())
-    };
-    let (here, there) = (streaming("HERE/here", &[]).json(), streaming("HERE/there", &["--cluster", "local"]));
-    assert_eq!(there.code, Some(0), "{there:#?}");
-    let there: Value = serde_json::from_str(&there.stdout).unwrap();
-    assert_eq!((&here["digest"], &here["rows"]), (&there["digest"], &there["rows"]), "{here} {there}");
-    assert!(here["rows"].as_u64().unwrap() > 100 && here["counters"]["my.lives"].as_u64().unwrap() > 0, "{here}");
-    let counted = place.run(&["sql", "--format", "json", "-c", "select count(*) as n from 'HERE/there/*.txt'"]);
-    assert!(counted.stdout.contains(&format!("{}", here["rows"])), "{counted:#?}");
-    let text = fs::read_to_string(place.here.path().join("text")).unwrap();
-    assert_eq!(
-        here["rows"].as_u64().unwrap() as usize,
-        text.split(' ').flat_map(str::lines).filter(|word| !word.is_empty()).collect::<BTreeSet<_>>().len()
-    );
-    // What a program says at its end comes from there.
-    let failed = streaming("HERE/none", &["--cluster", "local", "--reducer", "sh -c 'echo I am broken >&2; exit 9'"]);
-    assert_eq!(failed.code, Some(2), "{failed:#?}");
-    let broken =
-        ["submit", "streaming", "--input", "HERE/text", "--output", "HERE/none", "--cluster", "local", "--mapper"];
-    let failed = place.run(&[&broken[..], &["sh -c 'echo I am broken >&2; exit 9'"]].concat());
-    assert!(failed.code == Some(1) && failed.stderr.contains("I am broken"), "{failed:#?}");
-    assert!(!place.here.path().join("none").exists());
-}
-
-#[test]
-fn every_workload_gives_the_same_here_and_on_a_cluster() {
-    let place = Place::new();
-    start(&place, "2");
-    let session = Session::new(Settings::default()).unwrap();
-    for workload in WORKLOADS {
-        let folder = place.here.path().join(workload.name);
-        fs::create_dir(&folder).unwrap();
-        let input = workload.input.make(&session, 200_000, &folder).unwrap();
-        let bench = |more: &[&str]| {
-            let input = input.to_str().unwrap();
-            let read = if workload.input == Input::Nothing { ["--size", "200000"] } else { ["--input", input] };
-            let ran = place.run(&[&["bench", workload.name, "--runs", "1", "--json"], &read[..], more].concat());
-            let line = ran.stdout.lines().next().unwrap_or_default();
-            let told: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {ran:#?}"));
-            (told["rows"].clone(), told["digest"].clone())
-        };
-        let here = bench(&["--threads", "1"]);
-        assert!(here.1.as_str().is_some_and(|digest| digest.len() >= 16), "{here:?}");
-        assert_eq!(bench(&["--cluster", "local"]), here, "{}", workload.name);
-    }
-}
-
-#[test]
-fn what_is_wrong_with_a_submitted_job_is_told() {
-    let place = Place::new();
-    fs::write(place.here.path().join("text"), "a line\n").unwrap();
-    let streaming = |more: &[&'static str]| {
-        [&["submit", "streaming", "--input", "HERE/text", "--output", "HERE/out"], more].concat()
-    };
-    for (words, code, says) in [
-        (streaming(&["--mapper", "no-such-program"]), 1, "hint: name its path"),
-        (streaming(&["--mapper", "cat", "--file", "HERE/none"]), 1, "No such file"),
-        (streaming(&["--mapper", "cat", "--separator", "ab"]), 2, "not one byte"),
-        (streaming(&["--mapper", "cat", "--reducer", "cat", "--key-order", "1x"]), 2, "hint: for example 1, 2nr"),
-        (streaming(&["--mapper", "cat", "--cmdenv", "NAME"]), 2, "NAME=VALUE"),
-        (streaming(&["--mapper", "cat 'quote"]), 1, "a quote does not end"),
-        (streaming(&["--mapper", "cat", "--reducer", "cat", "--reducers", "0"]), 1, "making 0 parts"),
-        (streaming(&[]), 2, "--mapper"),
-        (vec!["submit"], 2, "Usage"),
-        (vec!["submit", "HERE/no-program"], 1, "No such file"),
-        (vec!["submit", "sh", "-c", "exit 5"], 5, ""),
-    ] {
-        let ran = place.run(&words);
-        assert!(ran.code == Some(code) && ran.stderr.contains(says) && ran.stdout.is_empty(), "{words:?}: {ran:#?}");
-        assert!(!place.here.path().join("out").exists());
-    }
 }
 
 #[test]

@@ -11,13 +11,13 @@ use windrow::{
     Kind,
     cluster::{
         drive::Client,
-        protocol::{Answer, AttemptState, JobState, JobSummary, Request},
+        protocol::{AttemptState, JobState, JobSummary},
     },
 };
 
 use super::{
     faults::LONG,
-    place::{self, Cluster, PATIENCE, eventually},
+    place::{self, Cluster, PATIENCE, eventually, newest},
     watched::{Watched, view_of},
 };
 
@@ -27,12 +27,9 @@ const SOON: Duration = Duration::from_secs(20);
 /// The newest job, once it runs attempts.
 fn running(client: &Client) -> JobSummary {
     eventually("a job runs", PATIENCE, || {
-        let Answer::Jobs(jobs) = client.ask(&Request::Jobs).unwrap() else { panic!("no list of jobs") };
-        let newest = jobs.into_iter().next().filter(|job| job.state == JobState::Running);
-        let newest = newest.ok_or("no job runs")?;
-        let view = view_of(client, newest.job);
+        let view = newest(client).filter(|view| view.summary.state == JobState::Running).ok_or("no job runs")?;
         let is_tried = view.attempts.iter().any(|attempt| attempt.state == AttemptState::Running);
-        if is_tried { Ok(newest) } else { Err(format!("{view:#?}")) }
+        if is_tried { Ok(view.summary) } else { Err(format!("{view:#?}")) }
     })
 }
 

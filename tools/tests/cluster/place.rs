@@ -21,7 +21,7 @@ use windrow::{
     Session, Settings,
     cluster::{
         drive::{Client, ClusterAddress},
-        protocol::{Answer, ClusterView, Request, WorkerState, WorkerView},
+        protocol::{Answer, ClusterView, JobView, Request, WorkerState, WorkerView},
     },
 };
 use windrow_bench::TABLES;
@@ -447,6 +447,16 @@ pub fn spawn(mut command: Command) -> Started {
 pub fn cluster_view(client: &Client) -> ClusterView {
     match client.ask(&Request::Cluster).unwrap() {
         Answer::Cluster(view) => view,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The job that was handed in last.
+pub fn newest(client: &Client) -> Option<JobView> {
+    let Answer::Jobs(jobs) = client.ask(&Request::Jobs).unwrap() else { panic!("no list of jobs") };
+    let job = jobs.first()?.job;
+    match client.ask(&Request::Job { job }).unwrap() {
+        Answer::Job(view) => Some(*view),
         other => panic!("{other:?}"),
     }
 }

@@ -14,13 +14,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 use windrow::cluster::{
     drive::Client,
-    protocol::{Answer, AttemptState, AttemptView, JobState, JobView, Request, WorkerState, stage_place},
+    protocol::{AttemptState, AttemptView, JobState, JobView, WorkerState, stage_place},
 };
 use windrow_datasets::{TextOptions, write_text};
 
 use crate::{
     job::NAME,
-    place::{self, Cluster, PATIENCE, Ran, Started, eventually},
+    place::{self, Cluster, PATIENCE, Ran, Started, eventually, newest},
 };
 
 pub type Check = (&'static str, fn());
@@ -72,16 +72,6 @@ pub fn run(cluster: &Cluster, words: &[&str]) -> Ran {
 /// What it prints without a cluster.
 pub fn here(words: &[&str]) -> String {
     spawn(None, &own(), words).end().printed().to_owned()
-}
-
-/// The newest job.
-pub fn newest(client: &Client) -> Option<JobView> {
-    let Answer::Jobs(jobs) = client.ask(&Request::Jobs).unwrap() else { panic!("no list of jobs") };
-    let job = jobs.first()?.job;
-    match client.ask(&Request::Job { job }).unwrap() {
-        Answer::Job(view) => Some(*view),
-        other => panic!("{other:?}"),
-    }
 }
 
 /// Waits until the running job shows something.
