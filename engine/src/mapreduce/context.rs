@@ -3,6 +3,7 @@
 //! In: calls of the job's code. Out: batches of what it emits; counts, handed over when a life has ended. Never: counts of a life that failed.
 
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -175,8 +176,8 @@ pub(super) enum Place {
 pub(super) struct Task {
     /// What it is called in errors: `mapper`, `reducer`.
     pub(super) role: &'static str,
-    /// The type of the job's value.
-    pub(super) operator: &'static str,
+    /// What the job's value is called.
+    pub(super) operator: Cow<'static, str>,
     pub(super) place: Place,
     pub(super) setup: Arc<Setup>,
     /// The outputs, if rows say which they are of.
@@ -192,7 +193,7 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(
-        (role, operator): (&'static str, &'static str),
+        (role, operator): (&'static str, Cow<'static, str>),
         place: Place,
         (setup, tags): (&Arc<Setup>, &Option<Arc<Tags>>),
         counters: &Arc<Counters>,
@@ -233,7 +234,7 @@ impl Task {
             // Nothing is wrong with the record.
             return source;
         }
-        let (role, operator, place) = (self.role, self.operator, self.place_text());
+        let (role, operator, place) = (self.role, self.operator.clone(), self.place_text());
         let status = self.status.borrow().clone();
         MapReduceError::Failed { role, operator, place, record, status, source }.into()
     }

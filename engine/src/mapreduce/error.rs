@@ -1,6 +1,6 @@
 //! What can go wrong in the job's own code, and around it.
 
-use std::path::PathBuf;
+use std::{borrow::Cow, path::PathBuf};
 
 use crate::error::{Cause, Error, Kind};
 
@@ -14,7 +14,7 @@ pub(super) enum MapReduceError {
     )]
     Failed {
         role: &'static str,
-        operator: &'static str,
+        operator: Cow<'static, str>,
         place: String,
         record: Option<String>,
         status: String,

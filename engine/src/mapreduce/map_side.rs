@@ -4,7 +4,6 @@
 //! of the pipeline for one of the mapper.
 
 use std::{
-    any::type_name,
     cell::{Cell, RefCell},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Arc,
@@ -57,7 +56,7 @@ impl<M: Mapper> SplitFunction for MapSide<M> {
         let makes = self.afterwards.as_ref().filter(|_| place.is_some());
         Ok(Box::new(Mapping {
             mapper: self.mapper.clone(),
-            task: Task::new(("mapper", type_name::<M>()), Place::Split(place), (&self.setup, &self.tags), counters),
+            task: Task::new(("mapper", self.mapper.name()), Place::Split(place), (&self.setup, &self.tags), counters),
             schema: Arc::clone(&self.schema),
             rows_max: self.rows_max,
             afterwards: makes.map(|make| make()).transpose()?,

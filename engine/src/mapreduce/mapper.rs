@@ -1,6 +1,6 @@
 //! What is done to each record: mappers, the one that does nothing, and two in a row.
 
-use std::{fmt, marker::PhantomData};
+use std::{any::type_name, borrow::Cow, fmt, marker::PhantomData};
 
 use super::context::{Context, Push, Task};
 use crate::{dataset::Record, error::Error, error::Result};
@@ -26,6 +26,11 @@ pub trait Mapper: Clone + Send + Sync + 'static {
     /// Behind the last record of a split.
     fn clean_up(&mut self, _context: &mut Context<'_, Self::Out>) -> Result<()> {
         Ok(())
+    }
+
+    /// What it is called where it fails: its type.
+    fn name(&self) -> Cow<'static, str> {
+        type_name::<Self>().into()
     }
 
     /// This mapper, and `next` for each record that it emits.

@@ -3,7 +3,7 @@
 //! In: the groups of a part, in order of their keys. Out: what the reducer emits, in batches. Never: the row with which a part begins
 //! (`partition.rs`) to the reducer.
 
-use std::{any::type_name, cell::RefCell, sync::Arc};
+use std::{cell::RefCell, sync::Arc};
 
 use super::{
     context::{Context, Place, Setup, Task},
@@ -34,7 +34,7 @@ impl<R: Reducer> GroupFunction for ReduceSide<R> {
     fn open(&self, part: u32, counters: &Arc<Counters>) -> Result<Box<dyn GroupCalls>> {
         Ok(Box::new(Reducing {
             reducer: self.reducer.clone(),
-            task: Task::new(("reducer", type_name::<R>()), Place::Part(part), (&self.setup, &self.tags), counters),
+            task: Task::new(("reducer", self.reducer.name()), Place::Part(part), (&self.setup, &self.tags), counters),
             schema: Arc::clone(&self.schema),
             rows_max: self.rows_max,
             is_set_up: false,

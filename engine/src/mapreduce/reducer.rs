@@ -1,6 +1,6 @@
 //! What is done to the values of each key: reducers, the one that does nothing, combiners.
 
-use std::{fmt, marker::PhantomData};
+use std::{any::type_name, borrow::Cow, fmt, marker::PhantomData};
 
 use super::context::Context;
 use crate::{
@@ -33,6 +33,11 @@ pub trait Reducer: Clone + Send + Sync + 'static {
     /// Behind the last key of a part.
     fn clean_up(&mut self, _context: &mut Context<'_, Self::Out>) -> Result<()> {
         Ok(())
+    }
+
+    /// What it is called where it fails: its type.
+    fn name(&self) -> Cow<'static, str> {
+        type_name::<Self>().into()
     }
 }
 

@@ -128,11 +128,21 @@ fn programs_that_fail_fail_the_job() {
         let error = fails(Streaming::new(sh("cat; echo oh no >&2; exit 3")).reducer("cat"));
         let text = format!("{error:?}");
         assert!(error.kind() == Kind::Job && text.contains("exit status: 3") && text.contains("oh no"), "{text}");
-        assert!(text.contains("mapper") && text.contains(&path), "{text}");
+        assert!(text.contains(&path) && error.to_string().starts_with("the mapper sh -c 'cat; echo oh no"), "{text}");
         let error = fails(Streaming::new("cat").reducer(sh("cat > /dev/null; kill -9 $$")));
         assert!(format!("{error:?}").contains("signal: 9"), "{error:?}");
         assert_eq!(fails(Streaming::new("no-such-program-anywhere")).kind(), Kind::Request);
-        assert_eq!(fails(Streaming::new("cat").reducer("cat").key_fields(0)).kind(), Kind::Request);
+        for wrong in [
+            Streaming::new("cat").reducer("cat").key_fields(0),
+            Streaming::new("cat").reducer("cat").parts(0),
+            Streaming::new("cat").reducer("cat").partition_fields(2),
+            Streaming::new("cat").reducer("cat").partition_fields(0),
+            Streaming::new("cat").reducer("cat").in_order_of(["2n".parse().unwrap()]),
+            Streaming::new("cat").combiner("cat"),
+        ] {
+            let error = fails(wrong);
+            assert!(error.kind() == Kind::Request && error.hint().is_some(), "{error}");
+        }
     });
     let session = Session::new(Settings::default()).unwrap();
     assert_eq!(Streaming::new("cat").run(&session, &[], &out).unwrap_err().kind(), Kind::Request);

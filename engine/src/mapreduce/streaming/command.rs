@@ -18,6 +18,8 @@ use crate::error::Result;
 pub(super) struct Command {
     /// What it is to the job.
     pub(super) role: &'static str,
+    /// As it was given.
+    pub(super) text: String,
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<String>,
     /// With links to the files; the process's own if there are none.
@@ -41,7 +43,13 @@ impl Command {
         if !is_executable(&path) {
             return Err(StreamingError::NotExecutable { role, path }.into());
         }
-        Ok(Command { role, program: path, arguments: words.collect(), folder: folder_of(&files)? })
+        Ok(Command {
+            role,
+            text: text.to_owned(),
+            program: path,
+            arguments: words.collect(),
+            folder: folder_of(&files)?,
+        })
     }
 }
 
@@ -67,7 +75,11 @@ fn folder_of(files: &[PathBuf]) -> Result<Option<TempDir>> {
         return Ok(None);
     };
     let folder = TempDir::with_prefix("windrow-streaming-").map_err(failed(first))?;
-    for file in files {
+    for (place, file) in files.iter().enumerate() {
+        if let Some(other) = files[..place].iter().find(|other| other.file_name() == file.file_name()) {
+            let (path, other) = (file.clone(), other.clone());
+            return Err(StreamingError::SameName { path, other }.into());
+        }
         // A file that is not there is told now, not by the program that misses it.
         file.metadata().map_err(failed(file))?;
         symlink(file, folder.path().join(file.file_name().unwrap_or_default())).map_err(failed(file))?;

@@ -11,6 +11,16 @@ pub(super) enum StreamingError {
     NoInput,
     #[error("a key of {count} fields: it has at least one")]
     KeyFields { count: usize },
+    #[error("partitioning by {fields} fields of the key: it has {key_fields}")]
+    PartitionFields { fields: usize, key_fields: usize },
+    #[error("ordering keys by their field {field}: they have {key_fields}")]
+    OrderField { field: usize, key_fields: usize },
+    #[error("combining what mappers print: there is no reducer that gets it")]
+    CombinerAlone,
+    #[error("making {count} parts: there can be 1 to {max}")]
+    PartCount { count: u32, max: usize },
+    #[error("putting {} beside the programs: {} has the same name", path.display(), other.display())]
+    SameName { path: PathBuf, other: PathBuf },
     #[error("separating fields by the end of a line")]
     Separator,
     #[error(
@@ -53,6 +63,23 @@ impl Cause for StreamingError {
         match self {
             StreamingError::NotFound { .. } => {
                 Some("name its path, name it as a --file, or put it into PATH".to_owned())
+            }
+            StreamingError::KeyFields { .. } => Some("the first field is the key otherwise".to_owned()),
+            StreamingError::PartitionFields { .. } => Some(
+                "1 to so many as the key has, by which lines go to one reducer; --key-fields says how many it has"
+                    .to_owned(),
+            ),
+            StreamingError::OrderField { .. } => {
+                Some("fields are counted from 1; --key-fields says how many a key has".to_owned())
+            }
+            StreamingError::CombinerAlone => {
+                Some("name a --reducer, or let the mapper's lines be the output without a combiner".to_owned())
+            }
+            StreamingError::PartCount { .. } => {
+                Some("without a --reducer the mappers' lines are the output".to_owned())
+            }
+            StreamingError::SameName { .. } => {
+                Some("programs find a file by its name: give one of them another, by a copy or a link".to_owned())
             }
             StreamingError::NotExecutable { path, .. } => Some(format!(
                 "chmod +x {}, or run it by its interpreter: \"python3 {}\"",

@@ -56,6 +56,12 @@ pub struct KeyOrder {
     is_descending: bool,
 }
 
+impl KeyOrder {
+    pub(super) fn field(&self) -> usize {
+        self.field
+    }
+}
+
 impl FromStr for KeyOrder {
     type Err = crate::Error;
 

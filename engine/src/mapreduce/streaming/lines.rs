@@ -3,7 +3,7 @@
 //! In: records of a split; keys and values of a part. Out: what the program prints, as lines or as keys and values. Never: a process that outlives its
 //! life.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{borrow::Cow, marker::PhantomData, sync::Arc};
 
 use super::{command::Command, keys::Cut, process::Piped};
 use crate::{
@@ -107,6 +107,10 @@ impl<T: Printed> Mapper for Feeding<T> {
     fn clean_up(&mut self, context: &mut Context<'_, T>) -> Result<()> {
         self.end(context)
     }
+
+    fn name(&self) -> Cow<'static, str> {
+        self.feed.command.text.clone().into()
+    }
 }
 
 impl<T: Printed> Reducer for Feeding<T> {
@@ -134,5 +138,9 @@ impl<T: Printed> Reducer for Feeding<T> {
 
     fn clean_up(&mut self, context: &mut Context<'_, T>) -> Result<()> {
         self.end(context)
+    }
+
+    fn name(&self) -> Cow<'static, str> {
+        self.feed.command.text.clone().into()
     }
 }

@@ -39,6 +39,7 @@ use super::{Finished, Job, PARTS, Reduced};
 use crate::{
     dataset::{Dataset, Session, Write},
     error::Result,
+    kernel::PARTITIONS_MAX,
     sink::IfExists,
 };
 
@@ -134,8 +135,28 @@ impl Streaming {
         self
     }
 
+    /// Fails if what was said of it contradicts itself. Nothing is read.
+    pub fn check(&self) -> Result<()> {
+        self.cut.check()?;
+        let (key_fields, max) = (self.cut.key_fields, PARTITIONS_MAX);
+        if let Some(fields) = self.partition_fields.filter(|fields| !(1..=key_fields).contains(fields)) {
+            return Err(StreamingError::PartitionFields { fields, key_fields }.into());
+        }
+        if let Some(field) = self.order.iter().map(KeyOrder::field).find(|field| *field > key_fields) {
+            return Err(StreamingError::OrderField { field, key_fields }.into());
+        }
+        if self.combiner.is_some() && self.reducer.is_none() {
+            return Err(StreamingError::CombinerAlone.into());
+        }
+        match self.parts {
+            count if count == 0 || count as usize > max => Err(StreamingError::PartCount { count, max }.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Runs it over the lines of the files that `input` names, a file, a folder or a pattern each; writes text into the folder `output`.
     pub fn run(&self, session: &Session, input: &[String], output: impl AsRef<Path>) -> Result<Finished> {
+        self.check()?;
         let (first, others) = input.split_first().ok_or(StreamingError::NoInput)?;
         let mut lines = session.read_text(first)?;
         for path in others {
@@ -145,7 +166,6 @@ impl Streaming {
     }
 
     fn over(&self, lines: Dataset<String>, output: &Path) -> Result<Finished> {
-        self.cut.check()?;
         let feed = |role, command: &str| {
             let command = Command::find(role, command, &self.files)?;
             Ok::<_, crate::Error>(Arc::new(Feed {

@@ -14,6 +14,7 @@ use std::{
     collections::BTreeMap,
     io::{ErrorKind, Read, Write},
     mem,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -26,6 +27,7 @@ use crossbeam::{
     select,
 };
 use memchr::{memchr, memrchr};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{error::StreamingError, lines::Feed};
 use crate::{
@@ -82,6 +84,8 @@ impl Piped {
         if let Some(folder) = &feed.command.folder {
             command.current_dir(folder.path());
         }
+        // What it starts itself ends with it: they are a group of their own.
+        command.process_group(0);
         let mut child = command.spawn().map_err(|source| StreamingError::Start { program: program.clone(), source })?;
         let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -163,6 +167,16 @@ impl Piped {
         Ok(mem::take(&mut *self.said.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
+    /// Ends it, and those that it has started and that have not left its group.
+    fn kill_group(&self) {
+        // The number is the group's while it lives or was not asked for its end; behind that only while somebody of the group lives, which open
+        // pipes tell.
+        let is_there = self.threads.iter().any(|thread| !thread.is_finished());
+        if let (Some(group), true) = (i32::try_from(self.child.id()).ok().and_then(Pid::from_raw), is_there) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+
     /// How it has ended, if it has.
     fn status(&mut self) -> Result<Option<ExitStatus>> {
         let failed = |source| StreamingError::Pipe { what: "waiting for", program: self.program.clone(), source };
@@ -183,8 +197,9 @@ impl Piped {
 
 impl Drop for Piped {
     fn drop(&mut self) {
-        // One that was not finished is not wanted any more. What it has started itself may keep its pipes: the threads end when those do.
+        // One that was not finished is not wanted any more, nor is what it has started itself. The threads end when their pipes do.
         if !self.threads.is_empty() {
+            self.kill_group();
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

@@ -99,6 +99,40 @@ fn a_process_that_never_ends_can_be_cancelled() {
 }
 
 #[test]
+fn what_a_process_has_started_ends_with_it() {
+    let is_there = |pid: &str| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, fields)| !fields.trim_start().starts_with(['Z', 'X']))
+    };
+    // One that is cancelled, and one that fails and leaves it behind.
+    for (script, kind) in [("sleep 1000 & echo $!; wait", Kind::Cancelled), ("sleep 1000 & echo $!; exit 3", Kind::Job)]
+    {
+        let cancel = Cancel::default();
+        let command = shlex::try_join(["sh", "-c", script]).unwrap();
+        let process = Piped::start(&feed(&command, &cancel), &[]).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let ended = std::thread::scope(|scope| {
+            let fed = scope.spawn(move || {
+                let mut give = |line: &[u8]| tell.send(String::from_utf8_lossy(line).into_owned()).unwrap();
+                process.finish(&mut give).map(drop)
+            });
+            let started = told.recv_timeout(Duration::from_secs(60)).unwrap();
+            if kind == Kind::Cancelled {
+                assert!(is_there(&started), "{script}");
+                cancel.cancel();
+            }
+            (fed.join().unwrap().unwrap_err(), started)
+        });
+        assert_eq!(ended.0.kind(), kind, "{script}");
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while is_there(&ended.1) {
+            assert!(std::time::Instant::now() < deadline, "{script}: it lives on");
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
 fn programs_are_found_before_a_job_runs() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("m.sh");
@@ -114,6 +148,9 @@ fn programs_are_found_before_a_job_runs() {
         assert_eq!(fails(text, &[]).kind(), Kind::Request, "{text}");
     }
     assert_eq!(fails("cat", &[folder.path().join("none")]).kind(), Kind::Io);
+    let error = fails("cat", &[script.clone(), folder.path().join("./m.sh")]);
+    assert!(error.kind() == Kind::Request && error.to_string().contains("the same name"), "{error}");
+    assert!(error.hint().unwrap().contains("give one of them another"));
 }
 
 #[test]
