@@ -1,11 +1,11 @@
 //! An inverted index: `inverted_index [--threads N] [--cluster NAME] TEXTS OUTPUT` writes, for each word of the text files in the folder TEXTS, in which
-//! files it is and how often.
+//! files it is and how often. A word is what stands between white space.
 
 use std::process::ExitCode;
 
 use windrow::{
-    Result, Sum,
-    mapreduce::{Context, Job, Mapper, Reducer, Values, failure},
+    Dataset, Result, Sum,
+    mapreduce::{Context, Job, Mapper, Reduced, Reducer, Values, failure},
 };
 
 /// Each word with the name of its file.
@@ -25,9 +25,7 @@ impl Mapper for Words {
     }
 
     fn map(&mut self, line: &str, context: &mut Context<'_, Self::Out>) -> Result<()> {
-        for word in line.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()) {
-            context.emit(((word, &self.file), 1));
-        }
+        line.split_ascii_whitespace().for_each(|word| context.emit(((word, &self.file), 1)));
         Ok(())
     }
 }
@@ -60,14 +58,17 @@ impl Reducer for Files {
     }
 }
 
+/// For each word of the lines its files; what it has in one file is summed up before it travels.
+pub fn inverted_index(lines: Dataset<String>) -> Result<Reduced<(String, String)>> {
+    Job::new(lines, Words::default()).combine_by(Sum).group_by(1).reduce(Files)
+}
+
 fn main() -> ExitCode {
     windrow::launch(|session, arguments| {
         let [texts, output] = arguments else {
             return Err(failure("expected two arguments: a folder of texts to read and a folder to write"));
         };
-        // What a word has in one file is summed up before it travels; a word's files come in their order.
-        let job = Job::new(session.read_text(texts)?, Words::default()).combine_by(Sum).group_by(1);
-        let finished = job.reduce(Files)?.write_parquet(output)?;
+        let finished = inverted_index(session.read_text(texts)?)?.write_parquet(output)?;
         println!("{} words in {output}", finished.counter("words"));
         Ok(())
     })

@@ -4,8 +4,8 @@
 use std::process::ExitCode;
 
 use windrow::{
-    Record, Result,
-    mapreduce::{Context, Job, Mapper, Reducer, Values, failure},
+    Dataset, Record, Result,
+    mapreduce::{Context, Job, Mapper, Reduced, Reducer, Values, failure},
 };
 
 /// Station and second are the key, the value is the value.
@@ -14,7 +14,7 @@ struct Parse;
 
 impl Mapper for Parse {
     type In = String;
-    type Out = ((String, i64), f64);
+    type Out = ((String, i64), i64);
 
     fn map(&mut self, line: &str, context: &mut Context<'_, Self::Out>) -> Result<()> {
         let mut fields = line.split(',').map(str::trim);
@@ -26,11 +26,15 @@ impl Mapper for Parse {
     }
 }
 
+/// A reading, and how its value differs from the one before.
 #[derive(Record)]
-struct Change {
-    station: String,
-    second: i64,
-    change: f64,
+pub struct Change {
+    /// Whose.
+    pub station: String,
+    /// When.
+    pub second: i64,
+    /// Of the value.
+    pub change: i64,
 }
 
 /// Sees the readings of a station one after the other, however many there are.
@@ -39,13 +43,13 @@ struct Changes;
 
 impl Reducer for Changes {
     type Key = (String, i64);
-    type Value = f64;
+    type Value = i64;
     type Out = Change;
 
     fn reduce(
         &mut self,
         _first: (&str, i64),
-        readings: &mut Values<'_, '_, Self::Key, f64>,
+        readings: &mut Values<'_, '_, Self::Key, i64>,
         context: &mut Context<'_, Change>,
     ) -> Result<()> {
         let mut before = None;
@@ -57,14 +61,17 @@ impl Reducer for Changes {
     }
 }
 
+/// The changes of each station. Stations are the groups; the second column of the key is the order in them. So many lines may be none.
+pub fn secondary_sort(lines: Dataset<String>, bad_max: u64) -> Result<Reduced<Change>> {
+    Job::new(lines, Parse).skip_bad_records(bad_max).group_by(1).reduce(Changes)
+}
+
 fn main() -> ExitCode {
     windrow::launch(|session, arguments| {
         let [readings, output] = arguments else {
             return Err(failure("expected two arguments: readings to read and a folder to write"));
         };
-        let job = Job::new(session.read_text(readings)?, Parse).skip_bad_records(1_000);
-        // Stations are the groups; the second column of the key is the order in them.
-        let finished = job.group_by(1).reduce(Changes)?.write_parquet(output)?;
+        let finished = secondary_sort(session.read_text(readings)?, 1_000)?.write_parquet(output)?;
         for bad in &finished.bad_records {
             eprintln!("left out {} in {}: {}", bad.record, bad.place, bad.error);
         }
