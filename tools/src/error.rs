@@ -96,6 +96,8 @@ pub enum CommandError {
     Printed { source: serde_json::Error },
     #[error("making the records of {workload}: it reads nothing; say how much to make by --size")]
     NoInputRead { workload: &'static str },
+    #[error("reading {path}: it is not a file of this machine, which alone are read")]
+    Away { path: String },
     #[error("measuring how fast bytes go between two processes")]
     Net { source: io::Error },
     #[error("comparing {what} on the cluster with the same here: the digest is {there} there and {here} here")]
@@ -110,6 +112,9 @@ impl Cause for CommandError {
             CommandError::File { source, .. } if source.kind() == ErrorKind::NotFound => Kind::Request,
             CommandError::Dataset(error) => match error {
                 DatasetError::Scale { .. }
+                | DatasetError::GraphScale { .. }
+                | DatasetError::Dimensions { .. }
+                | DatasetError::Clusters { .. }
                 | DatasetError::Threads { .. }
                 | DatasetError::TooManyRows { .. }
                 | DatasetError::Keys { .. }
@@ -123,6 +128,7 @@ impl Cause for CommandError {
             | CommandError::Program { .. }
             | CommandError::Separator { .. }
             | CommandError::Variable { .. }
+            | CommandError::Away { .. }
             | CommandError::NoInputRead { .. } => Kind::Request,
             CommandError::Differs { .. } | CommandError::Printed { .. } => Kind::Internal,
             _ => Kind::Io,
@@ -132,6 +138,9 @@ impl Cause for CommandError {
     fn hint(&self) -> Option<String> {
         match self {
             CommandError::Dataset(DatasetError::Exists { .. }) => Some("--overwrite replaces it".to_owned()),
+            CommandError::Away { .. } => {
+                Some("copy it to this machine first, or mount the store as a folder".to_owned())
+            }
             CommandError::WorkersOwn => Some("give them to `windrow cluster start` or `windrow worker`".to_owned()),
             _ => None,
         }
@@ -144,6 +153,16 @@ impl Failure {
         Failure::Failed { error, origin: Some(origin) }
     }
 
+    /// Fails, as wrong usage, where a path is that of a store: `s3://bucket/texts`.
+    pub fn unless_here(path: &str) -> Result<(), Failure> {
+        match path.split_once("://") {
+            Some((store, _)) if !store.is_empty() && store.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+                Err(Failure::Usage(CommandError::Away { path: path.to_owned() }.into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What came of writing to standard output.
     pub fn of_output(source: io::Error) -> Failure {
         if source.kind() == ErrorKind::BrokenPipe {
@@ -154,8 +173,10 @@ impl Failure {
 
     /// What came of generating: options out of range are wrong usage.
     pub fn of_dataset(error: DatasetError) -> Failure {
-        use DatasetError::{Keys, Rows, Scale, Threads};
-        let is_usage = matches!(error, Scale { .. } | Threads { .. } | Keys { .. } | Rows { .. });
+        use DatasetError::{Clusters, Dimensions, GraphScale, Keys, Rows, Scale, Threads, TooManyRows};
+        let is_scale = matches!(error, Scale { .. } | GraphScale { .. } | Dimensions { .. } | Clusters { .. });
+        let is_count = matches!(error, Threads { .. } | Keys { .. } | Rows { .. } | TooManyRows { .. });
+        let is_usage = is_scale || is_count;
         let error = CommandError::Dataset(error).into();
         if is_usage { Failure::Usage(error) } else { Failure::Failed { error, origin: None } }
     }

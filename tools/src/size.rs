@@ -30,6 +30,14 @@ pub fn parse(text: &str) -> Result<u64, SizeError> {
     if bytes > BYTES_MAX { Err(SizeError::TooLarge) } else { Ok(bytes.round() as u64) }
 }
 
+/// As [`parse`], of what is to be made: something.
+pub fn parse_some(text: &str) -> Result<u64, SizeError> {
+    match parse(text)? {
+        0 => Err(SizeError::Nothing),
+        bytes => Ok(bytes),
+    }
+}
+
 /// A count of rows or keys: a number, maybe with a fraction, and `K`, `M` or `G`, which count in 1000 here.
 pub fn parse_count(text: &str) -> Result<u64, SizeError> {
     let text = text.trim();
@@ -110,6 +118,8 @@ pub enum SizeError {
     UnknownUnit { unit: String },
     #[error("larger than 8 PiB")]
     TooLarge,
+    #[error("nothing; it is 1 byte at least, as 100MiB")]
+    Nothing,
     #[error("a count is a whole number, as 5000, 1.5M or 100M are")]
     NoCount,
     #[error("{unit:?} is no multiple; K, M and G count in 1000")]
@@ -144,6 +154,10 @@ mod tests {
         }
         assert!(matches!(parse("4Q"), Err(SizeError::UnknownUnit { unit }) if unit == "Q"));
         assert_eq!(parse("9000000T"), Err(SizeError::TooLarge));
+        assert_eq!(
+            [parse_some("0"), parse_some("0GB"), parse_some("1")],
+            [Err(SizeError::Nothing), Err(SizeError::Nothing), Ok(1)]
+        );
     }
 
     #[test]

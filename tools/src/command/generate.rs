@@ -36,31 +36,20 @@ enum What {
         /// Scale factor; 1 is about 350 MB of files
         #[arg(long, value_name = "S")]
         scale: f64,
-        /// Folder for NAME.parquet
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-        /// Threads that generate [default: all of the machine]
-        #[arg(long, value_name = "N")]
-        threads: Option<usize>,
-        /// Replace files that are there
-        #[arg(long)]
-        overwrite: bool,
+        #[command(flatten)]
+        made: Made,
     },
     /// Lines of words, few of them frequent and most of them rare
     #[command(after_help = "Example:\n  windrow gen text --size 1GiB --out words.txt")]
     Text {
         /// Size of the file, as 100MiB
-        #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+        #[arg(long, value_name = "SIZE", value_parser = size::parse_some)]
         size: u64,
         /// Chooses the words
         #[arg(long, value_name = "N", default_value_t = 1)]
         seed: u64,
-        /// The file
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-        /// Replace a file that is there
-        #[arg(long)]
-        overwrite: bool,
+        #[command(flatten)]
+        target: Target,
     },
     /// Rows to be grouped: a key k with so many values, if there are as many rows, and a number v from 0 to 99
     #[command(after_help = "Example:\n  windrow gen groups --rows 100M --keys 10M --type u64 --out groups.parquet")]
@@ -74,15 +63,8 @@ enum What {
         /// What the key is: a number, or a text of 12 bytes
         #[arg(long = "type", value_name = "TYPE", value_enum, default_value = "u64")]
         key_type: Key,
-        /// The Parquet file
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-        /// Threads that generate [default: all of the machine]
-        #[arg(long, value_name = "N")]
-        threads: Option<usize>,
-        /// Replace a file that is there
-        #[arg(long)]
-        overwrite: bool,
+        #[command(flatten)]
+        made: Made,
     },
     /// Edges src, dst of a graph with a few vertices of very many edges: R-MAT with the shares of the Graph 500
     #[command(after_help = "Example:\n  windrow gen graph --scale 20 --edges 16M --out edges.parquet")]
@@ -96,15 +78,8 @@ enum What {
         /// Chooses the edges
         #[arg(long, value_name = "N", default_value_t = 1)]
         seed: u64,
-        /// The Parquet file
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-        /// Threads that generate [default: all of the machine]
-        #[arg(long, value_name = "N")]
-        threads: Option<usize>,
-        /// Replace a file that is there
-        #[arg(long)]
-        overwrite: bool,
+        #[command(flatten)]
+        made: Made,
     },
     /// Points x0, x1… around centres, to be found again by clustering
     #[command(
@@ -123,15 +98,8 @@ enum What {
         /// Chooses centres and points
         #[arg(long, value_name = "N", default_value_t = 1)]
         seed: u64,
-        /// The Parquet file
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-        /// Threads that generate [default: all of the machine]
-        #[arg(long, value_name = "N")]
-        threads: Option<usize>,
-        /// Replace a file that is there
-        #[arg(long)]
-        overwrite: bool,
+        #[command(flatten)]
+        made: Made,
     },
     /// The db-benchmark's table to group, g1, and its tables to join: x, small, medium and big
     #[command(after_help = "Example:\n  windrow gen dbbench --rows 10M --out dbbench")]
@@ -145,16 +113,37 @@ enum What {
         /// Chooses the rows
         #[arg(long, value_name = "N", default_value_t = 108)]
         seed: u64,
-        /// Folder for NAME.parquet
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-        /// Threads that generate [default: all of the machine]
-        #[arg(long, value_name = "N")]
-        threads: Option<usize>,
-        /// Replace files that are there
-        #[arg(long)]
-        overwrite: bool,
+        #[command(flatten)]
+        made: Made,
     },
+}
+
+/// Where to.
+#[derive(clap::Args)]
+struct Target {
+    /// The file; of several tables the folder for NAME.parquet
+    #[arg(long, value_name = "PATH")]
+    out: PathBuf,
+    /// Replace what is there
+    #[arg(long)]
+    overwrite: bool,
+}
+
+/// Where to, and by how many threads.
+#[derive(clap::Args)]
+struct Made {
+    #[command(flatten)]
+    target: Target,
+    /// Threads that generate [default: all of the machine]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+impl Made {
+    /// The path, the number of threads, whether it may be replaced.
+    fn parts(&self) -> (PathBuf, usize, bool) {
+        (self.target.out.clone(), settings::threads(self.threads), self.target.overwrite)
+    }
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -165,64 +154,42 @@ enum Key {
 
 impl Generate {
     pub fn run(&self, signals: &Signals) -> Result<(), Failure> {
+        let _on_exit = self.remove_unfinished(signals);
         let written = match &self.what {
-            What::Tpch { scale, out, threads, overwrite } => {
-                let _on_exit = remove_unfinished(signals, out);
-                tpch(*scale, out, *threads, *overwrite)?
+            What::Tpch { scale, made } => {
+                let (out, threads, overwrite) = made.parts();
+                write_tpch(&TpchOptions { threads, overwrite, ..TpchOptions::new(*scale, out) })
             }
-            What::Text { size, seed, out, overwrite } => {
-                let _on_exit = remove_unfinished(signals, out.parent().unwrap_or(Path::new("")));
+            What::Text { size, seed, target: Target { out, overwrite } } => {
                 let options = TextOptions { bytes: *size, seed: *seed, out: out.clone(), overwrite: *overwrite };
-                vec![write_text(&options).map_err(Failure::of_dataset)?]
+                write_text(&options).map(|file| vec![file])
             }
-            What::Groups { rows, keys, key_type, out, threads, overwrite } => {
-                let _on_exit = remove_unfinished(signals, out.parent().unwrap_or(Path::new("")));
-                let options = GroupsOptions {
-                    rows: *rows,
-                    keys: *keys,
-                    key_type: match key_type {
-                        Key::U64 => KeyType::Number,
-                        Key::String => KeyType::Text,
-                    },
-                    threads: settings::threads(*threads),
-                    out: out.clone(),
-                    overwrite: *overwrite,
+            What::Groups { rows, keys, key_type, made } => {
+                let (out, threads, overwrite) = made.parts();
+                let key_type = match key_type {
+                    Key::U64 => KeyType::Number,
+                    Key::String => KeyType::Text,
                 };
-                vec![write_groups(&options).map_err(Failure::of_dataset)?]
+                let options = GroupsOptions { rows: *rows, keys: *keys, key_type, threads, out, overwrite };
+                write_groups(&options).map(|file| vec![file])
             }
-            What::Graph { scale, edges, seed, out, threads, overwrite } => {
-                let _on_exit = remove_unfinished(signals, out.parent().unwrap_or(Path::new("")));
-                let threads = settings::threads(*threads);
-                let (scale, edges, seed, out, overwrite) = (*scale, *edges, *seed, out.clone(), *overwrite);
-                let options = GraphOptions { scale, edges, seed, threads, out, overwrite };
-                vec![write_graph(&options).map_err(Failure::of_dataset)?]
+            What::Graph { scale, edges, seed, made } => {
+                let (out, threads, overwrite) = made.parts();
+                let options = GraphOptions { scale: *scale, edges: *edges, seed: *seed, threads, out, overwrite };
+                write_graph(&options).map(|file| vec![file])
             }
-            What::Points { rows, dimensions, clusters, seed, out, threads, overwrite } => {
-                let _on_exit = remove_unfinished(signals, out.parent().unwrap_or(Path::new("")));
-                let options = PointsOptions {
-                    rows: *rows,
-                    dimensions: *dimensions,
-                    clusters: *clusters,
-                    seed: *seed,
-                    threads: settings::threads(*threads),
-                    out: out.clone(),
-                    overwrite: *overwrite,
-                };
-                vec![write_points(&options).map_err(Failure::of_dataset)?]
+            What::Points { rows, dimensions, clusters, seed, made } => {
+                let (out, threads, overwrite) = made.parts();
+                let (rows, dimensions, clusters, seed) = (*rows, *dimensions, *clusters, *seed);
+                let options = PointsOptions { rows, dimensions, clusters, seed, threads, out, overwrite };
+                write_points(&options).map(|file| vec![file])
             }
-            What::Dbbench { rows, keys, seed, out, threads, overwrite } => {
-                let _on_exit = remove_unfinished(signals, out);
-                let options = DbBenchOptions {
-                    rows: *rows,
-                    keys: *keys,
-                    seed: *seed,
-                    threads: settings::threads(*threads),
-                    out: out.clone(),
-                    overwrite: *overwrite,
-                };
-                write_dbbench(&options).map_err(Failure::of_dataset)?
+            What::Dbbench { rows, keys, seed, made } => {
+                let (out, threads, overwrite) = made.parts();
+                write_dbbench(&DbBenchOptions { rows: *rows, keys: *keys, seed: *seed, threads, out, overwrite })
             }
         };
+        let written = written.map_err(Failure::of_dataset)?;
         let mut out = io::stdout().lock();
         let rows = |file: &Written| size::show_count(file.rows);
         let width = written.iter().map(|file| rows(file).len()).max().unwrap_or(0);
@@ -232,6 +199,21 @@ impl Generate {
         }
         Ok(())
     }
+
+    /// See [`remove_unfinished`], of the folder that is written to.
+    fn remove_unfinished(&self, signals: &Signals) -> OnExit {
+        match &self.what {
+            What::Tpch { made, .. } | What::Dbbench { made, .. } => remove_unfinished(signals, &made.target.out),
+            What::Text { target, .. } => remove_unfinished(signals, folder_of(&target.out)),
+            What::Groups { made, .. } | What::Graph { made, .. } | What::Points { made, .. } => {
+                remove_unfinished(signals, folder_of(&made.target.out))
+            }
+        }
+    }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new(""))
 }
 
 /// The eight tables at `scale` in the folder `out`.

@@ -146,7 +146,7 @@ impl StreamingFlags {
     fn run(&self, cluster: Option<&ClusterName>, signals: &Signals) -> Result<(), Failure> {
         let told = match cluster {
             None => {
-                self.job.streaming().map_err(Failure::Usage)?;
+                self.check()?;
                 let session = Session::new(self.engine.settings()?)?;
                 let _job = signals.job(session.cancel());
                 Told::of(&self.job.run(&session)?)
@@ -154,7 +154,7 @@ impl StreamingFlags {
             Some(cluster) => {
                 self.engine.none_on_cluster()?;
                 // What is wrong with the job is told here, not by a worker.
-                self.job.streaming().map_err(Failure::Usage)?;
+                self.check()?;
                 let contact = Contact::of(cluster)?;
                 let (progress, cancel) = (Progress::default(), Cancel::default());
                 let (_shown, _job) = (progress.begin(), signals.job(cancel.clone()));
@@ -167,6 +167,12 @@ impl StreamingFlags {
             }
         };
         if self.json { output::json(&told) } else { output::text(&told.to_text()) }
+    }
+
+    /// Fails, as wrong usage, where the flags contradict themselves.
+    fn check(&self) -> Result<(), Failure> {
+        self.job.input.iter().try_for_each(|path| Failure::unless_here(path))?;
+        self.job.streaming().and_then(|streaming| streaming.check()).map_err(Failure::Usage)
     }
 }
 
