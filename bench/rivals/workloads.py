@@ -8,7 +8,10 @@ job's start to the output's last byte (not yet synced), processor seconds, peak 
 installed, or has no plain way to do a workload, one line says that: {"absent": "why"}. Never: an engine's start, which
 is left out of the seconds; another answer than Windrow's, who compares it.
 
-OUT is Parquet for tables (columns in Windrow's order, counts as 64 bits), a text for sort, records for terasort.
+OUT is Parquet for tables (columns in Windrow's order, counts as 64 bits), a text for sort, records for terasort; of
+Hadoop and Spark a folder of such parts, in order. A word is what stands between ASCII white space, as Windrow has it:
+blank, tab, form feed, carriage return, the end of a line. Processor seconds and memory are those of this process and of
+all that it has started: the JVM is most of what Spark and Hadoop are.
 Hadoop's jars are those inside pyspark; its jobs are the Java text below, compiled each time.
 """
 import argparse
@@ -36,8 +39,22 @@ class Absent(Exception):
     pass
 
 
+# What words stand between, beside the end of a line. Made into blanks first, which is cheaper than to split by a class.
+WHITE = ["\t", "\f", "\r"]
+
+
 def texts(path):
     return sorted(glob.glob(os.path.join(path, "*.txt"))) if os.path.isdir(path) else [path]
+
+
+def together(parts):
+    """OUT as one file of parts, which may stand in a folder of its name."""
+    with open(o.out + ".tmp", "wb") as out:
+        for part in parts:
+            with open(part, "rb") as file:
+                shutil.copyfileobj(file, out, 1 << 20)
+    clear()
+    os.rename(o.out + ".tmp", o.out)
 
 
 # ── DuckDB ──
@@ -48,18 +65,20 @@ def duckdb_():
     c.execute(f"set threads={o.threads}; set preserve_insertion_order=false")
     if o.memory:
         c.execute(f"set memory_limit='{o.memory}B'")
-    columns = "delim='\\x01', quote='', escape='', header=false, auto_detect=false"
+    columns = "delim='\\x01', quote='', escape='', header=false, auto_detect=false, strict_mode=false"
+    words = "unnest(string_split(translate(line, chr(9) || chr(12) || chr(13), '   '), ' '))"
+    pattern = o.pattern.replace("'", "''")
     lines = f"read_csv({texts(o.input)}, columns={{'line':'VARCHAR'}}, {columns}, filename='file')"
     readings = (f"read_csv('{o.input}', columns={{'station':'VARCHAR','second':'BIGINT','value':'BIGINT'}}, delim=',', "
                 "header=false, auto_detect=false)")
     facts, keys = os.path.join(o.input, "facts.parquet"), os.path.join(o.input, "keys.parquet")
     queries = {
-        "wordcount": f"select w, count(*) n from (select unnest(string_split(line, ' ')) w from {lines}) group by w having w <> ''",
-        "grep": f"select m, count(*) n from (select unnest(regexp_extract_all(line, '{o.pattern}')) m from {lines}) group by m",
+        "wordcount": f"select w, count(*) n from (select {words} w from {lines}) group by w having w <> ''",
+        "grep": f"select m, count(*) n from (select unnest(regexp_extract_all(line, '{pattern}')) m from {lines}) group by m",
         "secondarysort": "select station, second, value - coalesce(lag(value) over (partition by station order by second, value), value) "
         f"from {readings}",
         "invertedindex": "select w, string_agg(file || ':' || n, ' ' order by file) from (select w, parse_filename(file) file, "
-        f"count(*) n from (select unnest(string_split(line, ' ')) w, file from {lines}) where w <> '' group by all) group by w",
+        f"count(*) n from (select {words} w, file from {lines}) where w <> '' group by all) group by w",
         "join": f"select f.k, f.v, d.v number from '{facts}' f join '{keys}' d on f.k = d.k",
         "aggregation": f"select k, count(*) n, cast(sum(v) as bigint) s from '{o.input}' group by k",
         "sort": f"select line from {lines} order by line",
@@ -83,7 +102,7 @@ def polars_():
         return lambda: flow().sink_parquet(o.out, engine="streaming")
 
     def words(flow):
-        return flow.with_columns(w=pl.col("line").str.split(" ")).drop("line").explode("w")
+        return flow.with_columns(w=pl.col("line").str.replace_many(WHITE, [" "] * len(WHITE)).str.split(" ")).drop("line").explode("w")
 
     count = pl.len().cast(pl.Int64).alias("n")
     facts, keys = os.path.join(o.input, "facts.parquet"), os.path.join(o.input, "keys.parquet")
@@ -134,14 +153,16 @@ def spark_():
     builder = SparkSession.builder.master(f"local[{o.threads}]").config("spark.ui.enabled", "false")
     builder = builder.config("spark.driver.memory", f"{max((o.memory or 10 << 30) >> 20, 1024)}m")
     builder = builder.config("spark.sql.shuffle.partitions", 4 * o.threads).config("spark.log.level", "ERROR")
+    builder = builder.config("spark.ui.showConsoleProgress", "false")
     s = builder.getOrCreate()
     s.range(1).count()
 
     def lines():
-        return s.read.text(texts(o.input))
+        return s.read.text(texts(o.input), lineSep="\n")
 
     def words():
-        return lines().select(F.explode(F.split("value", " ")).alias("w"), F.input_file_name().alias("file")).where("w <> ''")
+        blanks = F.translate("value", "".join(WHITE), " " * len(WHITE))
+        return lines().select(F.explode(F.split(blanks, " ")).alias("w"), F.input_file_name().alias("file")).where("w <> ''")
 
     def changes():
         from pyspark.sql import Window
@@ -157,6 +178,7 @@ def spark_():
         return counted.groupBy("w").agg(F.concat_ws(" ", places).alias("files"))
 
     def parquet(*path):
+        # Spark has no unsigned 64 bits, and makes decimals of them.
         return s.read.parquet(os.path.join(o.input, *path))
 
     flows = {
@@ -166,16 +188,26 @@ def spark_():
         "secondarysort": changes,
         "invertedindex": index,
         "join": lambda: parquet("facts.parquet").join(parquet("keys.parquet").withColumnRenamed("v", "number"), "k"),
+        "sort": lambda: lines().sort("value"),
         "aggregation": lambda: parquet().groupBy("k").agg(F.count("*").alias("n"), F.sum("v").alias("s")),
     }
     if o.workload not in flows:
         raise Absent(f"Spark has no plain way to do {o.workload} here")
-    return pyspark.__version__, lambda: flows[o.workload]().write.parquet(o.out)
+    write = "text" if o.workload == "sort" else "parquet"
+
+    def run():
+        getattr(flows[o.workload]().write, write)(o.out)
+
+    if o.workload == "sort":
+        run.keep = lambda: together(sorted(glob.glob(os.path.join(o.out, "part-*"))))
+    return pyspark.__version__, run
 
 
 # ── Hadoop ──
 JAVA = r"""
 import java.io.BufferedOutputStream;
+import java.io.DataInput;
+import java.io.DataOutput;
 import java.io.IOException;
 import java.util.StringTokenizer;
 import java.util.regex.Matcher;
@@ -184,16 +216,25 @@ import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.io.BytesWritable;
 import org.apache.hadoop.io.LongWritable;
+import org.apache.hadoop.io.NullWritable;
 import org.apache.hadoop.io.Text;
+import org.apache.hadoop.io.WritableComparable;
+import org.apache.hadoop.io.WritableComparator;
+import org.apache.hadoop.mapreduce.InputSplit;
 import org.apache.hadoop.mapreduce.Job;
 import org.apache.hadoop.mapreduce.Mapper;
 import org.apache.hadoop.mapreduce.Partitioner;
+import org.apache.hadoop.mapreduce.RecordReader;
 import org.apache.hadoop.mapreduce.RecordWriter;
 import org.apache.hadoop.mapreduce.Reducer;
 import org.apache.hadoop.mapreduce.TaskAttemptContext;
 import org.apache.hadoop.mapreduce.lib.input.FileInputFormat;
+import org.apache.hadoop.mapreduce.lib.input.FileSplit;
 import org.apache.hadoop.mapreduce.lib.input.FixedLengthInputFormat;
+import org.apache.hadoop.mapreduce.lib.input.LineRecordReader;
 import org.apache.hadoop.mapreduce.lib.output.FileOutputFormat;
+import org.apache.hadoop.mapreduce.lib.partition.InputSampler;
+import org.apache.hadoop.mapreduce.lib.partition.TotalOrderPartitioner;
 
 /** As Hadoop's own examples do it. Arguments: NAME IN OUT TASKS PATTERN. */
 public class Workloads {
@@ -226,6 +267,126 @@ public class Workloads {
       long sum = 0;
       for (LongWritable count : counts) sum += count.get();
       out.write(key, new LongWritable(sum));
+    }
+  }
+
+  /** Lines as keys, which is what Hadoop samples; there is nothing beside them. */
+  public static class Lines extends FileInputFormat<Text, NullWritable> {
+    @Override public RecordReader<Text, NullWritable> createRecordReader(InputSplit split, TaskAttemptContext task) {
+      LineRecordReader lines = new LineRecordReader();
+      return new RecordReader<>() {
+        @Override public void initialize(InputSplit of, TaskAttemptContext in) throws IOException { lines.initialize(of, in); }
+        @Override public boolean nextKeyValue() throws IOException { return lines.nextKeyValue(); }
+        @Override public Text getCurrentKey() { return lines.getCurrentValue(); }
+        @Override public NullWritable getCurrentValue() { return NullWritable.get(); }
+        @Override public float getProgress() throws IOException { return lines.getProgress(); }
+        @Override public void close() throws IOException { lines.close(); }
+      };
+    }
+  }
+
+  /** A key of two: lines of one first go to one reducer call, in the order of the second. */
+  public static abstract class Two<T extends Two<T>> implements WritableComparable<T> {
+    final Text first = new Text();
+  }
+
+  public static class Station extends Two<Station> {
+    long second;
+    @Override public void write(DataOutput out) throws IOException { first.write(out); out.writeLong(second); }
+    @Override public void readFields(DataInput in) throws IOException { first.readFields(in); second = in.readLong(); }
+    @Override public int compareTo(Station other) {
+      int order = first.compareTo(other.first);
+      return order != 0 ? order : Long.compare(second, other.second);
+    }
+  }
+
+  public static class Place extends Two<Place> {
+    final Text file = new Text();
+    @Override public void write(DataOutput out) throws IOException { first.write(out); file.write(out); }
+    @Override public void readFields(DataInput in) throws IOException { first.readFields(in); file.readFields(in); }
+    @Override public int compareTo(Place other) {
+      int order = first.compareTo(other.first);
+      return order != 0 ? order : file.compareTo(other.file);
+    }
+  }
+
+  public static class ByFirst extends Partitioner<Two<?>, LongWritable> {
+    @Override public int getPartition(Two<?> key, LongWritable value, int count) {
+      return (key.first.hashCode() & Integer.MAX_VALUE) % count;
+    }
+  }
+
+  public static class StationGroups extends WritableComparator {
+    public StationGroups() { super(Station.class, true); }
+    @Override public int compare(WritableComparable one, WritableComparable other) {
+      return ((Station) one).first.compareTo(((Station) other).first);
+    }
+  }
+
+  public static class PlaceGroups extends WritableComparator {
+    public PlaceGroups() { super(Place.class, true); }
+    @Override public int compare(WritableComparable one, WritableComparable other) {
+      return ((Place) one).first.compareTo(((Place) other).first);
+    }
+  }
+
+  public static class Readings extends Mapper<Object, Text, Station, LongWritable> {
+    private final Station station = new Station();
+    private final LongWritable value = new LongWritable();
+    @Override protected void map(Object at, Text line, Context out) throws IOException, InterruptedException {
+      String[] fields = line.toString().split(",");
+      station.first.set(fields[0]);
+      station.second = Long.parseLong(fields[1]);
+      value.set(Long.parseLong(fields[2]));
+      out.write(station, value);
+    }
+  }
+
+  public static class Changes extends Reducer<Station, LongWritable, Text, LongWritable> {
+    @Override protected void reduce(Station key, Iterable<LongWritable> values, Context out) throws IOException, InterruptedException {
+      Long before = null;
+      for (LongWritable value : values) {
+        // The key goes on with the values.
+        out.write(new Text(key.first + "\t" + key.second), new LongWritable(before == null ? 0 : value.get() - before));
+        before = value.get();
+      }
+    }
+  }
+
+  public static class WordPlaces extends Mapper<Object, Text, Place, LongWritable> {
+    private final Place place = new Place();
+    @Override protected void setup(Context out) { place.file.set(((FileSplit) out.getInputSplit()).getPath().getName()); }
+    @Override protected void map(Object at, Text line, Context out) throws IOException, InterruptedException {
+      for (StringTokenizer words = new StringTokenizer(line.toString()); words.hasMoreTokens(); ) {
+        place.first.set(words.nextToken());
+        out.write(place, ONE);
+      }
+    }
+  }
+
+  public static class PlaceSum extends Reducer<Place, LongWritable, Place, LongWritable> {
+    @Override protected void reduce(Place key, Iterable<LongWritable> counts, Context out) throws IOException, InterruptedException {
+      long sum = 0;
+      for (LongWritable count : counts) sum += count.get();
+      out.write(key, new LongWritable(sum));
+    }
+  }
+
+  public static class Files extends Reducer<Place, LongWritable, Text, Text> {
+    @Override protected void reduce(Place key, Iterable<LongWritable> counts, Context out) throws IOException, InterruptedException {
+      StringBuilder files = new StringBuilder();
+      String file = null;
+      long sum = 0;
+      for (LongWritable count : counts) {
+        String now = key.file.toString();
+        if (file != null && !file.equals(now)) {
+          files.append(file).append(':').append(sum).append(' ');
+          sum = 0;
+        }
+        file = now;
+        sum += count.get();
+      }
+      out.write(key.first, new Text(files.append(file).append(':').append(sum).toString()));
     }
   }
 
@@ -275,23 +436,52 @@ public class Workloads {
     Job job = Job.getInstance(settings, words[0]);
     job.setJarByClass(Workloads.class);
     job.setNumReduceTasks(tasks);
-    if (words[0].equals("terasort")) {
-      job.setInputFormatClass(FixedLengthInputFormat.class);
-      job.setMapperClass(Split.class);
-      job.setPartitionerClass(Ranges.class);
-      job.setOutputFormatClass(Records.class);
-      job.setOutputKeyClass(BytesWritable.class);
-      job.setOutputValueClass(BytesWritable.class);
-    } else {
-      job.setMapperClass(words[0].equals("grep") ? Matches.class : Words.class);
-      job.setCombinerClass(Sum.class);
-      job.setReducerClass(Sum.class);
-      job.setOutputKeyClass(Text.class);
-      job.setOutputValueClass(LongWritable.class);
+    job.setOutputKeyClass(Text.class);
+    job.setOutputValueClass(LongWritable.class);
+    switch (words[0]) {
+      case "terasort" -> {
+        job.setInputFormatClass(FixedLengthInputFormat.class);
+        job.setMapperClass(Split.class);
+        job.setPartitionerClass(Ranges.class);
+        job.setOutputFormatClass(Records.class);
+        job.setOutputKeyClass(BytesWritable.class);
+        job.setOutputValueClass(BytesWritable.class);
+      }
+      case "sort" -> {
+        job.setInputFormatClass(Lines.class);
+        job.setOutputValueClass(NullWritable.class);
+      }
+      case "secondarysort" -> {
+        job.setMapperClass(Readings.class);
+        job.setMapOutputKeyClass(Station.class);
+        job.setPartitionerClass(ByFirst.class);
+        job.setGroupingComparatorClass(StationGroups.class);
+        job.setReducerClass(Changes.class);
+      }
+      case "invertedindex" -> {
+        job.setMapperClass(WordPlaces.class);
+        job.setMapOutputKeyClass(Place.class);
+        job.setMapOutputValueClass(LongWritable.class);
+        job.setCombinerClass(PlaceSum.class);
+        job.setPartitionerClass(ByFirst.class);
+        job.setGroupingComparatorClass(PlaceGroups.class);
+        job.setReducerClass(Files.class);
+        job.setOutputValueClass(Text.class);
+      }
+      default -> {
+        job.setMapperClass(words[0].equals("grep") ? Matches.class : Words.class);
+        job.setCombinerClass(Sum.class);
+        job.setReducerClass(Sum.class);
+      }
     }
     FileInputFormat.addInputPath(job, new Path(words[1]));
     FileOutputFormat.setOutputPath(job, new Path(words[2]));
     long started = System.nanoTime();
+    if (words[0].equals("sort") && tasks > 1) {
+      TotalOrderPartitioner.setPartitionFile(job.getConfiguration(), new Path(words[2] + "-ranges"));
+      InputSampler.writePartitionFile(job, new InputSampler.RandomSampler<Text, NullWritable>(0.1, 10000, 10));
+      job.setPartitionerClass(TotalOrderPartitioner.class);
+    }
     boolean isDone = job.waitForCompletion(false);
     System.out.printf("{\"seconds\":%.3f}%n", (System.nanoTime() - started) / 1e9);
     System.exit(isDone ? 0 : 1);
@@ -303,7 +493,9 @@ public class Workloads {
 def hadoop_():
     import pyspark
 
-    if o.workload not in ("wordcount", "grep", "terasort"):
+    if o.workload in ("join", "aggregation"):
+        raise Absent(f"Hadoop's MapReduce reads no Parquet files, which {o.workload} is over")
+    if o.workload not in ("wordcount", "grep", "sort", "terasort", "secondarysort", "invertedindex"):
         raise Absent(f"there is no Hadoop job for {o.workload} here")
     for tool in ("java", "javac"):
         if shutil.which(tool) is None:
@@ -320,28 +512,65 @@ def hadoop_():
         shutil.rmtree(made, ignore_errors=True)
         heap = max((o.memory or 8 << 30) >> 20, 1024)
         command = ["java", f"-Xmx{heap}m", "-cp", f"{classes}:{jars}", "Workloads", o.workload, o.input, made, str(o.threads), o.pattern]
-        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
         return json.loads(said.splitlines()[-1])["seconds"]
 
     def keep():
         """What the job has written as Windrow reads it; not measured."""
+        parts = sorted(glob.glob(os.path.join(made, "part-r-*")))
         if o.workload == "terasort":
             shutil.move(made, o.out)
+        elif o.workload == "sort":
+            together(parts)
         else:
             import pyarrow as pa, pyarrow.csv as csv, pyarrow.parquet as pq
 
-            parts = sorted(glob.glob(os.path.join(made, "part-r-*")))
-            options = dict(read_options=csv.ReadOptions(column_names=["w", "n"]), parse_options=csv.ParseOptions(delimiter="\t", quote_char=False),
-                           convert_options=csv.ConvertOptions(column_types={"w": pa.string(), "n": pa.int64()}, strings_can_be_null=False))
-            pq.write_table(pa.concat_tables([csv.read_csv(part, **options) for part in parts if os.path.getsize(part)]), o.out)
+            columns = {"secondarysort": {"station": pa.string(), "second": pa.int64(), "change": pa.int64()},
+                       "invertedindex": {"w": pa.string(), "files": pa.string()}}
+            columns = columns.get(o.workload, {"w": pa.string(), "n": pa.int64()})
+            if o.workload == "grep":
+                # A match may have tabs in it.
+                rows = [line.rstrip("\n").rpartition("\t") for part in parts for line in open(part, newline="\n")]
+                tables = [pa.table({"w": pa.array([row[0] for row in rows], pa.string()), "n": pa.array([int(row[2]) for row in rows], pa.int64())})]
+            else:
+                options = dict(read_options=csv.ReadOptions(column_names=list(columns)), parse_options=csv.ParseOptions(delimiter="\t", quote_char=False),
+                               convert_options=csv.ConvertOptions(column_types=columns, strings_can_be_null=False))
+                tables = [csv.read_csv(part, **options) for part in parts if os.path.getsize(part)]
+            schema = pa.schema(list(columns.items()))
+            pq.write_table(pa.concat_tables([table.cast(schema) for table in tables] or [schema.empty_table()]), o.out)
 
     run.keep, run.clean = keep, lambda: shutil.rmtree(classes, ignore_errors=True)
     return version[0].split("-")[-1].removesuffix(".jar") if version else "", run
 
 
+def descendants():
+    """The processes that this one has started, they too, and so on, which live: Spark's JVM is not waited for."""
+    parents = {}
+    for folder in glob.glob("/proc/[0-9]*"):
+        try:
+            with open(folder + "/stat") as file:
+                parents[int(os.path.basename(folder))] = file.read().rpartition(")")[2].split()
+        except OSError:
+            pass
+    found, last = {}, [os.getpid()]
+    while last:
+        last = [process for process, fields in parents.items() if int(fields[1]) in last]
+        found.update((process, parents[process]) for process in last)
+    return found
+
+
 def used():
+    """Processor seconds and peak memory, of this process, of what it has waited for, and of what lives."""
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in both), max(u.ru_maxrss for u in both) * 1024
+    seconds, peaks = sum(u.ru_utime + u.ru_stime for u in both), [max(u.ru_maxrss for u in both) * 1024]
+    for process, fields in descendants().items():
+        seconds += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+        try:
+            with open(f"/proc/{process}/status") as file:
+                peaks += [int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM")]
+        except OSError:
+            pass
+    return seconds, max(peaks)
 
 
 def clear():

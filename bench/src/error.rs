@@ -81,12 +81,17 @@ pub enum BenchError {
         there: String,
     },
     /// A rival that is installed did not come to its end.
-    #[error("running {engine} beside: it ended with {status}")]
+    #[error(
+        "running {engine} beside: it ended with {status}{}",
+        if said.is_empty() { String::new() } else { format!("; at the end it said: {said}") }
+    )]
     RivalFailed {
         /// The rival.
         engine: String,
         /// How it ended.
         status: String,
+        /// The last that it wrote to standard error.
+        said: String,
     },
     /// A column that the file does not have.
     #[error("splitting rows by the hash of column {column}: the file has {columns} columns, counted from 0")]

@@ -8,7 +8,7 @@
 mod dbbench; // DbBench: fifteen questions over five tables; QUESTIONS, DBBENCH_TABLES
 mod error; // BenchError
 mod measure; // Clock: seconds, processor seconds, peak memory
-pub mod plain; // page_rank, k_means: the same workloads as plain Rust programs
+pub mod plain; // page_rank, k_means, connected_components: the same workloads as plain Rust programs
 mod query; // measure, run_each: a query, measured; several, each as often as asked
 mod report; // Measurement, table, best_seconds
 mod run; // TpchRun, DbBenchRun: each query as often as asked
@@ -23,7 +23,7 @@ pub use run::{DbBenchRun, TpchRun};
 pub use shuffle::{ShuffleMeasurement, ShuffleRun, logical_bytes};
 pub use tpch::{QUERIES, TABLES, Tpch};
 pub use workload::{
-    ClusterWorkloadRun, Done, Input, Job, Output, PROGRAM, RIVALS, Record, Rival, Rivaled, SEED, TeraSum, WORKLOADS,
-    Workload, WorkloadRun, chart, grep, inverted_index, program, secondary_sort, sort, tera_gen, tera_sort,
-    tera_validate, word_count, workload,
+    ClusterWorkloadRun, Done, Input, Job, Output, PLAIN_PROGRAM, PROGRAM, RIVALS, Record, Rival, Rivaled, SEED,
+    TeraSum, WORKLOADS, Workload, WorkloadRun, chart, grep, inverted_index, plain_program, program, secondary_sort,
+    sort, tera_gen, tera_sort, tera_validate, word_count, workload,
 };

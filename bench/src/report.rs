@@ -52,6 +52,8 @@ pub struct Measurement {
     pub bound_seconds: Option<f64>,
     /// `bound_seconds` / `seconds`.
     pub bound_fraction: Option<f64>,
+    /// Of a rival: its rows were read and are those of ours. What it wrote has the same digest then, or the same bytes in order.
+    pub rows_equal: Option<bool>,
 }
 
 /// Who computed.
@@ -109,6 +111,7 @@ impl Measurement {
             version,
             bound_seconds: None,
             bound_fraction: None,
+            rows_equal: None,
         }
     }
 
@@ -120,6 +123,11 @@ impl Measurement {
     /// The same as another engine's.
     pub(crate) fn of_rival(self, engine: &str, version: &str) -> Measurement {
         Measurement { engine: engine.to_owned(), version: version.to_owned(), ..self }
+    }
+
+    /// The same with the rows of `ours`, which were found to be its own.
+    pub(crate) fn with_rows_of(self, ours: &Measurement) -> Measurement {
+        Measurement { rows: ours.rows, digest: ours.digest.clone(), rows_equal: Some(true), ..self }
     }
 
     /// "tpch q1", or only the workload.
@@ -163,7 +171,7 @@ impl fmt::Display for Measurement {
             self.bound_fraction.map_or("-".to_owned(), |fraction| format!("{fraction:.3}")),
             mb(self.peak_bytes),
             mb(self.spilled_bytes),
-            self.digest
+            if self.rows_equal == Some(true) { "rows equal" } else { &self.digest }
         )
     }
 }
@@ -214,7 +222,7 @@ mod tests {
             .map(|field| field.split(':').next().unwrap().trim_matches('"').to_owned())
             .collect();
         let expected = "workload query engine run threads workers seconds cpu_seconds bytes_in rows gb_per_second_core peak_bytes \
-                        spilled_bytes shuffled_bytes digest version bound_seconds bound_fraction";
+                        spilled_bytes shuffled_bytes digest version bound_seconds bound_fraction rows_equal";
         assert_eq!(names, expected.split_whitespace().collect::<Vec<_>>());
     }
 
@@ -222,5 +230,10 @@ mod tests {
     fn lines_stand_under_their_heading() {
         let (heading, line) = (table(), measurement("q22", 1, 12.5).to_string());
         assert_eq!(heading.find("digest"), line.rfind("00"));
+        let ours = measurement("q22", 1, 12.5);
+        let rival =
+            Measurement { rows: 0, digest: String::new(), ..ours.clone() }.of_rival("other", "2").with_rows_of(&ours);
+        assert_eq!((rival.rows, rival.digest.as_str(), rival.engine.as_str()), (4, "00", "other"));
+        assert_eq!(heading.find("digest"), rival.to_string().rfind("rows equal"));
     }
 }

@@ -13,5 +13,26 @@ mod held; // Held: processes of a job that stand still
 mod place; // Cluster, Ran, newest
 #[path = "jobs/streaming.rs"]
 mod streaming; // windrow submit streaming
+#[path = "jobs/usage.rs"]
+mod usage; // what is wrong with a job, an input, a flag
 #[path = "jobs/workloads.rs"]
 mod workloads; // windrow bench NAME: on some workers, and with one of them killed
+
+use std::{path::Path, process::Command};
+
+use serde_json::Value;
+
+use place::{Cluster, Ran};
+
+/// Runs a command; `HERE` in its words stands for the folder.
+fn run(here: &Path, words: &[&str]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_windrow"));
+    command.args(words.iter().map(|word| word.replace("HERE", here.to_str().unwrap())));
+    Cluster::prepare_pipes(&mut command);
+    command.env("WINDROW_STATE_DIR", here.join("state")).env_remove("WINDROW_LOG");
+    place::spawn(command).end()
+}
+
+fn json(ran: &Ran) -> Value {
+    serde_json::from_str(ran.printed()).unwrap_or_else(|error| panic!("{error}: {ran:#?}"))
+}

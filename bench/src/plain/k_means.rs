@@ -1,13 +1,17 @@
 //! k-means on so many threads: each goes through its share of the points, then their sums are put together.
+//!
+//! Coordinates are summed as integers, as the example has them, so that centres have the same bits on any number of threads.
 
 use std::thread;
 
 /// So many centres are compared with a point at once.
 const LANES: usize = 16;
+/// Coordinates are summed in this part of one.
+const UNITS: f64 = (1 << 20) as f64;
 
 /// The centres after so many rounds of points that lie one behind the other in `points`, and how many points each has. A centre without points
 /// stays where it is.
-pub fn k_means(points: &[f32], mut centres: Vec<Vec<f32>>, rounds: usize, threads: usize) -> Vec<(u64, Vec<f32>)> {
+pub fn k_means(points: &[f32], mut centres: Vec<Vec<f32>>, rounds: usize, threads: usize) -> Vec<(i64, Vec<f32>)> {
     let dimensions = centres.first().map_or(0, Vec::len);
     let mut counts = vec![0; centres.len()];
     if dimensions == 0 {
@@ -16,8 +20,8 @@ pub fn k_means(points: &[f32], mut centres: Vec<Vec<f32>>, rounds: usize, thread
     let share = (points.len() / dimensions).div_ceil(threads.max(1)).max(1) * dimensions;
     for _ in 0..rounds {
         let lanes = side_by_side(&centres, dimensions);
-        let mut sums = vec![0.0f64; centres.len() * dimensions];
-        counts.fill(0u64);
+        let mut sums = vec![0i64; centres.len() * dimensions];
+        counts.fill(0i64);
         thread::scope(|scope| {
             let (lanes, count) = (&lanes, centres.len());
             let begin = |points| scope.spawn(move || pass(points, dimensions, lanes, count));
@@ -30,7 +34,7 @@ pub fn k_means(points: &[f32], mut centres: Vec<Vec<f32>>, rounds: usize, thread
         });
         for ((centre, count), sums) in centres.iter_mut().zip(&counts).zip(sums.chunks_exact(dimensions)) {
             if *count > 0 {
-                *centre = sums.iter().map(|sum| (sum / *count as f64) as f32).collect();
+                *centre = sums.iter().map(|sum| (*sum as f64 / (*count as f64 * UNITS)) as f32).collect();
             }
         }
     }
@@ -47,8 +51,8 @@ fn side_by_side(centres: &[Vec<f32>], dimensions: usize) -> Vec<[f32; LANES]> {
 }
 
 /// The sums and numbers of the points that each centre is nearest to.
-fn pass(points: &[f32], dimensions: usize, lanes: &[[f32; LANES]], centres: usize) -> (Vec<f64>, Vec<u64>) {
-    let (mut sums, mut counts) = (vec![0.0; centres * dimensions], vec![0; centres]);
+fn pass(points: &[f32], dimensions: usize, lanes: &[[f32; LANES]], centres: usize) -> (Vec<i64>, Vec<i64>) {
+    let (mut sums, mut counts) = (vec![0; centres * dimensions], vec![0; centres]);
     for point in points.chunks_exact(dimensions) {
         let mut nearest = (f32::INFINITY, 0);
         for (number, lanes) in lanes.chunks_exact(dimensions).enumerate() {
@@ -67,7 +71,7 @@ fn pass(points: &[f32], dimensions: usize, lanes: &[[f32; LANES]], centres: usiz
         }
         counts[nearest.1] += 1;
         let sums = &mut sums[nearest.1 * dimensions..(nearest.1 + 1) * dimensions];
-        sums.iter_mut().zip(point).for_each(|(sum, coordinate)| *sum += f64::from(*coordinate));
+        sums.iter_mut().zip(point).for_each(|(sum, coordinate)| *sum += (f64::from(*coordinate) * UNITS) as i64);
     }
     (sums, counts)
 }

@@ -7,7 +7,7 @@
 //!   WORKLOADS ─ by name ─► Workload { makes its input · job · bound · how its output is read }
 //!                             │
 //!   input.rs  a file of this size ─► job (text.rs, tera.rs, tables.rs, iterative.rs) ─► Done { rows, bytes, digest }      run.rs, here or on a cluster
-//!   bound.rs  bytes, words, threads ─► the least seconds                     rival.rs  the same in another engine, its rows compared
+//!   bound.rs  bytes, words, threads ─► the least seconds                     rival.rs  the same in another engine, its rows compared; plain.rs without one
 //!   record.rs lines of CSV by machine and day, a chart
 //! ```
 //! Another workload is a function and an entry in [`WORKLOADS`].
@@ -15,6 +15,7 @@
 mod bound; // Facts: of the input; the least seconds of each workload
 mod input; // Input: what is read, and how it is made
 mod iterative; // PageRank, k-means, connected components
+mod plain; // plain_program: a workload without an engine, between two files
 mod record; // Record: measurements by machine and day; chart: bars as SVG
 mod rival; // Rival: another engine over the same input
 mod run; // WorkloadRun, ClusterWorkloadRun; program: a workload under a worker
@@ -23,6 +24,7 @@ mod tera; // teragen, terasort, teravalidate
 mod text; // word count, grep, sort, inverted index, secondary sort
 
 pub use input::Input;
+pub use plain::{PLAIN_PROGRAM, plain_program};
 pub use record::{Record, chart};
 pub use rival::{RIVALS, Rival, Rivaled};
 pub use run::{ClusterWorkloadRun, PROGRAM, WorkloadRun, program};

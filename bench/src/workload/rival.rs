@@ -1,11 +1,13 @@
-//! Another engine over the same input: started as a process, measured by itself, its output compared with ours.
+//! Another engine, or a plain program, over the same input: started as a process, measured by itself, its output compared with ours.
 //!
 //! In: which engine, a run of a workload. Out: its measurements and where its output stands; or that it is not installed, or has no such workload.
 //! Never: a failure because a rival is not there; a rival that gave other rows passed over.
 //!
-//! The rivals are in `bench/rivals/workloads.py`, which this program carries with it and hands to Python.
+//! The engines are in `bench/rivals/workloads.py`, which this program carries with it and hands to Python; the plain programs are this program's own
+//! ([`PLAIN_PROGRAM`]).
 
 use std::{
+    env,
     fs::File,
     io::{self, BufReader, Read},
     path::{Path, PathBuf},
@@ -13,15 +15,25 @@ use std::{
 };
 
 use serde::Deserialize;
-use windrow::{Error, Result, Session};
+use windrow::{Error, Result, Session, batch::datatypes::DataType};
 
-use super::{Input, Output, WorkloadRun, tera_validate};
+use super::{
+    Input, Output, WorkloadRun,
+    plain::{self, PLAIN_PROGRAM},
+    tera_validate,
+};
 use crate::{BenchError, Measurement, Nodes, measure::Cost, report::Ran};
 
-/// The engines.
-pub const RIVALS: [&str; 4] = ["hadoop", "spark", "duckdb", "polars"];
+/// The engines, and the plain programs.
+pub const RIVALS: [&str; 5] = ["hadoop", "spark", "duckdb", "polars", PLAIN];
+
+/// Not another engine: the workload as a program without one.
+const PLAIN: &str = "plain";
 
 const SCRIPT: &str = include_str!("../../rivals/workloads.py");
+
+/// So much is told of what a rival that has failed wrote to standard error.
+const SAID_BYTES: usize = 2 << 10;
 
 /// Another engine.
 pub struct Rival<'a> {
@@ -64,25 +76,34 @@ impl Rival<'_> {
             return Ok(Rivaled::Absent(format!("{} reads nothing that it could read, too", run.workload.name)));
         }
         let out = run.scratch.join(format!("{}-{}", run.workload.name, self.engine));
-        let mut command = Command::new(self.python);
-        command.args(["-c", SCRIPT, self.engine, run.workload.name]).arg(run.input).arg(&out);
-        command.args(["--threads", &self.threads.to_string(), "--runs", &run.runs.to_string()]);
-        command.args(["--pattern", run.pattern]).stdin(Stdio::null()).stderr(Stdio::inherit());
-        if let Some(bytes) = self.memory_bytes {
-            command.args(["--memory", &bytes.to_string()]);
-        }
-        let said = match command.output() {
+        let (program, mut command, threads) = if self.engine == PLAIN {
+            let Some(threads) = plain::threads_of(run.workload.name) else {
+                return Ok(Rivaled::Absent(format!("there is no plain program for {}", run.workload.name)));
+            };
+            let own = env::current_exe().map_err(|source| BenchError::File {
+                doing: "finding",
+                path: PathBuf::from("the own program"),
+                source,
+            })?;
+            let mut command = Command::new(&own);
+            command.args([PLAIN_PROGRAM, run.workload.name]).arg(run.input).arg(&out).arg(run.runs.to_string());
+            (own, command, threads)
+        } else {
+            (self.python.to_owned(), self.script(run, &out), self.threads)
+        };
+        let said = match command.stdin(Stdio::null()).output() {
             Ok(said) => said,
             Err(source) if source.kind() == io::ErrorKind::NotFound => {
-                return Ok(Rivaled::Absent(format!("there is no {}", self.python.display())));
+                return Ok(Rivaled::Absent(format!("there is no {}", program.display())));
             }
-            Err(source) => {
-                let (doing, path) = ("starting", self.python.to_owned());
-                return Err(BenchError::File { doing, path, source }.into());
-            }
+            Err(source) => return Err(BenchError::File { doing: "starting", path: program, source }.into()),
         };
         let engine = self.engine;
-        let failed = || BenchError::RivalFailed { engine: engine.to_owned(), status: said.status.to_string() };
+        let failed = || BenchError::RivalFailed {
+            engine: engine.to_owned(),
+            status: said.status.to_string(),
+            said: end_of(&said.stderr),
+        };
         if !said.status.success() {
             return Err(failed().into());
         }
@@ -97,7 +118,7 @@ impl Rival<'_> {
                 workload: run.workload.name,
                 query: None,
                 run: measurements.len() as u32 + 1,
-                nodes: Nodes::here(self.threads),
+                nodes: Nodes::here(threads),
                 bytes_in,
                 rows: 0,
                 spilled_bytes: 0,
@@ -111,15 +132,31 @@ impl Rival<'_> {
         if measurements.is_empty() { Err(failed().into()) } else { Ok(Rivaled::Ran(measurements, out)) }
     }
 
-    /// Fails unless the rival's output, `theirs`, has the rows of `ours`.
-    pub fn check(&self, session: &Session, output: Output, ours: (&Path, &Measurement), theirs: &Path) -> Result<()> {
+    /// The command that hands the script to Python.
+    fn script(&self, run: &WorkloadRun<'_>, out: &Path) -> Command {
+        let mut command = Command::new(self.python);
+        command.args(["-c", SCRIPT, self.engine, run.workload.name]).arg(run.input).arg(out);
+        command.args(["--threads", &self.threads.to_string(), "--runs", &run.runs.to_string()]);
+        // In one word: a pattern may begin as a flag does.
+        command.arg(format!("--pattern={}", run.pattern));
+        if let Some(bytes) = self.memory_bytes {
+            command.args(["--memory", &bytes.to_string()]);
+        }
+        command
+    }
+
+    /// Its measurements with the rows of `ours`; fails unless its output, `theirs`, has these.
+    pub fn checked(
+        &self,
+        session: &Session,
+        output: Output,
+        ours: (&Path, &Measurement),
+        (measurements, theirs): (&[Measurement], &Path),
+    ) -> Result<Vec<Measurement>> {
         let (path, measurement) = ours;
         let (here, there) = match output {
-            Output::Nothing => return Ok(()),
-            Output::Rows => {
-                let there = session.query(&format!("select * from '{}'", theirs.display()))?.digest()?.to_string();
-                (measurement.digest.clone(), there)
-            }
+            Output::Nothing => return Ok(measurements.to_vec()),
+            Output::Rows => (measurement.digest.clone(), digest_as(session, path, theirs)?),
             Output::Records => {
                 let (here, there) = (tera_validate(session, path)?, tera_validate(session, theirs)?);
                 (format!("{here:?}"), format!("{there:?}"))
@@ -131,11 +168,34 @@ impl Rival<'_> {
             }
         };
         if here == there {
-            return Ok(());
+            return Ok(measurements.iter().map(|one| one.clone().with_rows_of(measurement)).collect());
         }
         let (workload, engine) = (measurement.workload, self.engine.to_owned());
         Err(BenchError::RowsDiffer { workload, engine, here, there }.into())
     }
+}
+
+/// The digest of the rows of `theirs` in the types of `ours`: Spark has no unsigned integers and writes decimals.
+fn digest_as(session: &Session, ours: &Path, theirs: &Path) -> Result<String> {
+    let fields = |path: &Path, rows: &str| session.query(&format!("select * from '{}'{rows}", path.display()));
+    let ours = fields(ours, " limit 0")?.schema;
+    let there = fields(theirs, " limit 0")?.schema;
+    let columns = there.fields().iter().zip(ours.fields()).map(|(there, here)| {
+        let name = there.name().replace('"', "\"\"");
+        match (there.data_type(), here.data_type()) {
+            (DataType::Decimal128(_, 0), DataType::UInt64) => format!("cast(\"{name}\" as bigint unsigned)"),
+            _ => format!("\"{name}\""),
+        }
+    });
+    let columns: Vec<String> = columns.collect();
+    let rows = session.query(&format!("select {} from '{}'", columns.join(", "), theirs.display()))?;
+    Ok(rows.digest()?.to_string())
+}
+
+/// The last lines of what was said.
+fn end_of(said: &[u8]) -> String {
+    let end = String::from_utf8_lossy(&said[said.len().saturating_sub(SAID_BYTES)..]);
+    end.trim().to_owned()
 }
 
 /// Where the only file of the output `ours` differs from the file `theirs`.

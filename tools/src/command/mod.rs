@@ -29,6 +29,12 @@ pub enum Command {
     Jobs(jobs::Jobs),
     Coordinator(coordinator::Coordinator),
     Worker(worker::Worker),
+    /// A workload without the engine, which is started beside it
+    #[command(name = windrow_bench::PLAIN_PROGRAM, hide = true)]
+    Plain {
+        /// NAME INPUT FOLDER RUNS
+        words: Vec<String>,
+    },
 }
 
 /// The entry of this binary under a worker, which runs it as the program of a job.
@@ -52,6 +58,7 @@ impl Command {
             Command::Jobs(command) => command.run(),
             Command::Coordinator(command) => command.run(signals),
             Command::Worker(command) => command.run(signals),
+            Command::Plain { words } => Ok(windrow_bench::plain_program(words)?),
         }
     }
 }

@@ -31,12 +31,12 @@ pub struct WorkloadBench {
     #[arg(long, value_name = "PATH")]
     input: Option<PathBuf>,
     /// Make an input of about this size first, in a temporary place
-    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse_some)]
     size: Option<u64>,
     /// What grep looks for, each match by itself
     #[arg(long, value_name = "REGEX", default_value = "ab[a-z]*z")]
     pattern: String,
-    /// Other engines to run beside, of hadoop, spark, duckdb, polars; their rows must be the same
+    /// Others to run beside, of hadoop, spark, duckdb, polars, and plain, a program without an engine; their rows must be the same
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(RIVALS))]
     rivals: Vec<String>,
     /// The Python that has the rivals
@@ -62,6 +62,13 @@ impl WorkloadBench {
         }
         let (memory_bytes, threads) = (settings.memory_bytes, settings.threads);
         let session = Session::new(settings)?;
+        if let Some(input) = &self.input {
+            Failure::unless_here(&input.to_string_lossy())?;
+        }
+        if name == "grep" {
+            // Before an input is made for it.
+            session.from_vec::<String>(Vec::new())?.matches(&self.pattern).map_err(Failure::Usage)?;
+        }
         let _job = signals.job(session.cancel());
         let own = session.clone();
         let _on_exit = signals.on_exit(move || own.abandon_spilled());
@@ -73,21 +80,23 @@ impl WorkloadBench {
         let mut lines = Lines::begin(self.how.json)?;
         let mut all = Vec::new();
         let mut beside = Vec::new();
-        for engine in &self.rivals {
+        // Each once, however often it is named.
+        let named = |place: usize| !self.rivals[..place].contains(&self.rivals[place]);
+        for engine in (0..self.rivals.len()).filter(|place| named(*place)).map(|place| &self.rivals[place]) {
             let rival = Rival { engine, python: &self.python, threads, memory_bytes: Some(memory_bytes) };
             match rival.run(&run)? {
-                Rivaled::Ran(measurements, out) => {
-                    measurements.iter().try_for_each(|measurement| lines.add(measurement))?;
-                    all.extend(measurements);
-                    beside.push((rival, out));
-                }
+                Rivaled::Ran(measurements, out) => beside.push((rival, measurements, out)),
                 Rivaled::Absent(why) => tell(&format!("without {engine}: {why}")),
             }
         }
         let add = |measurement: &Measurement, out: &Path| -> Result<(), Failure> {
             if measurement.run == 1 {
-                for (rival, theirs) in &beside {
-                    rival.check(&session, workload.output, (out, measurement), theirs)?;
+                // What they did is told once their rows are known to be ours.
+                for (rival, measurements, theirs) in &beside {
+                    let ours = (out, measurement);
+                    let checked = rival.checked(&session, workload.output, ours, (measurements, theirs))?;
+                    checked.iter().try_for_each(|measurement| lines.add(measurement))?;
+                    all.extend(checked);
                 }
             }
             lines.add(measurement)
