@@ -7,8 +7,8 @@ use std::path::Path;
 use windrow::cluster::protocol::{AttemptState, stage_place};
 
 use crate::{
-    checks::{Check, here, newest, number_of, own, run, spawn, text, until},
-    place::Cluster,
+    checks::{Check, here, number_of, own, run, spawn, text, until},
+    place::{Cluster, newest},
 };
 
 pub const ALL: &[Check] = &[

@@ -19,9 +19,9 @@ use windrow::{
 };
 
 use crate::{
-    checks::{Check, here, newest, own, run, spawn, text},
+    checks::{Check, here, own, run, spawn, text},
     job::NAME,
-    place::{self, Cluster, PATIENCE, Process, eventually},
+    place::{self, Cluster, PATIENCE, Process, eventually, newest},
 };
 
 pub const ALL: &[Check] = &[
