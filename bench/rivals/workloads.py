@@ -154,6 +154,10 @@ def spark_():
     builder = builder.config("spark.driver.memory", f"{max((o.memory or 10 << 30) >> 20, 1024)}m")
     builder = builder.config("spark.sql.shuffle.partitions", 4 * o.threads).config("spark.log.level", "ERROR")
     builder = builder.config("spark.ui.showConsoleProgress", "false")
+    jars = os.path.join(os.path.dirname(pyspark.__file__), "jars", "*")
+    classes = compiled("Clusters.java", CLUSTERS, jars) if o.workload == "kmeans" else None
+    if classes:
+        builder = builder.config("spark.driver.extraClassPath", classes)
     s = builder.getOrCreate()
     s.range(1).count()
 
@@ -181,7 +185,30 @@ def spark_():
         # Spark has no unsigned 64 bits, and makes decimals of them.
         return s.read.parquet(os.path.join(o.input, *path))
 
+    def ranks():
+        # Edges stay where they are; what each vertex gives is sent to all, as it is the smaller side.
+        edges = parquet().select("src", "dst").cache()
+        count = edges.agg(F.max(F.greatest("src", "dst"))).first()[0] + 1
+        degrees = edges.groupBy("src").agg(F.count("*").alias("degree"))
+        known = s.range(count).withColumnRenamed("id", "vertex").join(degrees, F.col("vertex") == F.col("src"), "left")
+        ranks = known.select("vertex", "degree", F.lit(1.0 / count).alias("rank")).localCheckpoint()
+        for _ in range(ROUNDS):
+            loose = ranks.where("degree is null").agg(F.sum("rank")).first()[0] or 0.0
+            given = ranks.where("degree is not null").select(F.col("vertex").alias("src"), (F.col("rank") / F.col("degree")).alias("given"))
+            along = edges.join(F.broadcast(given), "src").groupBy("dst").agg(F.sum("given").alias("along"))
+            rank = F.lit((1 - 0.85) / count + 0.85 * loose / count) + 0.85 * F.coalesce("along", F.lit(0.0))
+            ranks = ranks.join(along, F.col("vertex") == F.col("dst"), "left").select("vertex", "degree", rank.alias("rank"))
+            ranks = ranks.localCheckpoint()
+        return ranks.select("vertex", "rank")
+
+    def clusters():
+        from pyspark.sql import DataFrame
+
+        return DataFrame(s._jvm.windrow.Clusters.found(parquet()._jdf, 64, ROUNDS), s)
+
     flows = {
+        "pagerank": ranks,
+        "kmeans": clusters,
         "wordcount": lambda: words().groupBy("w").count(),
         "grep": lambda: lines().select(F.explode(F.regexp_extract_all("value", F.lit(o.pattern), F.lit(0))).alias("m"))
         .groupBy("m").count(),
@@ -200,7 +227,79 @@ def spark_():
 
     if o.workload == "sort":
         run.keep = lambda: together(sorted(glob.glob(os.path.join(o.out, "part-*"))))
+    if classes:
+        run.clean = lambda: shutil.rmtree(classes, ignore_errors=True)
     return pyspark.__version__, run
+
+
+# The rounds of PageRank and k-means, as Windrow's workloads have them.
+ROUNDS = 10
+
+# MLlib's k-means from given centres, which only its older API takes; the last round is by hand, for how many points each centre has.
+CLUSTERS = """
+package windrow;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.apache.spark.api.java.JavaRDD;
+import org.apache.spark.mllib.clustering.KMeans;
+import org.apache.spark.mllib.clustering.KMeansModel;
+import org.apache.spark.mllib.linalg.Vector;
+import org.apache.spark.mllib.linalg.Vectors;
+import org.apache.spark.sql.Dataset;
+import org.apache.spark.sql.Row;
+import org.apache.spark.sql.RowFactory;
+import org.apache.spark.sql.types.DataTypes;
+import org.apache.spark.sql.types.StructType;
+
+public class Clusters {
+  public static Dataset<Row> found(Dataset<Row> rows, int k, int rounds) {
+    int width = rows.columns().length;
+    JavaRDD<Vector> points = rows.toJavaRDD().map(row -> {
+      double[] point = new double[width];
+      for (int i = 0; i < width; i++) point[i] = row.getFloat(i);
+      return Vectors.dense(point);
+    }).cache();
+    KMeansModel first = new KMeansModel(points.take(k).toArray(new Vector[0]));
+    KMeansModel model =
+      new KMeans().setK(first.k()).setMaxIterations(rounds - 1).setEpsilon(0).setInitialModel(first).run(points.rdd());
+    double[] sums = points.aggregate(new double[first.k() * (width + 1)], (sum, point) -> {
+      int at = model.predict(point) * (width + 1);
+      sum[at]++;
+      for (int i = 0; i < width; i++) sum[at + 1 + i] += point.apply(i);
+      return sum;
+    }, (sum, other) -> {
+      for (int i = 0; i < sum.length; i++) sum[i] += other[i];
+      return sum;
+    });
+    points.unpersist();
+    List<Row> found = new ArrayList<>();
+    for (int cluster = 0; cluster < first.k(); cluster++) {
+      int at = cluster * (width + 1);
+      List<Float> centre = new ArrayList<>();
+      for (int i = 0; i < width; i++)
+        centre.add((float) (sums[at] > 0 ? sums[at + 1 + i] / sums[at] : model.clusterCenters()[cluster].apply(i)));
+      found.add(RowFactory.create(cluster, (long) sums[at], centre));
+    }
+    StructType schema = new StructType().add("cluster", DataTypes.IntegerType).add("points", DataTypes.LongType)
+      .add("centre", DataTypes.createArrayType(DataTypes.FloatType));
+    return rows.sparkSession().createDataFrame(found, schema);
+  }
+}
+"""
+
+
+def compiled(name, text, jars):
+    """A folder of the classes of a Java text."""
+    for tool in ("java", "javac"):
+        if shutil.which(tool) is None:
+            raise Absent(f"{tool} is not installed")
+    classes = tempfile.mkdtemp(prefix="windrow-rival-")
+    path = os.path.join(classes, name)
+    with open(path, "w") as file:
+        file.write(text)
+    subprocess.run(["javac", "-nowarn", "-cp", jars, "-d", classes, path], check=True)
+    return classes
 
 
 # ── Hadoop ──
@@ -497,15 +596,9 @@ def hadoop_():
         raise Absent(f"Hadoop's MapReduce reads no Parquet files, which {o.workload} is over")
     if o.workload not in ("wordcount", "grep", "sort", "terasort", "secondarysort", "invertedindex"):
         raise Absent(f"there is no Hadoop job for {o.workload} here")
-    for tool in ("java", "javac"):
-        if shutil.which(tool) is None:
-            raise Absent(f"{tool} is not installed")
     jars = os.path.join(os.path.dirname(pyspark.__file__), "jars", "*")
     version = [os.path.basename(jar) for jar in glob.glob(jars) if "hadoop-client-runtime" in jar]
-    classes = tempfile.mkdtemp(prefix="windrow-rival-")
-    with open(os.path.join(classes, "Workloads.java"), "w") as file:
-        file.write(JAVA)
-    subprocess.run(["javac", "-cp", jars, "-d", classes, os.path.join(classes, "Workloads.java")], check=True)
+    classes = compiled("Workloads.java", JAVA, jars)
     made = os.path.join(classes, "out")
 
     def run():

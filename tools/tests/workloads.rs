@@ -47,6 +47,10 @@ impl Place {
             let job = Job { input: &self.input, out: &out, pattern: PATTERN, bytes: BYTES };
             let done = (self.workload.job)(&session, &job).unwrap();
             let name = self.workload.name;
+            if name.ends_with("sort") {
+                let (is_forced, has_spilled) = (revocable_bytes.is_some(), session.spilled_bytes() > 0);
+                assert_eq!(is_forced, has_spilled, "{name}, way {number}");
+            }
             let Some((before, expected)) = &first else {
                 first = Some((out, done));
                 continue;

@@ -15,7 +15,15 @@ use std::{
 };
 
 use serde::Deserialize;
-use windrow::{Error, Result, Session, batch::datatypes::DataType};
+use windrow::{
+    Error, Result, Session,
+    batch::{
+        Batch,
+        array::{Array, ArrayRef, AsArray},
+        compute,
+        datatypes::{DataType, Float64Type},
+    },
+};
 
 use super::{
     Input, Output, WorkloadRun,
@@ -157,6 +165,11 @@ impl Rival<'_> {
         let (here, there) = match output {
             Output::Nothing => return Ok(measurements.to_vec()),
             Output::Rows => (measurement.digest.clone(), digest_as(session, path, theirs)?),
+            // Another engine adds up in another order, so a digest may differ; the numbers may not.
+            Output::Numbers => match digest_as(session, path, theirs)? {
+                there if there == measurement.digest => (there.clone(), there),
+                _ => ("the same numbers".to_owned(), first_far(session, path, theirs)?),
+            },
             Output::Records => {
                 let (here, there) = (tera_validate(session, path)?, tera_validate(session, theirs)?);
                 (format!("{here:?}"), format!("{there:?}"))
@@ -190,6 +203,43 @@ fn digest_as(session: &Session, ours: &Path, theirs: &Path) -> Result<String> {
     let columns: Vec<String> = columns.collect();
     let rows = session.query(&format!("select {} from '{}'", columns.join(", "), theirs.display()))?;
     Ok(rows.digest()?.to_string())
+}
+
+/// How far apart numbers may be, as a share of the greater.
+const APART_MAX: f64 = 1e-4;
+
+/// The first place where rows, in the order of their first column, have numbers that are further apart; or that there is none.
+fn first_far(session: &Session, ours: &Path, theirs: &Path) -> Result<String> {
+    let rows = |path: &Path| session.query(&format!("select * from '{}' order by 1", path.display()));
+    let (here, there) = (rows(ours)?, rows(theirs)?);
+    if (here.rows(), here.schema.fields().len()) != (there.rows(), there.schema.fields().len()) {
+        return Ok(format!("{} rows of {} columns", there.rows(), there.schema.fields().len()));
+    }
+    for column in 0..here.schema.fields().len() {
+        let (here, there) = (numbers(&here.batches, column)?, numbers(&there.batches, column)?);
+        let is_near = |(one, other): (&f64, &f64)| (one - other).abs() <= APART_MAX * one.abs().max(other.abs());
+        let far = here.iter().zip(&there).position(|pair| !is_near(pair));
+        if let Some(place) = far.or((here.len() != there.len()).then_some(here.len().min(there.len()))) {
+            let shown = |numbers: &[f64]| numbers.get(place).map_or("none".to_owned(), f64::to_string);
+            return Ok(format!("{}, not {}, at {place} of column {}", shown(&there), shown(&here), column + 1));
+        }
+    }
+    Ok("the same numbers".to_owned())
+}
+
+/// The numbers of a column, of numbers or of lists of them.
+fn numbers(batches: &[Batch], column: usize) -> Result<Vec<f64>> {
+    let mut numbers = Vec::new();
+    for batch in batches {
+        let mut values = ArrayRef::clone(batch.column(column));
+        if let Some(lists) = values.as_list_opt::<i32>() {
+            let (first, last) = (lists.value_offsets()[0] as usize, lists.value_offsets()[lists.len()] as usize);
+            values = lists.values().slice(first, last - first);
+        }
+        let values = compute::cast(&values, &DataType::Float64)?;
+        numbers.extend(values.as_primitive::<Float64Type>().iter().map(|value| value.unwrap_or(f64::NAN)));
+    }
+    Ok(numbers)
 }
 
 /// The last lines of what was said.
@@ -232,4 +282,38 @@ fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(filled)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use windrow::Settings;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_the_same_though_rounded_otherwise() {
+        let folder = tempfile::tempdir().unwrap();
+        let session = Session::new(Settings { threads: 1, ..Settings::default() }).unwrap();
+        let write = |name: &str, rows: Vec<(u32, i64, Vec<f32>)>| {
+            let path = folder.path().join(name);
+            session.from_vec(rows).unwrap().named(["k", "n", "centre"]).unwrap().write_parquet(&path).unwrap();
+            path
+        };
+        let ours = write("ours", vec![(0, 7, vec![1.0, 2.0]), (1, 100_000, vec![3.0, -4.0])]);
+        for (name, rows, says) in [
+            ("near", vec![(1, 100_001, vec![3.0001, -4.0]), (0, 7, vec![1.0, 2.0])], "the same numbers"),
+            ("far", vec![(0, 7, vec![1.0, 2.0]), (1, 100_000, vec![3.0, -4.1])], "-4.0999"),
+            ("other", vec![(0, 7, vec![1.0, 2.0]), (2, 100_000, vec![3.0, -4.0])], "2, not 1, at 1 of column 1"),
+            (
+                "longer",
+                vec![(0, 7, vec![1.0, 2.0]), (1, 100_000, vec![3.0, -4.0, 5.0])],
+                "5, not none, at 4 of column 3",
+            ),
+            ("fewer", vec![(0, 7, vec![1.0, 2.0])], "1 rows of 3 columns"),
+        ] {
+            let found = first_far(&session, &ours, &write(name, rows)).unwrap();
+            assert!(found.starts_with(says), "{name}: {found}");
+        }
+    }
 }

@@ -49,9 +49,10 @@ impl WorkloadRun<'_> {
     ) -> Result<Vec<Measurement>, E> {
         let nodes = Nodes::here(self.session.settings().threads);
         self.each(nodes, told, |job| {
+            let before = self.session.spilled_bytes();
             let clock = Clock::start()?;
             let done = (self.workload.job)(self.session, job)?;
-            Ok((done, clock.stop()?, (0, 0)))
+            Ok((done, clock.stop()?, (self.session.spilled_bytes() - before, 0)))
         })
     }
 

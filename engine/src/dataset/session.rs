@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::{Instant, SystemTime},
 };
@@ -70,6 +70,8 @@ struct Inner {
     named: Mutex<Closures>,
     /// What the closures of its actions have counted so far, by name.
     counted: Mutex<BTreeMap<String, i64>>,
+    /// Bytes that its actions have spilled so far.
+    spilled_bytes: AtomicU64,
 }
 
 /// Where a session's work is done, when not by its own threads.
@@ -146,6 +148,7 @@ impl Session {
             away,
             named: Mutex::default(),
             counted: Mutex::default(),
+            spilled_bytes: AtomicU64::default(),
             settings: Arc::new(settings),
         })))
     }
@@ -312,6 +315,7 @@ impl Session {
         };
         let running = schedule::build(physical, is_profiled, &inner.io, &context)?;
         schedule::run(&inner.threads, &context, running.graph)?;
+        inner.spilled_bytes.fetch_add(counters.report().spilled_bytes, Relaxed);
         let profile = running.profile.map(|profile| {
             let mut report = profile.report();
             if let Some(names) = explain::names(physical).first() {
@@ -526,6 +530,11 @@ impl Session {
     /// What the counters have come to in all actions that have ended well.
     pub fn counters(&self) -> BTreeMap<String, i64> {
         self.0.counted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Bytes that the operators of all its actions have written to disk for want of memory; on a cluster the workers tell it of each job.
+    pub fn spilled_bytes(&self) -> u64 {
+        self.0.spilled_bytes.load(Relaxed)
     }
 
     fn add_counted(&self, counted: &Counted) {
