@@ -78,10 +78,10 @@ fn run_under_worker(socket: &Path, job: impl FnOnce(&Session) -> Result<()>) -> 
     let ran = ran.unwrap_or_else(|panic| Err(DatasetError::EntryPanicked { message: message_of(&*panic) }.into()));
     // What it has printed goes before the word that it is done.
     let _ = std::io::stdout().flush();
-    if program.is_driver() {
+    // Where its end cannot be told, another driver goes on with what it has cached.
+    if program.ended(ran.as_ref().err()) {
         session.remove_cached();
     }
-    program.ended(ran.as_ref().err());
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
+    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, Stdio},
 };
@@ -19,7 +20,7 @@ use windrow::{
 
 use super::cluster::{ClusterName, Contact};
 use crate::{
-    error::{CommandError, FAILED, Failure},
+    error::{CommandError, Failure},
     output,
     progress::Progress,
     settings::EngineFlags,
@@ -127,7 +128,7 @@ impl Submit {
     }
 }
 
-/// Such a program knows `--cluster` itself (`windrow::launch`).
+/// Such a program knows `--cluster` itself (`windrow::launch`). It takes this process's place, so that signals, and what it ends with, are its own.
 fn run_program(words: &[OsString], cluster: Option<&ClusterName>) -> Result<(), Failure> {
     // There is one: that is how this subcommand is told from others.
     let (program, arguments) = words.split_first().map_or((OsStr::new(""), words), |(first, rest)| (first, rest));
@@ -135,11 +136,8 @@ fn run_program(words: &[OsString], cluster: Option<&ClusterName>) -> Result<(), 
     if let Some(cluster) = cluster {
         command.arg("--cluster").arg(cluster.to_string());
     }
-    let ran = command.args(arguments).stdin(Stdio::null()).status();
-    let status = ran.map_err(|source| CommandError::Program { program: program.into(), source })?;
-    // What went wrong it has told itself.
-    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED);
-    if status.success() { Ok(()) } else { Err(Failure::Told(code)) }
+    let source = command.args(arguments).stdin(Stdio::null()).exec();
+    Err(CommandError::Program { program: program.into(), source }.into())
 }
 
 impl StreamingFlags {

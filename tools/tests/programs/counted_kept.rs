@@ -14,6 +14,7 @@ use crate::{
 pub const ALL: &[Check] = &[
     ("counters_count_once_whatever_dies", counters_count_once_whatever_dies),
     ("a_checkpoint_is_read_by_the_next_run", a_checkpoint_is_read_by_the_next_run),
+    ("cached_rows_outlive_their_driver", cached_rows_outlive_their_driver),
 ];
 
 fn counters_count_once_whatever_dies() {
@@ -56,7 +57,6 @@ fn a_checkpoint_is_read_by_the_next_run() {
     let unread = format!("{words}, 0 lines read\n");
     assert_eq!(again, unread);
     let cluster = Cluster::start(2);
-    let client = cluster.client();
     // What is kept here, a cluster reads; what a cluster keeps, the next job reads.
     assert_eq!(run(&cluster, &["checkpoint", &text, &path("kept"), &path("read")]).printed(), unread);
     assert_eq!(run(&cluster, &["checkpoint", &text, &path("kept there"), &path("one")]).printed(), first);
@@ -66,15 +66,32 @@ fn a_checkpoint_is_read_by_the_next_run() {
     let ran = run(&cluster, &["checkpoint", &text, &path("kept as words"), &path("three")]);
     ran.fails(1, &["error: reading the checkpoint", &path("kept as words"), "hint: keep the flow at another path"]);
     // The driver dies once the rows are kept: the next one does not take its own job's checkpoint for an earlier one's.
-    let started = spawn(Some(&cluster), &own(), &["slow checkpoint", &text, &path("kept slowly"), &path("killed")]);
+    let words = ["slow checkpoint", &text, &path("kept slowly"), &path("killed")];
+    assert_eq!(without_its_driver(&cluster, &words, 2), first);
+}
+
+/// What the driver that dies has cached is there for the next one.
+fn cached_rows_outlive_their_driver() {
+    let (folder, text) = text(10_000_000);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let expected = here(&["checkpoint", &text, &path("kept"), &path("here")]);
+    let cluster = Cluster::start(3);
+    assert_eq!(without_its_driver(&cluster, &["slow cache", &text, &path("killed")], 1), expected);
+}
+
+/// Runs it; kills the worker of its driver while that action runs, which reads what the one before has kept. What it printed.
+fn without_its_driver(cluster: &Cluster, words: &[&str], action: u32) -> String {
+    let client = cluster.client();
+    let started = spawn(Some(cluster), &own(), words);
     let (driver, before) = until(&client, "the rows that are kept are read", |view| {
         let reads = |tried: &windrow::cluster::protocol::AttemptView| {
-            stage_place(tried.stage).0.0 == 2 && tried.state == AttemptState::Running
+            stage_place(tried.stage).0.0 == action && tried.state == AttemptState::Running
         };
         view.attempts.iter().find(|tried| reads(tried))?;
         Some(view.driver.as_ref()?.as_str().to_owned())
     });
     cluster.worker(number_of(&driver)).kill();
-    assert_eq!(started.end().printed(), first);
+    let printed = started.end().printed().to_owned();
     assert!(newest(&client).unwrap().driver_runs > before.driver_runs, "the driver died unseen");
+    printed
 }

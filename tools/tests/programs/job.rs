@@ -37,8 +37,9 @@ pub fn run(session: &Session, arguments: &[String]) -> Result<()> {
         [NAME, "slow", text, out] => slow(session, text, out),
         [NAME, "counts", text, out, marker] => counts(session, text, out, (marker, 1)),
         [NAME, "slow counts", text, out, marker] => counts(session, text, out, (marker, TURNS)),
-        [NAME, "checkpoint", text, kept, out] => checkpoint(session, text, (kept, out), 1),
-        [NAME, "slow checkpoint", text, kept, out] => checkpoint(session, text, (kept, out), 10 * TURNS),
+        [NAME, "checkpoint", text, kept, out] => kept_words(session, text, (Some(kept), out), 1),
+        [NAME, "slow checkpoint", text, kept, out] => kept_words(session, text, (Some(kept), out), 10 * TURNS),
+        [NAME, "slow cache", text, out] => kept_words(session, text, (None, out), 10 * TURNS),
         [NAME, "mapreduce", text, out] => map_reduce::run(session, text, out, 10),
         [NAME, "slow mapreduce", text, out] => map_reduce::run(session, text, out, TURNS),
         [NAME, "panics", text] => each_line(session, text, |line| {
@@ -139,14 +140,18 @@ fn counts(session: &Session, text: &str, out: &str, (marker, turns): (&str, u64)
     Ok(())
 }
 
-/// Rows that are kept for the next run, and what is made of them; with how many lines were read.
-fn checkpoint(session: &Session, text: &str, (kept, out): (&str, &str), turns: u64) -> Result<()> {
+/// Rows that are kept, for the next run or for this one, and what is made of them; with how many lines were read.
+fn kept_words(session: &Session, text: &str, (kept, out): (Option<&str>, &str), turns: u64) -> Result<()> {
     let lines = session.counter("lines");
     let pairs = session.read_text(text)?.flat_map::<(String, i64)>(move |line, out| {
         lines.add(1);
         line.split_ascii_whitespace().for_each(|word| out.push((word, 1)));
     });
-    let counts = pairs.reduce_by_key(Sum).checkpoint(kept)?;
+    let counts = pairs.reduce_by_key(Sum);
+    let counts = match kept {
+        Some(kept) => counts.checkpoint(kept)?,
+        None => counts.cache()?,
+    };
     let often = counts.filter(move |(_, count)| {
         wait(turns);
         count > 10

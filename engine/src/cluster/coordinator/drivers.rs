@@ -296,6 +296,9 @@ impl Coordinator {
         job.driver.has_ended = true;
         job.driver.life = None;
         job.staging.clear();
+        if !job.is_working() {
+            job.forget_plans();
+        }
         job.touch();
     }
 
@@ -303,6 +306,7 @@ impl Coordinator {
     pub(super) fn drop_job(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.is_dropped = true;
+        job.forget_plans();
         job.touch();
         let here: Vec<WorkerName> =
             self.workers.iter().filter(|(_, worker)| worker.is_here()).map(|(name, _)| name.clone()).collect();

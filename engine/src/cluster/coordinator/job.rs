@@ -158,6 +158,12 @@ impl Job {
         keys
     }
 
+    /// Nobody runs any of its tasks again.
+    pub(super) fn forget_plans(&mut self) {
+        self.staging.clear();
+        self.actions.values_mut().for_each(|action| action.plan = Blob::default());
+    }
+
     pub(super) fn plan_bytes(&self) -> u64 {
         let durable: u64 = self.actions.values().map(|action| action.plan.len() as u64).sum();
         durable + self.staging.values().map(|staging| staging.plan_bytes).sum::<u64>()

@@ -136,6 +136,8 @@ impl BinaryStore {
         }
         // A name of its own: an earlier life of the process may still write to another.
         let path = self.folder.join(format!("{id}.{:016x}.part", random()));
+        // Somebody may have tidied up.
+        fs::create_dir_all(&self.folder).map_err(failed("making", &self.folder))?;
         let mut options = OpenOptions::new();
         // Executable from the start: it is never another file's name.
         let opened = options.create_new(true).write(true).mode(0o700).open(&path);

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CHILD_VARIABLE,
+    started::kill_started,
     wire::{self, FromChild, PullAsk, PullPiece, Reader, ToChild, parse, write},
 };
 use crate::{
@@ -240,11 +241,16 @@ impl Child {
         lock(&self.control).is_over
     }
 
-    /// Ends the process, whatever it does.
+    /// Ends the process, whatever it does, and what it has started.
     pub fn kill(&self) {
         lock(&self.control).is_over = true;
+        let mut process = lock(&self.process);
+        // Its number is its own until it was asked for its end, which needs the lock.
+        if matches!(process.try_wait(), Ok(None)) {
+            kill_started(process.id());
+        }
         // A process that is gone already needs nothing.
-        let _ = lock(&self.process).kill();
+        let _ = process.kill();
     }
 
     fn send(&self, message: ToChild) {

@@ -15,6 +15,7 @@
 mod children; // Children: the processes of a worker, by job
 mod host; // Child: the worker's side
 mod program; // Program: the process's side
+mod started; // what the process has started, to be ended with it
 mod wire; // messages over the Unix connection
 
 pub use children::{Children, ToDriver};

@@ -240,8 +240,8 @@ impl Program {
         self.lock().driver.is_some()
     }
 
-    /// The entry has ended; as driver it says so, and the process may end too. Otherwise it waits until the worker ends it.
-    pub fn ended(&self, error: Option<&Error>) {
+    /// The entry has ended; as driver it says so, and the process may end too. Otherwise it waits until the worker ends it. Whether that was told.
+    pub fn ended(&self, error: Option<&Error>) -> bool {
         let mut state = self.lock();
         state.is_ended = true;
         self.bell.notify_all();
@@ -251,7 +251,7 @@ impl Program {
         drop(state);
         let error = error.map(|error| RemoteError::from_error(error, ""));
         // Without a worker there is nobody to tell.
-        let _ = self.tell(&FromChild::Finished { error });
+        self.tell(&FromChild::Finished { error }).is_ok()
     }
 
     fn ship(
