@@ -11,7 +11,7 @@ use super::{
     record::{Columns, Record, build_batch, schema_of},
 };
 use crate::{
-    batch::{array::BooleanArray, buffer::BooleanBuffer, compute, datatypes::SchemaRef},
+    batch::{array::BooleanArray, buffer::BooleanBuffer, compute, copied, datatypes::SchemaRef},
     error::{Error, Result},
 };
 
@@ -86,6 +86,9 @@ pub trait RowFunction<'a, T: Record, U: Record>: Fn(T::View<'a>) -> U::View<'a> 
 
 impl<'a, T: Record, U: Record, F: Fn(T::View<'a>) -> U::View<'a>> RowFunction<'a, T, U> for F {}
 
+/// A batch of fewer rows than this part of its room is copied into memory of its own.
+const SPARSE_SHARE: usize = 4;
+
 /// Where the rows of [`Dataset::flat_map`] go.
 pub struct Emitter<'e, U: Record> {
     builder: U::Builder,
@@ -135,7 +138,39 @@ impl<'e, U: Record> Emitter<'e, U> {
         match self.failure {
             Some(failure) => Err(failure),
             None if self.rows == 0 => Ok(()),
-            None => (self.emit)(build_batch::<U>(self.builder, self.schema)?),
+            None => {
+                let batch = build_batch::<U>(self.builder, self.schema)?;
+                // Who keeps a few rows must not keep the room for those that did not come.
+                let is_sparse = self.rows < self.rows_max / SPARSE_SHARE;
+                (self.emit)(if is_sparse { copied(&batch)? } else { batch })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::batch::Batch;
+
+    #[test]
+    fn few_rows_hold_little() {
+        let schema = schema_of::<(i64, String)>();
+        for (rows, expected_bytes) in [(3, 0..32_000), (60_000, 60_000 * 24..usize::MAX)] {
+            let mut batches: Vec<Batch> = Vec::new();
+            let mut emit = |batch| {
+                batches.push(batch);
+                Ok(())
+            };
+            let mut emitter: Emitter<'_, (i64, String)> = Emitter::new(&mut emit, &schema, 65_536);
+            for number in 0..rows {
+                emitter.push((number, "a string that stands in no view"));
+            }
+            emitter.finish().unwrap();
+            assert_eq!((batches.len(), batches[0].num_rows()), (1, rows as usize));
+            let bytes = batches[0].get_array_memory_size();
+            assert!(expected_bytes.contains(&bytes), "{bytes} bytes of {rows} rows");
         }
     }
 }
