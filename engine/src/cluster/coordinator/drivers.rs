@@ -13,8 +13,8 @@ use crate::{
             ACTIONS_PER_JOB_MAX, DRIVER_FAILURES_MAX, DRIVER_RUNS_MAX, JOBS_RUNNING_MAX, PLANS_BYTES_MAX, RETRY_DELAY,
         },
         protocol::{
-            ActionNumber, Blob, DriverEnd, DriverPlan, DriverRun, DriverStart, FailureCause, JobState, OrderBody,
-            RemoteError, Retry, ShippedAction, WorkerName, WorkerState, part_count, part_of,
+            ActionNumber, Blob, DriverEnd, DriverPlan, DriverRun, DriverStart, FailureCause, JobKind, JobState,
+            OrderBody, RemoteError, Retry, WorkerName, WorkerState, part_count, part_of,
         },
     },
     error::Kind,
@@ -101,12 +101,7 @@ impl Coordinator {
         let Some((_, life)) = job.run().filter(|(run, _)| *run == driver) else { return };
         let host = life.0.clone();
         job.driver.said_at = now;
-        let shipped = job.actions.iter();
-        let shipped = shipped.map(|(number, action)| ShippedAction {
-            action: *number,
-            plan_hash: action.plan_hash,
-            plan_bytes: action.plan.len() as u64,
-        });
+        let shipped = job.actions.iter().map(|(number, action)| action.shipped(*number));
         let start = DriverStart {
             driver,
             kind: job.submission.kind,
@@ -204,11 +199,14 @@ impl Coordinator {
     }
 
     pub(super) fn send_plan_part(&mut self, host: &WorkerName, job: JobId, action: ActionNumber, part: u32) {
-        let plan = self.jobs.get(&job).and_then(|job| job.actions.get(&action)).map(|action| action.plan.clone());
-        let Some(plan) = plan else { return };
+        let Some(known) = self.jobs.get(&job) else { return };
+        let Some(plan) = known.actions.get(&action).map(|action| action.plan.clone()) else { return };
+        // A plan of a program tells what was given since the one before it.
+        let before = known.actions.range(..action).next_back().filter(|_| known.submission.kind == JobKind::Program);
+        let before = before.map(|(number, action)| action.shipped(*number));
         if let Some(bytes) = part_of(&plan, part) {
             let parts = part_count(plan.len() as u64);
-            self.tell(host, OrderBody::PlanPart { job, action, part, parts, bytes: bytes.into() });
+            self.tell(host, OrderBody::PlanPart { job, action, part, parts, before, bytes: bytes.into() });
         }
     }
 

@@ -17,8 +17,9 @@ use crate::{
         coordinator::TaskShape,
         limits::{CUTS_PER_TASK_MAX, FAILURES_PER_TASK_MAX, RETRY_DELAY, RETRY_DELAY_MAX},
         protocol::{
-            AttemptCounters, AttemptFailure, AttemptProgress, AttemptReport, AttemptState, Blob, EdgeEnd, EdgeId,
-            EdgeKind, FailureCause, Incarnation, ParameterNumber, RemoteError, Retry, Skeleton, WorkerName,
+            ActionNumber, AttemptCounters, AttemptFailure, AttemptProgress, AttemptReport, AttemptState, Blob, EdgeEnd,
+            EdgeId, EdgeKind, FailureCause, Incarnation, ParameterNumber, RemoteError, Retry, ShippedAction, Skeleton,
+            WorkerName,
         },
     },
     error::Kind,
@@ -125,6 +126,11 @@ pub(super) enum Verdict {
 }
 
 impl Action {
+    /// Its plan, as workers know it.
+    pub(super) fn shipped(&self, action: ActionNumber) -> ShippedAction {
+        ShippedAction { action, plan_hash: self.plan_hash, plan_bytes: self.plan.len() as u64 }
+    }
+
     pub(super) fn new(skeleton: Skeleton, plan: Blob, plan_hash: u64) -> Action {
         let stages = skeleton.stages.iter().map(|_| Stage { tasks: Vec::new(), done: 0, retried: 0 }).collect();
         Action {

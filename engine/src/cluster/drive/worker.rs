@@ -37,8 +37,9 @@ use crate::{
     cluster::{
         limits::SLOTS_MAX,
         protocol::{
-            ActionNumber, AttemptEnd, AttemptFailure, AttemptKey, AttemptProgress, DriverEnd, DriverRun, DriverStart,
-            FailureCause, FromWorker, Incarnation, JobKind, Link, Message, Order, RemoteError, ToWorker, WorkerName,
+            ActionNumber, AttemptEnd, AttemptFailure, AttemptKey, AttemptProgress, Blob, DriverEnd, DriverRun,
+            DriverStart, FailureCause, FromWorker, Incarnation, JobKind, Link, Message, Order, RemoteError, ToWorker,
+            WorkerName,
         },
         worker::{Command, Event, Options, Worker},
     },
@@ -208,6 +209,7 @@ fn live(
         attempts: BTreeMap::new(),
         drivers: BTreeMap::new(),
         children,
+        coming_plans: BTreeMap::new(),
         plans: BTreeMap::new(),
         is_over: false,
         is_fenced: false,
@@ -238,6 +240,8 @@ struct Process {
     drivers: BTreeMap<DriverRun, Arc<Driver>>,
     /// The processes of programs, by job.
     children: Arc<Children>,
+    /// Plans of which parts have come.
+    coming_plans: BTreeMap<(JobId, ActionNumber), Vec<u8>>,
     plans: BTreeMap<(JobId, ActionNumber), Arc<StoredPlan>>,
     is_over: bool,
     /// It is over since it was taken for dead.
@@ -250,9 +254,8 @@ struct Process {
 }
 
 /// A plan as it came, decoded by the first attempt that needs it.
-#[derive(Default)]
 struct StoredPlan {
-    bytes: Mutex<Vec<u8>>,
+    bytes: Blob,
     decoded: Mutex<Option<Decoded>>,
 }
 
@@ -262,7 +265,7 @@ enum Decoded {
     /// A statement's: its attempts run here, and tell what their pipelines did if it `is_profiled`.
     Statement { plan: Arc<PhysicalPlan>, is_profiled: bool },
     /// A program's: its attempts run in its process, which decodes the plan.
-    Program { spec: Arc<ProgramSpec>, envelope: Arc<Vec<u8>> },
+    Program { spec: Arc<ProgramSpec> },
 }
 
 impl Process {
@@ -385,21 +388,22 @@ impl Process {
         match command {
             Command::Send { link, message } => self.send(link, &message),
             Command::StorePlan { job, action, part, parts, plan_hash, bytes } => {
-                let plan = self.plans.entry((job, action)).or_default();
-                let stored = {
-                    let mut stored = plan.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-                    stored.extend_from_slice(&bytes);
-                    (part + 1 == parts).then(|| xxh3_64(&stored))
-                };
-                match stored {
-                    None => {}
-                    Some(found) if found == plan_hash => self.again(Event::PlanStored { job, action }),
-                    Some(_) => {
-                        self.plans.remove(&(job, action));
-                        let error =
-                            RemoteError::new(Kind::Corrupt, "storing a plan: its parts do not have its checksum");
-                        self.again(Event::PlanFailed { job, action, error });
-                    }
+                let coming = self.coming_plans.entry((job, action)).or_default();
+                if part == 0 {
+                    // It failed, or one that it follows did, and it comes again.
+                    coming.clear();
+                }
+                coming.extend_from_slice(&bytes);
+                if part + 1 < parts {
+                    return;
+                }
+                let bytes: Blob = self.coming_plans.remove(&(job, action)).unwrap_or_default().into();
+                if xxh3_64(&bytes) == plan_hash {
+                    self.plans.insert((job, action), Arc::new(StoredPlan { bytes, decoded: Mutex::default() }));
+                    self.again(Event::PlanStored { job, action });
+                } else {
+                    let error = RemoteError::new(Kind::Corrupt, "storing a plan: its parts do not have its checksum");
+                    self.again(Event::PlanFailed { job, action, error });
                 }
             }
             Command::StartAttempt { order } => self.start_attempt(order),
@@ -465,6 +469,7 @@ impl Process {
         self.attempts.insert(key, Arc::clone(&attempt));
         let (action, _) = crate::cluster::protocol::stage_place(key.stage);
         let plan = self.plans.get(&(key.job, action)).cloned();
+        let plans = self.plans_until(key.job, action);
         let children = Arc::clone(&self.children);
         let work = move || {
             let span = tracing::info_span!("attempt", job = %key.job, stage = key.stage.0, task = key.task.0, attempt = key.attempt.0);
@@ -474,9 +479,9 @@ impl Process {
                 Ok(Decoded::Statement { plan, is_profiled }) => {
                     task::run(&node, Planned { plan: &plan, is_profiled }, &order, &attempt)
                 }
-                Ok(Decoded::Program { spec, envelope }) => match children.get(key.job, &spec, &attempt.cancel) {
+                Ok(Decoded::Program { spec }) => match children.get(key.job, &spec, &attempt.cancel) {
                     // Its process tells the end.
-                    Ok(child) => return child.run(order, action, &envelope),
+                    Ok(child) => return child.run(order, &plans),
                     Err(error) => AttemptEnd::Failed(Box::new(task::failure(&node, &error))),
                 },
                 Err(error) => AttemptEnd::Failed(Box::new(task::failure(&node, &error))),
@@ -535,17 +540,15 @@ impl Process {
         }
     }
 
-    /// A program that drives learns from a plan what its earlier actions gave.
+    /// A program that drives learns from the plans until this one what its earlier actions gave.
     fn teach_driver(&self, driver: DriverRun, action: ActionNumber) {
-        let Some(plan) = self.plans.get(&(driver.job, action)) else { return };
-        match plan.decoded() {
-            Ok(Decoded::Program { envelope, .. }) => self.children.tell(driver, ToDriver::Plan(action, envelope)),
-            Ok(Decoded::Statement { .. }) => {}
-            Err(error) => {
-                let end = DriverEnd::Failed { error: remote(&error, &self.node.name), cause: FailureCause::Error };
-                self.again(Event::DriverEnded { driver, end });
-            }
-        }
+        self.children.tell(driver, ToDriver::Plans(self.plans_until(driver.job, action)));
+    }
+
+    /// The plans of a job that its process may need for an action: each tells what was given since the one before.
+    fn plans_until(&self, job: JobId, action: ActionNumber) -> Vec<(ActionNumber, Blob)> {
+        let plans = self.plans.range((job, ActionNumber(0))..=(job, action));
+        plans.map(|((_, action), plan)| (*action, plan.bytes.clone())).collect()
     }
 
     fn drop_job(&mut self, job: JobId) {
@@ -555,6 +558,7 @@ impl Process {
         // After that no attempt starts another one.
         self.children.end(job);
         self.attempts.retain(|key, _| key.job != job);
+        self.coming_plans.retain(|(of, _), _| *of != job);
         self.plans.retain(|(of, _), _| *of != job);
         self.node.spool.drop_job(job);
         self.node.drop_outputs(job);
@@ -569,20 +573,18 @@ impl StoredPlan {
         if let Some(plan) = &*decoded {
             return Ok(plan.clone());
         }
-        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let statement = |plan: &[u8], is_profiled| -> Result<Decoded> {
             let plan = encode::decode(plan, &Closures::default(), &OpenedTables::on_this_host())?;
             Ok(Decoded::Statement { plan: Arc::new(plan), is_profiled })
         };
-        let plan = match postcard::from_bytes(&bytes).map_err(|source| Unreadable { source })? {
+        let plan = match postcard::from_bytes(&self.bytes).map_err(|source| Unreadable { source })? {
             PlanEnvelope::Statement(plan) => statement(&plan, false)?,
             PlanEnvelope::ProfiledStatement(plan) => statement(&plan, true)?,
             PlanEnvelope::Program { spec, .. } => {
                 let spec = postcard::from_bytes(&spec).map_err(|source| Unreadable { source })?;
-                Decoded::Program { spec: Arc::new(spec), envelope: Arc::new(bytes) }
+                Decoded::Program { spec: Arc::new(spec) }
             }
         };
-        *self.bytes.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
         Ok(decoded.insert(plan).clone())
     }
 }

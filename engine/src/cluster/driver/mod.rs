@@ -6,7 +6,7 @@
 //! ```text
 //!   asked ─► was it shipped by an earlier run? ──no──► plan ─► shipped ─► outcome
 //!                          ├──yes, as the last─────────────────────────────►┘
-//!                          └──yes, and a later one too──► replay: what it gave stands in the later one's plan
+//!                          └──yes, and a later one too──► replay: what it gave stands in the next one's plan
 //! ```
 //! A driver's program asks for actions in an order that depends on nothing but the outcomes of earlier ones, so the
 //! k-th action of each run is the same action.
@@ -38,7 +38,7 @@ pub enum Begin {
     Plan,
     /// It is shipped, by an earlier run perhaps: wait for its outcome.
     Wait,
-    /// A later action is shipped too, with what this one gave in its plan.
+    /// A later action is shipped too; what this one gave stands in the plan of the next one.
     Replay,
 }
 
@@ -73,6 +73,12 @@ impl Driver {
             (Some(_), _) => Begin::Replay,
             (None, _) => Begin::Plan,
         }
+    }
+
+    /// The last action before this one that was shipped: its plan tells what those before it gave.
+    pub fn shipped_before(&self, action: ActionNumber) -> Option<ActionNumber> {
+        let mut before = self.actions.range(..action).filter(|(_, action)| action.is_shipped);
+        before.next_back().map(|(number, _)| *number)
     }
 
     /// The action was planned: its plan goes to the worker's machine as `Event::DriverShipped`.
@@ -125,6 +131,8 @@ mod tests {
         driver.shipped(ActionNumber(1));
         assert_eq!(driver.begin(ActionNumber(1)), Begin::Wait);
         assert_eq!(driver.begin(ActionNumber(0)), Begin::Replay);
+        assert_eq!(driver.shipped_before(ActionNumber(1)), Some(ActionNumber(0)));
+        assert_eq!(driver.shipped_before(ActionNumber(0)), None);
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub enum OrderBody {
         part: u32,
         /// How many there are.
         parts: u32,
+        /// The action shipped before it, if what that and those before it gave is needed too.
+        before: Option<ShippedAction>,
         /// Its bytes.
         bytes: Blob,
     },
@@ -189,7 +191,7 @@ pub struct DriverStart {
     pub shipped: Vec<ShippedAction>,
 }
 
-/// An action that was shipped by an earlier start of the driver.
+/// An action whose plan is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShippedAction {
     /// Which.

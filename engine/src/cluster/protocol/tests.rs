@@ -297,6 +297,10 @@ impl Maker {
         FromWorker { incarnation: Incarnation(self.next()), epoch: Epoch(self.small()), number: self.next(), body }
     }
 
+    fn shipped(&mut self) -> ShippedAction {
+        ShippedAction { action: self.action(), plan_hash: self.next(), plan_bytes: self.next() }
+    }
+
     fn message_to_worker(&mut self, variant: u64) -> ToWorker {
         let body = match variant % ORDER_VARIANTS {
             0 => OrderBody::Welcome { number: self.next() },
@@ -316,18 +320,21 @@ impl Maker {
             5 => OrderBody::Cancel { keys: self.list(Maker::key) },
             6 => OrderBody::EndTaken { key: self.key(), keep: self.flag() },
             7 => OrderBody::Forget { jobs: self.list(Maker::job) },
-            8 => OrderBody::PlanPart { job: self.job(), action: self.action(), part: 0, parts: 3, bytes: self.blob() },
+            8 => OrderBody::PlanPart {
+                job: self.job(),
+                action: self.action(),
+                part: 0,
+                parts: 3,
+                before: Some(self.shipped()),
+                bytes: self.blob(),
+            },
             9 => OrderBody::StartDriver(Box::new(DriverStart {
                 driver: self.driver(),
                 kind: self.kind(),
                 spec: self.blob(),
                 options: self.options(),
                 nodes: self.small(),
-                shipped: self.list(|maker| ShippedAction {
-                    action: maker.action(),
-                    plan_hash: maker.next(),
-                    plan_bytes: maker.next(),
-                }),
+                shipped: self.list(Maker::shipped),
             })),
             10 => OrderBody::StopDriver(self.driver()),
             11 => OrderBody::WantDriverPlan { driver: self.driver(), action: self.action(), part: self.small() },

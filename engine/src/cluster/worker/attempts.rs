@@ -1,7 +1,7 @@
 //! The attempts of a worker, and the plans that they need.
 //!
 //! In: orders, parts of plans, ends. Out: what to start, stop, drop, ask for and tell. Never: an attempt started twice, or
-//! after it was cancelled; an end told before it happened.
+//! after it was cancelled, or before its plan and those that its plan follows are here; an end told before it happened.
 //!
 //! ```text
 //!   order ─► waiting for its plan ─► running ─► ended ─(end taken, keep)─► held
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use super::{Command, Out, Said};
 use crate::cluster::protocol::{
     ActionNumber, AttemptEnd, AttemptFailure, AttemptKey, AttemptProgress, Beat, Blob, FailureCause, Order,
-    RemoteError, RunningAttempt, WorkerBody, part_count, stage_place,
+    RemoteError, RunningAttempt, ShippedAction, WorkerBody, part_count, stage_place,
 };
 use crate::{error::Kind, shuffle::JobId};
 
@@ -45,10 +45,27 @@ struct Plan {
     next: u32,
     said: Said,
     is_stored: bool,
+    /// The plan that it follows: known with its first part.
+    before: Option<ActionNumber>,
+    /// It is stored, and so are all that it follows.
+    is_ready: bool,
+}
+
+/// A part of a plan that has come.
+pub(super) struct PlanPart {
+    pub(super) part: u32,
+    pub(super) parts: u32,
+    pub(super) before: Option<ShippedAction>,
+    pub(super) bytes: Blob,
 }
 
 fn plan_key(key: AttemptKey) -> PlanKey {
     (key.job, stage_place(key.stage).0)
+}
+
+fn plan_of(order: &Order) -> ShippedAction {
+    let (action, _) = stage_place(order.key.stage);
+    ShippedAction { action, plan_hash: order.plan_hash, plan_bytes: order.plan_bytes }
 }
 
 impl Attempts {
@@ -59,7 +76,7 @@ impl Attempts {
             Some(_) => return,
             None => {}
         }
-        let state = if self.has_plan(now, plan_key(key), order.plan_hash, order.plan_bytes, out) {
+        let state = if self.has_plan(now, key.job, plan_of(&order), out) {
             out.command(Command::StartAttempt { order });
             State::Running(AttemptProgress::default())
         } else {
@@ -68,43 +85,63 @@ impl Attempts {
         self.attempts.insert(key, state);
     }
 
-    /// Whether the plan is stored; it is asked for if nobody has yet.
-    pub(super) fn has_plan(&mut self, now: u64, key: PlanKey, hash: u64, bytes: u64, out: &mut Out) -> bool {
-        let plan = self.plans.entry(key).or_insert_with(|| {
-            out.say(want(key, 0));
-            Plan { hash, parts: part_count(bytes), next: 0, said: Said::now(now), is_stored: false }
+    /// Whether the plan is stored, with all that it follows; it is asked for if nobody has yet.
+    pub(super) fn has_plan(&mut self, now: u64, job: JobId, shipped: ShippedAction, out: &mut Out) -> bool {
+        let ShippedAction { action, plan_hash: hash, plan_bytes } = shipped;
+        let plan = self.plans.entry((job, action)).or_insert_with(|| {
+            out.say(want((job, action), 0));
+            let (parts, said) = (part_count(plan_bytes), Said::now(now));
+            Plan { hash, parts, next: 0, said, is_stored: false, before: None, is_ready: false }
         });
-        plan.is_stored
+        plan.is_ready
     }
 
-    pub(super) fn plan_part(&mut self, now: u64, key: PlanKey, part: u32, parts: u32, bytes: Blob, out: &mut Out) {
+    pub(super) fn plan_part(&mut self, now: u64, key: PlanKey, came: PlanPart, out: &mut Out) {
         let Some(plan) = self.plans.get_mut(&key) else { return };
+        let PlanPart { part, parts, before, bytes } = came;
         if part != plan.next || parts != plan.parts {
             return;
         }
         plan.next += 1;
         plan.said = Said::now(now);
+        plan.before = before.map(|before| before.action);
         let (job, action) = key;
         out.command(Command::StorePlan { job, action, part, parts, plan_hash: plan.hash, bytes });
         if plan.next < plan.parts {
             out.say(want(key, plan.next));
+        }
+        if let Some(before) = before.filter(|before| before.action < action) {
+            self.has_plan(now, job, before, out);
         }
     }
 
     pub(super) fn plan_stored(&mut self, job: JobId, action: ActionNumber, out: &mut Out) {
         let Some(plan) = self.plans.get_mut(&(job, action)) else { return };
         plan.is_stored = true;
-        for (key, state) in &mut self.attempts {
-            if plan_key(*key) == (job, action) && matches!(state, State::Waiting(_)) {
-                let running = State::Running(AttemptProgress::default());
-                if let State::Waiting(order) = std::mem::replace(state, running) {
-                    out.command(Command::StartAttempt { order });
+        let before = plan.before;
+        let mut is_ready = before.is_none_or(|before| self.plans.get(&(job, before)).is_some_and(|plan| plan.is_ready));
+        // With it those are ready that follow it, one after the other.
+        let last = ActionNumber(u32::MAX);
+        let mut followed = before;
+        for ((_, action), plan) in self.plans.range_mut((job, action)..=(job, last)) {
+            is_ready &= plan.is_stored && plan.before == followed;
+            if !is_ready {
+                break;
+            }
+            plan.is_ready = true;
+            followed = Some(*action);
+            for (key, state) in &mut self.attempts {
+                if plan_key(*key) == (job, *action) && matches!(state, State::Waiting(_)) {
+                    let running = State::Running(AttemptProgress::default());
+                    if let State::Waiting(order) = std::mem::replace(state, running) {
+                        out.command(Command::StartAttempt { order });
+                    }
                 }
             }
         }
     }
 
-    /// Whoever waits for the plan fails; the next order asks for it anew.
+    /// Whoever waits for the plan fails, or for one that follows it; the next order asks for them anew.
     pub(super) fn plan_failed(
         &mut self,
         now: u64,
@@ -113,11 +150,13 @@ impl Attempts {
         error: RemoteError,
         out: &mut Out,
     ) {
-        if self.plans.remove(&(job, action)).is_none() {
+        if !self.plans.contains_key(&(job, action)) {
             return;
         }
+        self.plans.retain(|(of, number), plan| *of != job || *number < action || plan.is_ready);
         for (key, state) in &mut self.attempts {
-            if plan_key(*key) == (job, action) && matches!(state, State::Waiting(_)) {
+            let (of, number) = plan_key(*key);
+            if of == job && number >= action && matches!(state, State::Waiting(_)) {
                 let failure = AttemptFailure::new(error.clone(), FailureCause::Process, Vec::new());
                 let end = AttemptEnd::Failed(Box::new(failure));
                 out.say(WorkerBody::Ended { key: *key, end: end.clone() });

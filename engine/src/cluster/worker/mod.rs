@@ -10,7 +10,7 @@ use crate::cluster::limits::{BEAT, JOBS_MAX, RESEND, SILENCE, TICK};
 use crate::cluster::protocol::{
     ActionNumber, ActionOutcome, AttemptEnd, AttemptKey, AttemptProgress, Beat, Blob, DriverEnd, DriverRun,
     DriverStart, FromWorker, HeldJob, Incarnation, Link, LostInput, Order, OrderBody, PROTOCOL_VERSION, Registration,
-    RemoteError, ShippedAction, Skeleton, ToWorker, WorkerBody, WorkerName,
+    RemoteError, Skeleton, ToWorker, WorkerBody, WorkerName,
 };
 use crate::shuffle::{Epoch, JobId};
 
@@ -20,7 +20,7 @@ mod drivers; // Drivers: plans that are shipped, outcomes that come in pages
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
 
-use attempts::Attempts;
+use attempts::{Attempts, PlanPart};
 use drivers::Drivers;
 
 /// What the worker hears.
@@ -394,8 +394,9 @@ impl Worker {
             }
             OrderBody::EndTaken { key, keep } => self.attempts.end_taken(key, keep, &mut self.out),
             OrderBody::Forget { jobs } => jobs.into_iter().for_each(|job| self.forget(job)),
-            OrderBody::PlanPart { job, action, part, parts, bytes } => {
-                self.attempts.plan_part(self.now, (job, action), part, parts, bytes, &mut self.out);
+            OrderBody::PlanPart { job, action, part, parts, before, bytes } => {
+                let part = PlanPart { part, parts, before, bytes };
+                self.attempts.plan_part(self.now, (job, action), part, &mut self.out);
             }
             OrderBody::StartDriver(start) => {
                 if !self.forgotten.contains(&start.driver.job) {
@@ -445,8 +446,7 @@ impl Worker {
     /// for again.
     fn teach_drivers(&mut self) {
         for (job, shipped) in self.drivers.learning() {
-            let ShippedAction { action, plan_hash, plan_bytes } = shipped;
-            if self.attempts.has_plan(self.now, (job, action), plan_hash, plan_bytes, &mut self.out) {
+            if self.attempts.has_plan(self.now, job, shipped, &mut self.out) {
                 self.drivers.learned(job, &mut self.out);
             }
         }

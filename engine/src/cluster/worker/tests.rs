@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cluster::limits::PART_BYTES;
-use crate::cluster::protocol::{ActionOutcome, AttemptReport, JobKind, JobOptions, stage_id};
+use crate::cluster::protocol::{ActionOutcome, AttemptReport, JobKind, JobOptions, ShippedAction, stage_id};
 use crate::observe::Counted;
 use crate::shuffle::{AttemptId, TaskId};
 
@@ -58,7 +58,7 @@ impl Bench {
     }
     fn with_plan(&mut self) -> &mut Bench {
         self.told(OrderBody::Run(order_of(0, 0)));
-        self.told(OrderBody::PlanPart { job: JOB, action: ACTION, part: 0, parts: 1, bytes: vec![1].into() });
+        self.told(plan_part(ACTION, None));
         let started = self.hear(Event::PlanStored { job: JOB, action: ACTION });
         assert_eq!(starts(&started), [key(0, 0)]);
         self
@@ -89,6 +89,11 @@ fn order_of(task: u32, attempt: u32) -> Box<Order> {
         plan_bytes,
         nodes: 1,
     })
+}
+
+fn plan_part(action: ActionNumber, before: Option<ActionNumber>) -> OrderBody {
+    let before = before.map(|action| ShippedAction { action, plan_hash: 0, plan_bytes: 1 });
+    OrderBody::PlanPart { job: JOB, action, part: 0, parts: 1, before, bytes: vec![1].into() }
 }
 
 fn finished() -> AttemptEnd {
@@ -199,7 +204,8 @@ fn parts_of_a_plan_are_asked_for_one_after_the_other() {
         wants.collect()
     };
     assert_eq!(wants(&bench.told(OrderBody::Run(order))), [0]);
-    let part = |part| OrderBody::PlanPart { job: JOB, action: ACTION, part, parts: 3, bytes: vec![].into() };
+    let part =
+        |part| OrderBody::PlanPart { job: JOB, action: ACTION, part, parts: 3, before: None, bytes: vec![].into() };
     assert!(bench.told(part(2)).is_empty());
     assert_eq!(wants(&bench.told(part(0))), [1]);
     assert!(bench.told(part(0)).is_empty());
@@ -213,6 +219,60 @@ fn parts_of_a_plan_are_asked_for_one_after_the_other() {
     let mut again = order_of(0, 1);
     again.plan_bytes = 1;
     assert_eq!(wants(&bench.told(OrderBody::Run(again))), [0]);
+}
+
+#[test]
+fn an_attempt_waits_for_the_plans_that_its_plan_follows() {
+    let mut bench = Bench::new();
+    let actions = [0, 2, 3].map(ActionNumber);
+    let wants = |commands: &[Command]| -> Vec<ActionNumber> {
+        let wants = said(commands).into_iter().filter_map(|body| match body {
+            WorkerBody::WantPlan { action, .. } => Some(action),
+            _ => None,
+        });
+        wants.collect()
+    };
+    let mut order = order_of(0, 0);
+    order.key.stage = stage_id(actions[2], 0);
+    let key = order.key;
+    assert_eq!(wants(&bench.told(OrderBody::Run(order))), [actions[2]]);
+    assert_eq!(wants(&bench.told(plan_part(actions[2], Some(actions[1])))), [actions[1]]);
+    assert_eq!(starts(&bench.hear(Event::PlanStored { job: JOB, action: actions[2] })), []);
+    assert_eq!(wants(&bench.told(plan_part(actions[1], Some(actions[0])))), [actions[0]]);
+    assert_eq!(wants(&bench.told(plan_part(actions[0], None))), []);
+    // The last to be stored is neither the first nor the last of them.
+    assert_eq!(starts(&bench.hear(Event::PlanStored { job: JOB, action: actions[0] })), []);
+    assert_eq!(starts(&bench.hear(Event::PlanStored { job: JOB, action: actions[1] })), [key]);
+    // What follows them asks for nothing else.
+    let mut next = order_of(0, 0);
+    next.key.stage = stage_id(ActionNumber(4), 0);
+    let key = next.key;
+    assert_eq!(wants(&bench.told(OrderBody::Run(next))), [ActionNumber(4)]);
+    assert_eq!(wants(&bench.told(plan_part(ActionNumber(4), Some(actions[2])))), []);
+    assert_eq!(starts(&bench.hear(Event::PlanStored { job: JOB, action: ActionNumber(4) })), [key]);
+}
+
+#[test]
+fn a_plan_that_cannot_be_stored_fails_those_that_wait_for_what_follows_it() {
+    let mut bench = Bench::new();
+    let [first, second] = [0, 1].map(ActionNumber);
+    let order = |attempt| {
+        let mut order = order_of(0, attempt);
+        order.key.stage = stage_id(second, 0);
+        order
+    };
+    bench.told(OrderBody::Run(order(0)));
+    bench.told(plan_part(second, Some(first)));
+    bench.hear(Event::PlanStored { job: JOB, action: second });
+    let error = RemoteError::new(crate::error::Kind::Io, "the disk is full");
+    assert!(says_end(&bench.hear(Event::PlanFailed { job: JOB, action: first, error })));
+    // Both come again.
+    bench.told(OrderBody::Run(order(1)));
+    let stored = bench.told(plan_part(second, Some(first)));
+    assert!(stored.iter().any(|command| matches!(command, Command::StorePlan { part: 0, .. })));
+    bench.told(plan_part(first, None));
+    assert_eq!(starts(&bench.hear(Event::PlanStored { job: JOB, action: first })), []);
+    assert_eq!(starts(&bench.hear(Event::PlanStored { job: JOB, action: second })), [order(1).key]);
 }
 
 #[test]

@@ -29,6 +29,9 @@ impl World {
             }
             worker::Command::StorePlan { job, action, part, parts, plan_hash, bytes } => {
                 let stored = process.plans.entry((job, action)).or_default();
+                if part == 0 {
+                    stored.clear();
+                }
                 if part as usize != stored.len() {
                     return Err(format!("part {part} of a plan came after {}", stored.len()));
                 }
@@ -78,8 +81,13 @@ impl World {
                 self.after(delay, Happening::DriverStep { node, life, driver });
             }
             worker::Command::TeachDriver { driver, action } => {
-                let plan =
-                    process.plans.get(&(driver.job, action)).ok_or("a driver learns from a plan that is not here")?;
+                // What the actions before gave stands in the plans of all of them.
+                let mut plan = None;
+                for number in 0..=action.0 {
+                    plan = process.plans.get(&(driver.job, ActionNumber(number)));
+                    plan.ok_or("a driver learns from plans of which one is not here")?;
+                }
+                let plan = plan.ok_or("a driver learns from no plan")?;
                 let plan: Vec<u8> = plan.iter().flat_map(|part| part.iter().copied()).collect();
                 let hosted = process.drivers.get_mut(&driver.job).filter(|hosted| hosted.driver.run() == driver);
                 if let Some(hosted) = hosted {

@@ -22,7 +22,7 @@ use crate::{
             node::{Node, remote},
             worker::random,
         },
-        protocol::{ActionNumber, ActionOutcome, DriverEnd, DriverRun, DriverStart, FailureCause},
+        protocol::{ActionNumber, ActionOutcome, Blob, DriverEnd, DriverRun, DriverStart, FailureCause},
         worker::Event,
     },
     error::Result,
@@ -51,8 +51,8 @@ struct Begun {
 
 /// What a driver is told.
 pub enum ToDriver {
-    /// The plan that says what its earlier actions gave.
-    Plan(ActionNumber, Arc<Vec<u8>>),
+    /// The plans that say what its earlier actions gave.
+    Plans(Vec<(ActionNumber, Blob)>),
     /// How an action ended.
     Outcome(ActionNumber, u64, ActionOutcome),
 }
@@ -166,7 +166,7 @@ impl Children {
 impl ToDriver {
     fn give(self, child: &Child) {
         match self {
-            ToDriver::Plan(action, plan) => child.learn(action, &plan),
+            ToDriver::Plans(plans) => child.learn(&plans),
             ToDriver::Outcome(action, revision, outcome) => child.deliver(action, revision, outcome),
         }
     }

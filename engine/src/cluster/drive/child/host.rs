@@ -34,7 +34,7 @@ use crate::{
         },
         limits::{PART_BYTES, VALUE_BYTES_MAX},
         protocol::{
-            ActionNumber, ActionOutcome, AttemptEnd, AttemptFailure, AttemptKey, BinaryId, DriverEnd, DriverRun,
+            ActionNumber, ActionOutcome, AttemptEnd, AttemptFailure, AttemptKey, BinaryId, Blob, DriverEnd, DriverRun,
             DriverStart, FailureCause, Order, PROTOCOL_VERSION, RemoteError, Skeleton, part_count, part_of,
         },
         worker::Event,
@@ -200,11 +200,11 @@ impl Child {
         lock(&self.state).driver == Some(run)
     }
 
-    /// Runs an attempt, by this plan.
-    pub fn run(&self, order: Box<Order>, action: ActionNumber, plan: &[u8]) {
+    /// Runs an attempt, by the last of these plans.
+    pub fn run(&self, order: Box<Order>, plans: &[(ActionNumber, Blob)]) {
         let key = order.key;
         lock(&self.state).attempts.insert(key);
-        self.learn(action, plan);
+        self.learn(plans);
         self.send(ToChild::Run(order));
         if self.is_over() && lock(&self.state).attempts.remove(&key) {
             // It ended in between, and was buried without this one.
@@ -212,16 +212,18 @@ impl Child {
         }
     }
 
-    /// Gives the process a plan, once.
-    pub fn learn(&self, action: ActionNumber, plan: &[u8]) {
+    /// Gives the process plans, each once.
+    pub fn learn(&self, plans: &[(ActionNumber, Blob)]) {
         let mut state = lock(&self.state);
-        if !state.plans.insert(action) {
-            return;
-        }
-        let parts = part_count(plan.len() as u64);
-        for part in 0..parts {
-            let bytes = part_of(plan, part).unwrap_or_default();
-            self.send(ToChild::Plan { action, part, parts, bytes: bytes.into() });
+        for (action, plan) in plans {
+            if !state.plans.insert(*action) {
+                continue;
+            }
+            let parts = part_count(plan.len() as u64);
+            for part in 0..parts {
+                let bytes = part_of(plan, part).unwrap_or_default();
+                self.send(ToChild::Plan { action: *action, part, parts, bytes: bytes.into() });
+            }
         }
     }
 

@@ -73,7 +73,10 @@ struct State {
     /// If this process is the driver.
     driver: Option<Driver>,
     results: BTreeMap<ActionNumber, ActionResult>,
-    plans: BTreeMap<ActionNumber, Vec<u8>>,
+    /// The plan of which parts have come.
+    coming: Vec<u8>,
+    /// One that cannot be read fails the attempts that it is for.
+    plans: BTreeMap<ActionNumber, std::result::Result<Blob, postcard::Error>>,
     /// The action that the entry waits at, and the closures that it has named until there.
     reached: Option<(ActionNumber, Closures)>,
     next_action: u32,
@@ -88,8 +91,8 @@ struct State {
 
 /// What the driver does next for an action.
 enum Step {
-    /// Plan it for so many nodes and ship it, with the results of those before it.
-    Ship { nodes: usize, results: Vec<ActionResult> },
+    /// Plan it for so many nodes and ship it, with what was given since the last one that was shipped.
+    Ship { nodes: usize, results: Vec<(ActionNumber, ActionResult)> },
     /// Take what it gave.
     Take { revision: u64, outcome: ActionOutcome },
     /// Nothing, until something is heard.
@@ -102,11 +105,13 @@ impl State {
         let Some(driver) = &mut self.driver else { return Step::Wait };
         match driver.begin(action) {
             Begin::Plan => {
+                let since = driver.shipped_before(action).unwrap_or(ActionNumber(0));
                 driver.shipped(action);
-                let results = self.results.values().cloned().collect();
+                let results = self.results.range(since..action).map(|(number, result)| (*number, result.clone()));
+                let results = results.collect();
                 Step::Ship { nodes: driver.nodes().max(1) as usize, results }
             }
-            // It comes with a later action's plan.
+            // It comes with the next action's plan.
             Begin::Replay => Step::Wait,
             Begin::Wait => match driver.outcome(action) {
                 Some((revision, outcome))
@@ -117,6 +122,20 @@ impl State {
                 _ => Step::Wait,
             },
         }
+    }
+
+    /// Takes a plan, and what was given before it.
+    fn learn(&mut self, action: ActionNumber, bytes: &[u8]) {
+        let plan = postcard::from_bytes(bytes).map(|envelope| match envelope {
+            PlanEnvelope::Program { results, plan, spec: _ } => {
+                for (number, result) in results {
+                    self.results.entry(number).or_insert(result);
+                }
+                plan
+            }
+            PlanEnvelope::Statement(plan) | PlanEnvelope::ProfiledStatement(plan) => plan,
+        });
+        self.plans.insert(action, plan);
     }
 
     /// Keeps an error as what the action gave: whoever replays this driver must see the same, and every action must have a result.
@@ -260,7 +279,7 @@ impl Program {
         want: &Want<'_>,
         lower: impl FnOnce() -> Result<PhysicalPlan>,
         spec: Blob,
-        results: Vec<ActionResult>,
+        results: Vec<(ActionNumber, ActionResult)>,
     ) -> Result<()> {
         if let Want::Files(target) = want {
             prepare(self.node.io.disk(), target)?;
@@ -334,16 +353,10 @@ impl Program {
                 state.driver = Some(Driver::begun(driver, nodes, shipped));
             }
             ToChild::Plan { action, part, parts, bytes } => {
-                let State { plans, results, .. } = &mut *state;
-                let plan = plans.entry(action).or_default();
-                plan.extend_from_slice(&bytes);
-                // One that cannot be read fails the attempts that it is for.
-                if part + 1 == parts
-                    && let Ok(PlanEnvelope::Program { results: given, .. }) = postcard::from_bytes(plan)
-                {
-                    for (number, result) in given.into_iter().enumerate() {
-                        results.entry(ActionNumber(number as u32)).or_insert(result);
-                    }
+                state.coming.extend_from_slice(&bytes);
+                if part + 1 == parts {
+                    let bytes = std::mem::take(&mut state.coming);
+                    state.learn(action, &bytes);
                 }
             }
             ToChild::Run(order) => {
@@ -395,11 +408,8 @@ impl Program {
     fn plan_of(&self, order: &Order) -> Result<PhysicalPlan> {
         let (action, _) = stage_place(order.key.stage);
         let mut state = self.lock();
-        let bytes = state.plans.get(&action).ok_or_else(|| bug("cluster", "an order without its plan"))?;
-        let envelope = postcard::from_bytes(bytes).map_err(|source| ProgramError::Decode { source })?;
-        let PlanEnvelope::Program { plan, .. } = envelope else {
-            return Err(bug("cluster", "a statement's plan in a program's process"));
-        };
+        let plan = state.plans.get(&action).ok_or_else(|| bug("cluster", "an order without its plan"))?;
+        let plan = plan.clone().map_err(|source| ProgramError::Decode { source })?;
         let closures = loop {
             match &state.reached {
                 Some((reached, closures)) if *reached >= action => break closures.clone(),

@@ -125,12 +125,12 @@ pub enum PullPiece {
 pub enum PlanEnvelope {
     /// A statement's.
     Statement(Blob),
-    /// A program's: what starts its processes, and the results of the actions before.
+    /// A program's: what starts its processes, and what was given since the plan before.
     Program {
         /// The program.
         spec: Blob,
-        /// By action number.
-        results: Vec<ActionResult>,
+        /// The results of the actions from the last one that was shipped before this.
+        results: Vec<(ActionNumber, ActionResult)>,
         /// The plan itself.
         plan: Blob,
     },
@@ -273,7 +273,9 @@ pub fn parse<M: Wire>(envelope: &windrow_net::Message) -> Result<M> {
 
 #[derive(Debug, thiserror::Error)]
 enum WireError {
-    #[error("shipping a plan: with what earlier actions gave it has {bytes} bytes, at most {PLAN_BYTES_MAX} are taken")]
+    #[error(
+        "shipping a plan: with what the action before gave it has {bytes} bytes, at most {PLAN_BYTES_MAX} are taken"
+    )]
     LongPlan { bytes: usize },
     #[error("writing a message between a worker and a program")]
     Encode { source: postcard::Error },
