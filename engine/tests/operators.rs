@@ -235,6 +235,45 @@ fn a_profile_tells_what_each_step_did() {
 }
 
 #[test]
+fn fold_by_key_puts_values_together_before_they_are_moved() {
+    let found = check(|session| {
+        let pairs = numbers(session, 5_000).map(|number| ((number % 13, format!("key {}", number % 2)), number));
+        let (calls, merges) = (session.counter("values"), session.counter("merges"));
+        let folded = pairs.fold_by_key(
+            (0i64, String::new()),
+            move |(sum, greatest), value| {
+                calls.add(1);
+                *sum += value;
+                *greatest = std::mem::take(greatest).max(value.to_string());
+            },
+            move |(sum, greatest), (other, of_other)| {
+                merges.add(1);
+                *sum += other;
+                *greatest = std::mem::take(greatest).max(of_other);
+            },
+        );
+        let rows = sorted(folded.collect().unwrap());
+        let counters = session.counters();
+        assert_eq!(counters["values"], 5_000);
+        // Far fewer than values: one a key and batch.
+        assert!(counters.get("merges").is_none_or(|merges| *merges <= 26 * 5_000 / 64), "{counters:?}");
+        rows
+    });
+    let mut values: BTreeMap<(i64, String), Vec<i64>> = BTreeMap::new();
+    (0..5_000).for_each(|k| values.entry((k % 13, format!("key {}", k % 2))).or_default().push(k));
+    let of = |values: Vec<i64>| (values.iter().sum::<i64>(), values.iter().map(i64::to_string).max().unwrap());
+    assert_eq!(found, values.into_iter().map(|(key, values)| (key, of(values))).collect::<Vec<_>>());
+
+    // Keys that are equal are one, whatever their bits.
+    let floats = check(|session| {
+        let keys = numbers(session, 1_000).map(|k| ([0.0, -0.0, f64::NAN, -f64::NAN][k as usize % 4], 1i64));
+        let counts = keys.fold_by_key(0i64, |sum, one| *sum += one, |sum, other| *sum += other);
+        sorted(counts.collect().unwrap().into_iter().map(|(key, count)| (key.to_bits(), count)).collect())
+    });
+    assert_eq!(floats, [(0, 500), (f64::NAN.to_bits(), 500)]);
+}
+
+#[test]
 fn closures_that_put_values_together_are_verified_when_asked() {
     let found = check(|session| {
         let pairs = numbers(session, 2_000).map(|number| (number % 7, number));
@@ -249,6 +288,8 @@ fn closures_that_put_values_together_are_verified_when_asked() {
         let last = |last: &mut i64, number| *last = number;
         let error = numbers(session, 100).fold(0, last, |last, other| *last = other).unwrap_err();
         assert!(error.to_string().contains("in one way and") && error.hint().is_some(), "{error}");
+        let error = pairs.clone().fold_by_key(0, last, |last, other| *last = other).collect().unwrap_err();
+        assert!(error.to_string().contains("operators.rs") && error.hint().is_some(), "{error}");
         let sum = numbers(session, 100).fold(0, |sum, number| *sum += number, |sum, other| *sum += other).unwrap();
         (once, sorted(longest), sum)
     });

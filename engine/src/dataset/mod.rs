@@ -10,7 +10,7 @@ mod closure; // call sites; panics of closures as errors
 mod counted; // actions whose closures count
 mod error; // DatasetError; failure: any error as a job's
 mod flow; // Dataset: a flow that has not run
-mod fold; // fold, reduce_by_key_with: rows put together by closures
+mod fold; // fold, fold_by_key, reduce_by_key_with: rows put together by closures
 mod group; // group_by_key, aggregate_by_key: all values of a key, to a closure
 mod iterate; // iterate, iterate_until: rounds over rows
 mod join; // join, left_join, full_join, semi_join, anti_join, cogroup
