@@ -52,7 +52,7 @@ fn long(view: u128, strings: &Strings) -> Option<&[u8]> {
 }
 
 #[inline]
-fn prefetch<T>(of: &T) {
+pub(super) fn prefetch<T>(of: &T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint; it reads nothing, and every x86-64 has the instruction.
     unsafe {

@@ -23,6 +23,8 @@ mod lines;
 pub use lines::lines;
 mod tokens;
 pub use tokens::Tokens;
+mod few;
+pub use few::{ABSENT, FewKeys, part_found};
 mod nearest;
 pub use nearest::Centres;
 mod vector;

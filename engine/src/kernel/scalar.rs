@@ -41,12 +41,15 @@
 
 #![allow(unsafe_code)]
 
-use arrow::array::{Array, AsArray};
+use std::mem::MaybeUninit;
+
+use arrow::array::{Array, AsArray, make_view};
 use arrow::datatypes::{DataType, IntervalUnit, i256};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     KernelError, Kernels,
+    few::{few_keys_scalar, part_scalar},
     nearest::LANES,
     partition::GROUPS_MAX,
     scatter::{Heaps, Starts, Stream},
@@ -402,6 +405,15 @@ fn word_bounds(text: &[u8], first: u32, is_open: bool, starts: &mut [u32], ends:
     (start_count, end_count)
 }
 
+fn word_views(text: &[u8], starts: &[u32], ends: &[u32], buffer: u32, views: &mut [MaybeUninit<u128>]) -> u32 {
+    let mut longest = 0;
+    for ((start, end), view) in starts.iter().zip(ends).zip(views) {
+        longest = longest.max(end - start);
+        view.write(make_view(&text[*start as usize..*end as usize], buffer, *start));
+    }
+    longest
+}
+
 fn line_ends(text: &[u8], first: u32, ends: &mut [u32]) -> usize {
     let places = (first..).zip(text).filter(|(_, byte)| **byte == b'\n').map(|(place, _)| place);
     ends.iter_mut().zip(places).map(|(end, place)| *end = place).count()
@@ -434,6 +446,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     word_bounds,
     line_ends,
     nearest,
+    few_keys: few_keys_scalar,
+    part_found: part_scalar,
+    word_views,
     group_numbers,
     group_products,
     range_numbers,

@@ -13,6 +13,8 @@
 
 #![allow(unsafe_code)]
 
+use std::mem::MaybeUninit;
+
 use arrow::{
     array::{Array, StringViewArray},
     buffer::{Buffer, ScalarBuffer},
@@ -51,6 +53,39 @@ pub(super) unsafe fn word_bounds<V: Vector>(
         base = base.wrapping_add(64);
     }
     (start_count, end_count)
+}
+
+/// See [`Kernels::word_views`].
+///
+/// # Safety
+/// The processor has the instructions of `V`.
+#[inline(always)]
+pub(super) unsafe fn word_views<V: Vector>(
+    text: &[u8],
+    starts: &[u32],
+    ends: &[u32],
+    buffer: u32,
+    views: &mut [MaybeUninit<u128>],
+) -> u32 {
+    assert!(starts.len() == ends.len() && starts.len() == views.len(), "bounds and views of different words");
+    let mut longest = 0;
+    for ((start, end), to) in starts.iter().zip(ends).zip(views.iter_mut()) {
+        let (length, start) = (end - start, *start as usize);
+        longest = longest.max(length);
+        let kept = &KEPT[(length as usize).min(INLINE_BYTES_MAX)];
+        match text[start..].first_chunk::<16>() {
+            // SAFETY: the chunk has 16 bytes; the others are references.
+            Some(front) => unsafe { V::short_view(front.as_ptr(), kept, length, to.as_mut_ptr()) },
+            None => drop(to.write(view(front_at(text, start), length, buffer, start as u32))),
+        }
+    }
+    if longest as usize > INLINE_BYTES_MAX {
+        let is_long = |(start, end): (&u32, &u32)| (end - start) as usize > INLINE_BYTES_MAX;
+        for ((start, end), to) in starts.iter().zip(ends).zip(views).filter(|(bounds, _)| is_long(*bounds)) {
+            to.write(view(front_at(text, *start as usize), end - start, buffer, *start));
+        }
+    }
+    longest
 }
 
 /// See [`Kernels::line_ends`].
@@ -228,11 +263,11 @@ impl Tokens {
     /// The views of words from those bounds on up to those.
     fn add(&mut self, text: Text<'_>, from: usize, upto: usize) {
         let (starts, ends) = (&self.starts[from..upto], &self.ends[from..upto]);
-        let mut longest = 0;
-        self.views.extend(starts.iter().zip(ends).map(|(start, end)| {
-            longest = longest.max(end - start);
-            view(front_at(text.bytes, *start as usize), end - start, text.buffer, *start)
-        }));
+        self.views.reserve(starts.len());
+        let room = &mut self.views.spare_capacity_mut()[..starts.len()];
+        let longest = (self.kernels.word_views)(text.bytes, starts, ends, text.buffer, room);
+        // SAFETY: the kernel has written a view for each start.
+        unsafe { self.views.set_len(self.views.len() + starts.len()) };
         self.has_long |= longest as usize > INLINE_BYTES_MAX;
     }
 

@@ -129,6 +129,46 @@ pub(super) trait Vector: Copy {
     /// # Safety
     /// 64 bytes are readable at `from`.
     unsafe fn newlines(from: *const u8) -> u64;
+
+    /// Which of four keys is this one, the first of several; 4 if none is.
+    ///
+    /// # Safety
+    /// Four keys are readable at `keys`, one at `key`, all aligned as such.
+    unsafe fn first_of_four(keys: *const u128, key: *const u128) -> usize;
+
+    /// Of sixteen values those that are not `absent`, one after the other to `found`, and of the others their places, from `first` on, to `others`; how
+    /// many are found.
+    ///
+    /// # Safety
+    /// Sixteen values are readable at `values`, and as many writable at `found`, which may be the same, and at `others`.
+    #[inline(always)]
+    unsafe fn part_sixteen(values: *const u32, absent: u32, first: u32, found: *mut u32, others: *mut u32) -> usize {
+        // SAFETY: the caller proves sixteen readable values.
+        let values = unsafe { values.cast::<[u32; 16]>().read_unaligned() };
+        let mut count = 0;
+        for (lane, value) in values.into_iter().enumerate() {
+            // SAFETY: no more are written to each than there are values.
+            unsafe {
+                *found.add(count) = value;
+                *others.add(lane - count) = first + lane as u32;
+            }
+            count += usize::from(value != absent);
+        }
+        count
+    }
+
+    /// Writes the view of a short string: the bytes of `front` that `kept` has, behind the length.
+    ///
+    /// # Safety
+    /// 16 bytes are readable at `front`, a view is readable at `kept` and writable at `to`, of which the last two are aligned.
+    #[inline(always)]
+    unsafe fn short_view(front: *const u8, kept: *const u128, length: u32, to: *mut u128) {
+        // SAFETY: the caller proves it.
+        unsafe {
+            let front = u128::from_le_bytes(front.cast::<[u8; 16]>().read_unaligned());
+            *to = (front & *kept) << 32 | u128::from(length);
+        }
+    }
 }
 
 impl Vector for u64 {
@@ -230,5 +270,11 @@ impl Vector for u64 {
         // SAFETY: the caller proves 64 readable bytes; a byte has no alignment.
         let bytes = unsafe { &*from.cast::<[u8; 64]>() };
         (0..64).fold(0, |bits, place| bits | u64::from(bytes[place] == b'\n') << place)
+    }
+    #[inline(always)]
+    unsafe fn first_of_four(keys: *const u128, key: *const u128) -> usize {
+        // SAFETY: the caller proves four readable keys and one, aligned as such.
+        let (keys, key) = unsafe { (&*keys.cast::<[u128; 4]>(), *key) };
+        (0..4).rev().fold(4, |found, lane| if keys[lane] == key { lane } else { found })
     }
 }

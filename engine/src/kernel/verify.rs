@@ -6,12 +6,16 @@
 //! The property tests have held every instruction set to the specification on the machines of those who wrote it; this is for the machine
 //! at hand, an emulated or a broken processor. It takes less than a millisecond.
 
+#![allow(unsafe_code)]
+
 use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, RecordBatch, StringArray, StringViewArray, UInt64Array};
 use arrow::error::ArrowError;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use super::{
-    Appended, Chunks, Exchanger, GROUPS_MAX, KernelError, Kernels, first_rows, hash_columns_with, tokens::NOTED,
+    Appended, Chunks, Exchanger, FewKeys, GROUPS_MAX, KernelError, Kernels, few::part_found_with, first_rows,
+    hash_columns_with, tokens::NOTED,
 };
 use crate::memory::{Block, Pool, freeze};
 
@@ -58,6 +62,16 @@ impl Kernels {
         self.compare("row order", "rows", &order, &expected_order)?;
         let text: Vec<u8> = numbers.iter().map(|number| b"a\n b\t\rcd"[(number % 8) as usize]).collect();
         self.compare("text", "bounds of words and lines", &self.bounds(&text), &scalar.bounds(&text))?;
+        self.compare("text", "words", &self.words(&text), &scalar.words(&text))?;
+        let few = FewKeys::new((0..40_u32).map(|key| (u128::from(key) << 64 | 7, key)), 4);
+        let keys: Vec<u128> = numbers.iter().map(|number| u128::from(number % 80) << 64 | 7).collect();
+        let (mut found, mut expected) = (Vec::new(), Vec::new());
+        few.find_with(self, &keys, &mut found);
+        few.find_with(scalar, &keys, &mut expected);
+        self.compare("few keys", "numbers", &found, &expected)?;
+        let others = part_found_with(self, &mut found);
+        self.compare("few keys", "rows of others", &others, &part_found_with(scalar, &mut expected))?;
+        self.compare("few keys", "rows", &found, &expected)?;
         let found = self.scattered(&columns, &groups)?;
         let expected = scalar.scattered(&columns, &groups)?;
         self.compare("scatter", "rows", &found, &expected)
@@ -71,6 +85,21 @@ impl Kernels {
         let line_count = (self.line_ends)(text, 0, lines);
         bounds.iter_mut().zip([start_count, end_count, line_count]).for_each(|(places, count)| places.truncate(count));
         bounds
+    }
+
+    /// Views of the words, and of two words as one, which are long.
+    fn words(&self, text: &[u8]) -> Vec<u128> {
+        let [starts, ends, _] = self.bounds(text);
+        let mut views = Vec::new();
+        for (starts, ends) in
+            [(&starts[..], &ends[..]), (&starts[..starts.len() / 2], &ends[ends.len() - starts.len() / 2..])]
+        {
+            let mut room = vec![MaybeUninit::new(0); starts.len()];
+            views.push((self.word_views)(text, starts, ends, 3, &mut room).into());
+            // SAFETY: it was zero before the kernel has written to it.
+            views.extend(room.into_iter().map(|view| unsafe { view.assume_init() }));
+        }
+        views
     }
 
     fn compare<T: PartialEq>(

@@ -165,4 +165,27 @@ impl Vector for Avx2 {
         };
         half(0) | half(32) << 32
     }
+    #[inline]
+    #[target_feature(enable = "avx2,bmi1")]
+    unsafe fn first_of_four(keys: *const u128, key: *const u128) -> usize {
+        // SAFETY: the caller proves a readable key, 16 bytes. It is loaded as such: in two registers it would have to be put together again.
+        let key = _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(key.cast()) });
+        let half = |lane: usize| {
+            // SAFETY: the caller proves four readable keys, two times 32 bytes.
+            let keys = unsafe { _mm256_loadu_si256(keys.add(lane).cast()) };
+            _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(keys, key))) as u32
+        };
+        let same = half(0) | half(2) << 4;
+        ((same & same >> 1 & 0b0101_0101 | 1 << 8).trailing_zeros() / 2) as usize
+    }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn short_view(front: *const u8, kept: *const u128, length: u32, to: *mut u128) {
+        // SAFETY: the caller proves 16 readable bytes at each and as many writable ones; no alignment is needed.
+        unsafe {
+            let bytes = _mm_and_si128(_mm_loadu_si128(front.cast()), _mm_loadu_si128(kept.cast()));
+            let view = _mm_or_si128(_mm_slli_si128::<4>(bytes), _mm_cvtsi32_si128(length as i32));
+            _mm_storeu_si128(to.cast(), view);
+        }
+    }
 }

@@ -152,4 +152,39 @@ impl Vector for Avx512 {
         let bytes = unsafe { _mm512_loadu_si512(from.cast()) };
         _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(b'\n' as i8))
     }
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
+    unsafe fn first_of_four(keys: *const u128, key: *const u128) -> usize {
+        // SAFETY: the caller proves four readable keys, 64 bytes.
+        let keys = unsafe { _mm512_loadu_si512(keys.cast()) };
+        // SAFETY: the caller proves a readable key, 16 bytes. It is loaded as such: in two registers it would have to be put together again.
+        let key = _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(key.cast()) });
+        let same = u32::from(_mm512_cmpeq_epi64_mask(keys, key));
+        ((same & same >> 1 & 0b0101_0101 | 1 << 8).trailing_zeros() / 2) as usize
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
+    unsafe fn short_view(front: *const u8, kept: *const u128, length: u32, to: *mut u128) {
+        // SAFETY: the caller proves 16 readable bytes at each and as many writable ones; no alignment is needed.
+        unsafe {
+            let bytes = _mm_and_si128(_mm_loadu_si128(front.cast()), _mm_loadu_si128(kept.cast()));
+            let view = _mm_or_si128(_mm_slli_si128::<4>(bytes), _mm_cvtsi32_si128(length as i32));
+            _mm_storeu_si128(to.cast(), view);
+        }
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
+    unsafe fn part_sixteen(values: *const u32, absent: u32, first: u32, found: *mut u32, others: *mut u32) -> usize {
+        let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        // SAFETY: the caller proves sixteen readable values and as many writable ones twice; no alignment is needed. The values are packed in a
+        // register, since to pack them in memory costs a hundred cycles on some processors.
+        unsafe {
+            let values = _mm512_loadu_si512(values.cast());
+            let is_found = _mm512_cmpneq_epi32_mask(values, _mm512_set1_epi32(absent as i32));
+            let places = _mm512_add_epi32(lanes, _mm512_set1_epi32(first as i32));
+            _mm512_storeu_si512(found.cast(), _mm512_maskz_compress_epi32(is_found, values));
+            _mm512_storeu_si512(others.cast(), _mm512_maskz_compress_epi32(!is_found, places));
+            is_found.count_ones() as usize
+        }
+    }
 }

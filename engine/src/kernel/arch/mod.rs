@@ -9,8 +9,10 @@
 
 #![allow(unsafe_code)]
 
+use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 
+use super::few::Line;
 use super::nearest::LANES;
 use super::partition::GROUPS_MAX;
 use super::scalar;
@@ -37,6 +39,12 @@ pub struct Kernels {
     pub(super) line_ends: fn(&[u8], u32, &mut [u32]) -> usize,
     /// See [`nearest::nearest`](super::nearest::nearest).
     pub(super) nearest: fn(&[[f32; LANES]], &[f32]) -> usize,
+    /// See [`FewKeys::find`](super::few::FewKeys::find).
+    pub(super) few_keys: Few,
+    /// See [`part_found`](super::few::part_found); both slices are longer than there are numbers by [`PARTED`](super::few::PARTED).
+    pub(super) part_found: fn(usize, &mut [u32], &mut [u32]) -> usize,
+    /// The views of words of a text, by where they start and end; the longest of them. The text is the buffer of that number.
+    pub(super) word_views: WordViews,
     pub(super) group_numbers: fn(&[u64], u32, &mut [u8]),
     pub(super) group_products: fn(&[u64], u32, &mut [u16]),
     pub(super) range_numbers: fn(&[u64], &[u64], &mut [u16]),
@@ -50,6 +58,8 @@ pub struct Kernels {
 }
 
 type WordBounds = fn(&[u8], u32, bool, &mut [u32], &mut [u32]) -> (usize, usize);
+type Few = fn(&[Line], &[[u16; 4]], &[u128], &mut [u32]);
+type WordViews = fn(&[u8], &[u32], &[u32], u32, &mut [MaybeUninit<u128>]) -> u32;
 type Scatter = unsafe fn(usize, &[Stream], &[u8], &Starts, &[u32; GROUPS_MAX], usize);
 type ScatterStrings = unsafe fn(*const u8, usize, &[u32], &[u8], Heaps<'_>, &mut [u32]);
 type ScatterViews = unsafe fn(&[u128], &[&[u8]], &[u8], Heaps<'_>, &mut [u128]);
@@ -160,7 +170,8 @@ macro_rules! kernels {
         }
     };
     ($vector:ty, $name:literal, $feature:tt) => {
-        use crate::kernel::{Kernels, hash, nearest, partition::{self, GROUPS_MAX}, scatter::{self, Heaps, Starts, Stream}, tokens};
+        use std::mem::MaybeUninit;
+        use crate::kernel::{Kernels, few::{self, Line}, hash, nearest, partition::{self, GROUPS_MAX}, scatter::{self, Heaps, Starts, Stream}, tokens};
 
         kernels! { @entry $feature fold_u64(values: &[u64], validity: &[u64], hashes: &mut [u64])
             = hash::fold::<$vector, u64> }
@@ -183,6 +194,14 @@ macro_rules! kernels {
             = tokens::line_ends::<$vector> }
         kernels! { @entry $feature nearest(centres: &[[f32; nearest::LANES]], point: &[f32]) -> usize
             = nearest::nearest }
+        kernels! { @entry $feature
+            few_keys(lines: &[Line], numbers: &[[u16; 4]], keys: &[u128], found: &mut [u32])
+            = few::few_keys::<$vector> }
+        kernels! { @entry $feature part_found(count: usize, numbers: &mut [u32], others: &mut [u32]) -> usize
+            = few::part::<$vector> }
+        kernels! { @entry $feature
+            word_views(text: &[u8], starts: &[u32], ends: &[u32], buffer: u32, views: &mut [MaybeUninit<u128>]) -> u32
+            = tokens::word_views::<$vector> }
         kernels! { @entry $feature group_numbers(hashes: &[u64], group_bits: u32, groups: &mut [u8])
             = partition::group_numbers::<$vector> }
         kernels! { @entry $feature group_products(hashes: &[u64], group_count: u32, groups: &mut [u16])
@@ -209,7 +228,7 @@ macro_rules! kernels {
 
         pub(super) static KERNELS: Kernels = Kernels {
             name: $name, fold_u64, fold_u32, fold_i32, fold_f64, fold_f32, words_of_i128, words_of_views, word_bounds,
-            line_ends, nearest,
+            line_ends, nearest, few_keys, part_found, word_views,
             group_numbers,
             group_products, range_numbers, number_bytes,
             histogram, row_order, scatter, scatter_strings, scatter_views,

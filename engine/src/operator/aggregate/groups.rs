@@ -23,11 +23,11 @@ use crate::{
         array_bytes,
         buffer::BooleanBuffer,
         compute,
-        datatypes::UInt64Type,
+        datatypes::{DataType, UInt64Type},
     },
     error::{Result, bug},
     expression::AggregateFunction,
-    kernel,
+    kernel::{self, FewKeys},
     memory::Reservation,
 };
 
@@ -37,6 +37,8 @@ pub(super) struct Groups {
     index: Index,
     /// Finds most groups before the index, where the keys have few values.
     direct: Option<Direct>,
+    /// Finds most groups before the index, where few short strings have most rows and no new groups come.
+    few: Option<FewKeys>,
     /// Rows of each group; empty if no call needs it.
     rows: Vec<u64>,
     seen: Vec<Seen>,
@@ -100,6 +102,7 @@ impl Groups {
             plan: Arc::clone(plan),
             index,
             direct: None,
+            few: None,
             rows: Vec::new(),
             seen: distinct.into_iter().map(seen).collect(),
             states: plan.states.iter().map(state).collect::<Result<_>>()?,
@@ -114,6 +117,16 @@ impl Groups {
     pub(super) fn with_places(mut self, places_max: usize) -> Groups {
         self.direct = (!self.is_single()).then(|| Direct::new(places_max));
         self
+    }
+
+    /// From now on short strings are looked for at one place each, of `2^line_bits`, by [`Groups::push_known`], which may take one for none of a group.
+    pub(super) fn look_for_few(&mut self, line_bits: u32) -> Result<()> {
+        let mut groups: Vec<u32> = (0..self.len() as u32).collect();
+        if let Some(rows) = self.row_counts() {
+            groups.sort_unstable_by_key(|group| std::cmp::Reverse(rows[*group as usize]));
+        }
+        self.few = self.index.few(&groups, line_bits);
+        self.account()
     }
 
     /// Bytes of the table and its states, as they were asked for.
@@ -224,17 +237,23 @@ impl Groups {
         self.account()
     }
 
-    /// Takes in those rows of [`Plan::row_schema`] whose group is there, and gives the others; nothing where the keys do not fit with those that
+    /// Takes in those rows of [`Plan::row_schema`] whose group is found, and gives the others; nothing where the keys do not fit with those that
     /// are there, and then nothing is taken in. Not for what other tables know.
     pub(super) fn push_known(&mut self, rows: &Batch, scratch: &mut Scratch) -> Result<Option<Batch>> {
         let plan = Arc::clone(&self.plan);
         let Scratch { hashes, keys, groups } = scratch;
         let columns = plan.values_of_keys(plan.keys_of(rows))?;
-        kernel::hash_columns(&columns, hashes)?;
-        if !self.index.find(&columns, keys, hashes, groups)? {
-            return Ok(None);
+        match (&self.few, columns.first().and_then(views_without_nulls)) {
+            (Some(few), Some(views)) => few.find(views, groups),
+            _ => {
+                kernel::hash_columns(&columns, hashes)?;
+                if !self.index.find(&columns, keys, hashes, groups)? {
+                    return Ok(None);
+                }
+            }
         }
-        let (known, others) = part_by_group(groups);
+        let known = if plan.inputs.is_empty() { Vec::new() } else { rows_of_groups(groups) };
+        let others = kernel::part_found(groups);
         let is_all = others.is_empty() || plan.inputs.is_empty();
         let others = compute::take_record_batch(rows, &UInt32Array::from(others))?;
         let rows = if is_all { rows.clone() } else { compute::take_record_batch(rows, &UInt32Array::from(known))? };
@@ -505,7 +524,8 @@ impl Groups {
         let states: u64 = self.states.iter().map(|state| state.far_bytes()).sum();
         let missing: u64 = self.seen.iter().map(|seen| seen.missing.capacity() as u64 * 8).sum();
         let places = self.direct.as_ref().map_or(0, Direct::bytes);
-        self.index.arena_bytes() + places + states + missing
+        let few = self.few.as_ref().map_or(0, FewKeys::bytes);
+        self.index.arena_bytes() + places + few + states + missing
     }
 
     fn account(&mut self) -> Result<()> {
@@ -532,22 +552,25 @@ impl Need {
     }
 }
 
-/// The rows of a group, whose groups stay, and those of none. Without a branch, as nothing can tell which come.
-fn part_by_group(groups: &mut Vec<u32>) -> (Vec<u32>, Vec<u32>) {
-    let (mut known, mut others) = (vec![0; groups.len()], vec![0; groups.len()]);
-    let (mut known_count, mut other_count) = (0, 0);
-    for row in 0..groups.len() {
-        let group = groups[row];
-        known[known_count] = row as u32;
-        others[other_count] = row as u32;
-        groups[known_count] = group;
-        known_count += usize::from(group != ABSENT);
-        other_count += usize::from(group == ABSENT);
+/// The rows of a group.
+fn rows_of_groups(groups: &[u32]) -> Vec<u32> {
+    let (mut known, mut count) = (vec![0; groups.len()], 0);
+    for (row, group) in groups.iter().enumerate() {
+        known[count] = row as u32;
+        count += usize::from(*group != ABSENT);
     }
-    groups.truncate(known_count);
-    known.truncate(known_count);
-    others.truncate(other_count);
-    (known, others)
+    known.truncate(count);
+    known
+}
+
+/// The views of a column of strings without NULLs.
+fn views_without_nulls(column: &ArrayRef) -> Option<&[u128]> {
+    let views = match column.data_type() {
+        DataType::Utf8View => column.as_string_view().views(),
+        DataType::BinaryView => column.as_binary_view().views(),
+        _ => return None,
+    };
+    (column.null_count() == 0).then_some(&views[..])
 }
 
 /// Adds the number of rows of each group to `counts`.

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     batch::{array::ArrayRef, datatypes::DataType},
     error::{Result, bug},
+    kernel::FewKeys,
 };
 
 /// The groups of one table, by key.
@@ -84,6 +85,11 @@ impl Index {
             self.keys.find(&self.table, keys, hashes, groups);
         }
         Ok(fits)
+    }
+
+    /// See [`Keys::few`].
+    pub(super) fn few(&self, groups: &[u32], line_bits: u32) -> Option<FewKeys> {
+        self.keys.few(groups, line_bits)
     }
 
     /// Finds or makes the group of each of `groups` of `other`, which is of the same level.

@@ -56,7 +56,9 @@ const SIEVE_ROWS: u64 = 1 << 18;
 /// So many rows show which groups have most of them: some of each that has a place in the sieve.
 const SEEN_ROWS: u64 = 1 << 20;
 /// Groups of a sieve: with keys, slots and a state they stay in the cache beside what goes through it.
-const SIEVE_GROUPS: usize = 1 << 13;
+const SIEVE_GROUPS: usize = 12 << 10;
+/// Lines in which they are looked for where they are short strings, as bits: a place in three is taken, and hardly a key finds its line full.
+const SIEVE_LINE_BITS: u32 = 13;
 
 /// Grouping, shared by all threads.
 pub struct Aggregate {
@@ -420,6 +422,7 @@ impl Sieve {
         let is_kept = |group: usize| seen[group] > least;
         let (groups, others) = self.groups.parted(is_kept, &|| shared.reservation(), scratch)?;
         self.groups = groups;
+        self.groups.look_for_few(SIEVE_LINE_BITS)?;
         self.parts.push_table(&others)?;
         Ok(true)
     }

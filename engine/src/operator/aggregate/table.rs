@@ -12,6 +12,7 @@
 
 use super::spec::AggregateError;
 use crate::error::Result;
+pub(super) use crate::kernel::ABSENT;
 
 /// Rows of a block: 8 KiB of slots.
 const BLOCK_ROWS: usize = 1024;
@@ -19,9 +20,6 @@ const BLOCK_ROWS: usize = 1024;
 const SLOTS_MIN: usize = 4 * BLOCK_ROWS;
 /// Bits of the hash that the slot keeps.
 const TAG: u64 = u64::MAX << 32;
-
-/// No group.
-pub(super) const ABSENT: u32 = u32::MAX;
 
 /// Compares and keeps keys, by group and by row of the batch.
 pub(super) trait Probe {

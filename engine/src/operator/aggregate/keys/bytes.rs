@@ -38,7 +38,7 @@ const OUTPUT_BUFFER_BYTES: usize = 1 << 30;
 
 /// It stands inside its view; so does NULL.
 #[inline(always)]
-fn is_inline(view: u128) -> bool {
+pub(super) fn is_inline(view: u128) -> bool {
     (view as u32).wrapping_add(1) <= INLINE_BYTES_MAX + 1
 }
 

@@ -34,6 +34,7 @@ use crate::{
         row::{RowConverter, SortField},
     },
     error::Result,
+    kernel::FewKeys,
 };
 
 /// Levels of a table's keys, from the tightest.
@@ -175,6 +176,13 @@ impl Keys {
                 table.find(&Views { store, keys: &keys.views, blocks: &blocks }, hashes, groups);
             }
         }
+    }
+
+    /// These groups, in this order, to be found at one place each; none where keys are no short strings.
+    pub(super) fn few(&self, groups: &[u32], line_bits: u32) -> Option<FewKeys> {
+        let Store::Bytes(store) = &self.store else { return None };
+        let keys = groups.iter().map(|group| (store.views[*group as usize], *group));
+        Some(FewKeys::new(keys.filter(|(view, _)| bytes::is_inline(*view)), line_bits))
     }
 
     /// Finds the group of each of `groups` of `other`, which is of the same level, or makes it.
