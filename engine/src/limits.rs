@@ -27,6 +27,10 @@ pub const READ_BYTES_MAX: usize = 16 << 20;
 
 /// Rows of a split of a file of text, JSON lines or CSV, in bytes of the file: enough that opening it does not count.
 pub const TEXT_SPLIT_BYTES: u64 = 4 << 20;
+/// Most bytes of a split that the user has said: it is read at once, and views point into it with 32 bits.
+pub const SPLIT_BYTES_MAX: u64 = 1 << 30;
+/// Most bytes of a split of CSV or JSON, whatever the user has said: a place in it must fit a cell, with the longest records at its ends.
+pub const RECORDS_SPLIT_BYTES_MAX: u64 = 32 << 20;
 /// Bytes of a CSV file that a thread takes at once. Every thread holds one while it decodes: with little memory they must fit beside what
 /// operators hold.
 pub const CSV_PIECE_BYTES: u64 = 1 << 20;
@@ -58,7 +62,7 @@ pub const SAMPLE_ROWS: usize = 20_000;
 pub const JSON_KEYS_MAX: usize = 10_000;
 /// Bytes of the files beside its input that a MapReduce job reads into the memory of each process, beside the budget.
 pub const SIDE_FILES_BYTES_MAX: u64 = 256 << 20;
-/// Most splits of a table whose splits the user has said: of each the plan says where it starts.
+/// Most splits of a table whose splits the user has said: of each the plan says where it starts, or the coordinator how long it is.
 pub const SPLITS_PER_TABLE_MAX: usize = 1 << 20;
 /// Most files of one table.
 pub const FILES_PER_TABLE_MAX: usize = 100_000;
@@ -94,4 +98,6 @@ pub const SPILL_FOLDERS_MAX: usize = 64;
 
 const _: () = assert!(ROWS_PER_MORSEL_MIN <= ROWS_PER_MORSEL && ROWS_PER_MORSEL <= ROWS_PER_MORSEL_MAX);
 const _: () = assert!(ROWS_PER_MORSEL_MAX <= u32::MAX as usize);
+const _: () = assert!(TEXT_SPLIT_BYTES <= RECORDS_SPLIT_BYTES_MAX && RECORDS_SPLIT_BYTES_MAX <= SPLIT_BYTES_MAX);
+const _: () = assert!(SPLIT_BYTES_MAX + LINE_BYTES_MAX as u64 <= i32::MAX as u64);
 const _: () = assert!(THREADS_MAX * SPLITS_AHEAD <= IO_QUEUE);

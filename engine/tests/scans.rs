@@ -411,6 +411,53 @@ fn a_scan_asks_for_the_bound_of_a_top_k() {
 }
 
 #[test]
+fn splits_have_the_size_that_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let word = |n: u64| if n.is_multiple_of(3) { format!("a,\n{n}") } else { "wörter ".repeat((n % 5) as usize) };
+    let (mut csv, mut json, mut lines) = ("n,word\n".to_owned(), String::new(), String::new());
+    for n in 0..2_000 {
+        csv.push_str(&format!("{n},\"{}\"\n", word(n)));
+        json.push_str(&format!("{{\"n\":{n},\"word\":\"{}\"}}\n", word(n).replace('\n', "\\n")));
+        lines.push_str(&format!("{n} {}\r\n", word(n).replace('\n', "")));
+    }
+    for (name, bytes) in [("t.csv", &csv), ("t.jsonl", &json), ("t.txt", &lines)] {
+        std::fs::write(path(name), bytes).unwrap();
+    }
+    std::fs::write(path("t.bin"), (0..13_000).map(|n| (n * 31 % 251) as u8).collect::<Vec<_>>()).unwrap();
+    let mut before = None;
+    // The last of it is more than all files, and all of it at once.
+    for (number, split_bytes) in [0, 17, 1_000, 4 << 10, 1 << 30].into_iter().enumerate() {
+        let session = session(folder.path(), 1 + number % 3, 100, None);
+        if split_bytes == 0 {
+            let error = session.set_split_bytes(0).unwrap_err();
+            assert!(error.is_user() && error.to_string().contains("splits of 0 bytes: they can have 1 to"), "{error}");
+            assert!(error.hint().is_some() && session.set_split_bytes((1 << 30) + 1).is_err());
+        } else {
+            session.set_split_bytes(split_bytes).unwrap();
+        }
+        session.register("named", &path("t.jsonl")).unwrap();
+        let given = |table: &str| text(&session, &format!("select * from {table}"));
+        let quoted = |name: &str| format!("'{}'", path(name));
+        let records = session.read_fixed(&path("t.bin"), 13).unwrap().collect().unwrap();
+        let found = (given(&quoted("t.csv")), given("named"), given(&quoted("t.txt")), records);
+        // Rows come in the order of their files, whatever the splits are.
+        assert!(*before.get_or_insert_with(|| found.clone()) == found, "splits of {split_bytes} bytes");
+        // How many pieces are read tells how many splits there were.
+        let answer = session.query(&format!("select count(*) from {}", quoted("t.txt"))).unwrap();
+        if split_bytes == 1_000 {
+            assert!(answer.report.bytes_in > 3 * lines.len() as u64, "{:?}", answer.report);
+        }
+    }
+    let many = folder.path().join("many.txt");
+    File::create(&many).unwrap().set_len((1 << 20) + 1).unwrap();
+    let session = session(folder.path(), 1, 100, None);
+    session.set_split_bytes(1).unwrap();
+    let error = session.query(&format!("select count(*) from '{}'", many.display())).unwrap_err();
+    assert!(format!("{error:?}").contains("there would be 1048577") && error.hint().is_some(), "{error:?}");
+}
+
+#[test]
 fn files_of_several_splits_are_the_same_on_any_threads() {
     const ROWS: i64 = 300_000;
     let folder = tempfile::tempdir().unwrap();

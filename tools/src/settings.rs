@@ -1,10 +1,10 @@
 //! The flags that every command with an engine has.
 //!
-//! In: `--threads`, `--memory`, `--spill`. Out: the engine's settings, checked. Never: a default of its own; those are the engine's.
+//! In: `--threads`, `--memory`, `--spill`, `--split-size`. Out: the engine's settings, checked. Never: a default of its own; those are the engine's.
 
 use std::path::{Path, PathBuf};
 
-use windrow::Settings;
+use windrow::{Session, Settings};
 
 use crate::{
     error::{CommandError, Failure},
@@ -29,6 +29,21 @@ pub struct EngineFlags {
     /// Rows that a thread takes at once; results do not depend on it
     #[arg(long, value_name = "N", hide = true)]
     rows_per_morsel: Option<usize>,
+}
+
+/// How files are cut.
+#[derive(clap::Args, Clone, Copy)]
+pub struct SplitFlag {
+    /// Bytes of a text, CSV or JSON file that a thread reads at once, or a mapper sees in one life, as 4MiB; results of queries do not depend on it
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    split_size: Option<u64>,
+}
+
+impl SplitFlag {
+    /// Lets the session's files be cut so; a size that is out of range is wrong usage.
+    pub fn set(self, session: &Session) -> Result<(), Failure> {
+        self.split_size.map_or(Ok(()), |bytes| session.set_split_bytes(bytes)).map_err(Failure::Usage)
+    }
 }
 
 impl EngineFlags {

@@ -37,12 +37,20 @@ impl Place {
         Place { folder, input, workload }
     }
 
-    /// Runs it once in each way; what came of it is the same, and so is each line of the output that `rows` reads. The output of one of them.
+    /// Runs it once in each way, of which three are about the size of splits; what came of it is the same, and so is each line of the output that `rows` reads. The output of one of them.
     fn same_in_each_way(&self) -> (PathBuf, Done) {
         let mut first: Option<(PathBuf, Done)> = None;
-        let ways = [(1, 65_536, None), (2, 64, None), (8, 1_000, None), (2, 65_536, Some(0)), (3, 500, Some(0))];
-        for (number, (threads, rows_per_morsel, revocable_bytes)) in ways.into_iter().enumerate() {
+        let ways = [
+            (1, 65_536, None, None),
+            (2, 64, None, None),
+            (8, 1_000, None, Some(777)),
+            (2, 65_536, None, Some(1 << 30)),
+            (2, 65_536, Some(0), None),
+            (3, 500, Some(0), Some(64 << 10)),
+        ];
+        for (number, (threads, rows_per_morsel, revocable_bytes, split_bytes)) in ways.into_iter().enumerate() {
             let session = session(threads, rows_per_morsel, revocable_bytes, self.folder.path());
+            split_bytes.map_or(Ok(()), |bytes| session.set_split_bytes(bytes)).unwrap();
             let out = self.folder.path().join(format!("out-{number}"));
             let job = Job { input: &self.input, out: &out, pattern: PATTERN, bytes: BYTES };
             let done = (self.workload.job)(&session, &job).unwrap();

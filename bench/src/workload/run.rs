@@ -130,7 +130,8 @@ impl ClusterWorkloadRun<'_> {
             let text = |path: &Path| path.to_string_lossy().into_owned();
             let name = run.workload.name.to_owned();
             let size = job.bytes.to_string();
-            let arguments = [PROGRAM.to_owned(), name, text(job.input), text(job.out), job.pattern.to_owned(), size];
+            let (pattern, split_size) = (job.pattern.to_owned(), run.session.split_bytes().unwrap_or(0).to_string());
+            let arguments = [PROGRAM.to_owned(), name, text(job.input), text(job.out), pattern, size, split_size];
             let clock = Clock::start()?;
             let last = RefCell::new(None);
             let seen = |update: &JobUpdate| {
@@ -155,14 +156,18 @@ fn absolute_or_none(path: &Path, absolute: impl Fn(&Path) -> Result<PathBuf>) ->
 /// A workload as a program that workers of a cluster run.
 pub const PROGRAM: &str = "workload-program";
 
-/// The entry of a program under a worker: `workload-program NAME INPUT FOLDER PATTERN BYTES`.
+/// The entry of a program under a worker: `workload-program NAME INPUT FOLDER PATTERN BYTES SPLIT_BYTES`, the last of them 0 if nobody has said it.
 pub fn program(session: &Session, arguments: &[String]) -> Result<()> {
     let wrong = || BenchError::NoSuchProgram { arguments: arguments.to_vec() };
-    let [PROGRAM, name, input, out, pattern, bytes] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..]
-    else {
+    let words = arguments.iter().map(String::as_str).collect::<Vec<_>>();
+    let [PROGRAM, name, input, out, pattern, bytes, split_bytes] = words[..] else {
         return Err(wrong().into());
     };
     let bytes = bytes.parse().map_err(|_| wrong())?;
+    match split_bytes.parse().map_err(|_| wrong())? {
+        0 => {}
+        bytes => session.set_split_bytes(bytes)?,
+    }
     let job = Job { input: Path::new(input), out: Path::new(out), pattern, bytes };
     let done = (workload(name)?.job)(session, &job)?;
     println!("{}", serde_json::to_string(&done).map_err(|source| BenchError::NotDone { source })?);

@@ -64,7 +64,7 @@ pub use view::{
 };
 
 /// Raised when the meaning of a message changes; a worker of another version is refused by name.
-pub const PROTOCOL_VERSION: u16 = 4;
+pub const PROTOCOL_VERSION: u16 = 5;
 
 /// A message that travels in an envelope of its own kind.
 pub trait Message: Serialize + DeserializeOwned {

@@ -58,6 +58,8 @@ struct Spec {
     start_unix_ns: u64,
     /// Attempts tell what their pipelines did. They do for an EXPLAIN ANALYZE, whatever is said here.
     is_profiled: bool,
+    /// Bytes of a split, where the user has said it.
+    bytes_per_split: Option<u64>,
 }
 
 /// What the driver gives back.
@@ -81,6 +83,7 @@ pub(super) struct Remote {
     client: Mutex<Client>,
     tables: Mutex<Vec<(String, String)>>,
     options: Mutex<JobOptions>,
+    bytes_per_split: Mutex<Option<u64>>,
     seen: Mutex<Seen>,
 }
 
@@ -93,6 +96,7 @@ impl Remote {
             client: Mutex::new(client),
             tables: Mutex::default(),
             options: Mutex::new(JobOptions { cancel_on_disconnect: true, ..JobOptions::default() }),
+            bytes_per_split: Mutex::default(),
             seen: Mutex::new(Box::new(|_| {})),
         })
     }
@@ -111,6 +115,10 @@ impl Remote {
 
     pub(super) fn set_task_bytes(&self, bytes: u64) {
         lock(&self.options).task_bytes = bytes.max(1);
+    }
+
+    pub(super) fn set_bytes_per_split(&self, bytes: u64) {
+        *lock(&self.bytes_per_split) = Some(bytes);
     }
 
     /// Runs a statement on the cluster.
@@ -138,6 +146,7 @@ impl Remote {
             tables: lock(&self.tables).clone(),
             start_unix_ns: since.as_nanos() as u64,
             is_profiled,
+            bytes_per_split: *lock(&self.bytes_per_split),
         };
         let spec = postcard::to_allocvec(&spec).map_err(|source| NotASpec { what: "a statement", source })?;
         let job = JobId(drive::random());
@@ -306,8 +315,9 @@ impl Entry for Statements {
             postcard::from_bytes(&start.spec).map_err(|source| NotASpec { what: "a statement", source })?;
         let mut catalog = Catalog::new();
         catalog.set_folder(&spec.folder);
+        catalog.set_bytes_per_split(spec.bytes_per_split);
         for (name, path) in &spec.tables {
-            catalog.insert(name, Table::open(path)?);
+            catalog.insert(name, Table::open(path)?.in_splits_of(spec.bytes_per_split)?);
         }
         let begin = UNIX_EPOCH + Duration::from_nanos(spec.start_unix_ns);
         let (given, result) = match plan(&spec.text, &catalog, begin)? {

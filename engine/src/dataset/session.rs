@@ -36,7 +36,7 @@ use crate::{
         physical::PhysicalPlan,
         rewrite::rewrite,
     },
-    scan::Table,
+    scan::{Table, check_split_bytes},
     schedule::{self, Threads},
     settings::Settings,
     shuffle::{Digest, Runs},
@@ -59,6 +59,8 @@ struct Inner {
     catalog: Mutex<Catalog>,
     cancel: Cancel,
     verifies: AtomicBool,
+    /// Bytes of a split; 0 where nobody has said it.
+    bytes_per_split: AtomicU64,
     closures: AtomicU32,
     /// How often the program has cached rows.
     caches: AtomicU32,
@@ -142,6 +144,7 @@ impl Session {
             catalog: Mutex::default(),
             cancel: Cancel::default(),
             verifies: AtomicBool::new(false),
+            bytes_per_split: AtomicU64::new(0),
             closures: AtomicU32::new(0),
             caches: AtomicU32::new(0),
             cache_folders: Mutex::default(),
@@ -158,7 +161,7 @@ impl Session {
         if let Some(Away::Cluster(remote)) = &self.0.away {
             return remote.register(name, path);
         }
-        let table = Table::open(path)?;
+        let table = Table::open(path)?.in_splits_of(self.split_bytes())?;
         self.register_table(name, table);
         Ok(())
     }
@@ -225,7 +228,8 @@ impl Session {
 
     /// Plans one SQL statement over the session's tables.
     pub(crate) fn plan_sql(&self, text: &str) -> Result<Planned> {
-        let catalog = self.0.catalog.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut catalog = self.0.catalog.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        catalog.set_bytes_per_split(self.split_bytes());
         plan(text, &catalog, SystemTime::now())
     }
 
@@ -480,6 +484,23 @@ impl Session {
         if let Some(Away::Cluster(remote)) = &self.0.away {
             remote.set_task_bytes(bytes);
         }
+    }
+
+    /// Files of text, CSV, JSON and records of one length that are named from now on are read in splits of about so many bytes: what a thread reads at
+    /// once, what a mapper of [`mapreduce`](crate::mapreduce) sees in one life. A record belongs to the split in which it starts; what a query gives
+    /// does not depend on it. Row groups of Parquet stay what they are.
+    pub fn set_split_bytes(&self, bytes: u64) -> Result<()> {
+        check_split_bytes(bytes)?;
+        self.0.bytes_per_split.store(bytes, Relaxed);
+        if let Some(Away::Cluster(remote)) = &self.0.away {
+            remote.set_bytes_per_split(bytes);
+        }
+        Ok(())
+    }
+
+    /// Bytes of a split, where somebody has said it.
+    pub fn split_bytes(&self) -> Option<u64> {
+        Some(self.0.bytes_per_split.load(Relaxed)).filter(|bytes| *bytes > 0)
     }
 
     /// Stops what runs, at the next morsel; what is asked of this session later fails too.

@@ -19,38 +19,38 @@ use crate::{
 impl Session {
     /// The lines of the text file, the folder's files or those that match the pattern.
     pub fn read_text(&self, path: &str) -> Result<Dataset<String>> {
-        Ok(Dataset::new(self.clone(), scan(Table::open_text(path)?)))
+        self.read(Table::open_text(path)?)
     }
 
     /// The lines of text files, `lines` of them a split: what a mapper of [`mapreduce`](crate::mapreduce) sees in one life. The files are read once
     /// to find where splits begin.
     pub fn read_text_by_lines(&self, path: &str, lines: u64) -> Result<Dataset<String>> {
-        Ok(Dataset::new(self.clone(), scan(Table::open_lines(path, lines)?)))
+        self.read(Table::open_lines(path, lines)?)
     }
 
     /// The records of `record_bytes` each of files of bytes: of the file, the folder or the pattern.
     pub fn read_fixed(&self, path: &str, record_bytes: u32) -> Result<Dataset<Vec<u8>>> {
-        Ok(Dataset::new(self.clone(), scan(Table::open_fixed(path, record_bytes)?)))
+        self.read(Table::open_fixed(path, record_bytes)?)
     }
 
     /// The rows of Parquet files: of the file, the folder or the pattern.
     pub fn read_parquet(&self, path: &str) -> Result<Dataset<Batch>> {
-        Ok(Dataset::new(self.clone(), scan(Table::open(path)?)))
+        self.read(Table::open(path)?)
     }
 
     /// The rows of CSV files with a header line: of the file, the folder or the pattern.
     pub fn read_csv(&self, path: &str) -> Result<Dataset<Batch>> {
-        Ok(Dataset::new(self.clone(), scan(Table::open(path)?)))
+        self.read(Table::open(path)?)
     }
 
     /// The rows of files of JSON, an object a line: of the file, the folder or the pattern.
     pub fn read_json(&self, path: &str) -> Result<Dataset<Batch>> {
-        Ok(Dataset::new(self.clone(), scan(Table::open(path)?)))
+        self.read(Table::open(path)?)
     }
 
     /// The rows of Arrow's IPC files: of the file, the folder or the pattern.
     pub fn read_arrow(&self, path: &str) -> Result<Dataset<Batch>> {
-        Ok(Dataset::new(self.clone(), scan(Table::open(path)?)))
+        self.read(Table::open(path)?)
     }
 
     /// The rows of a statement over this session's tables and files, to go on with.
@@ -72,6 +72,13 @@ impl Session {
             batches.push(build_batch::<T>(builder, &schema)?);
         }
         Ok(Dataset::new(self.clone(), Logical { node: Node::Values(batches), schema }))
+    }
+}
+
+impl Session {
+    /// All rows and columns of a table of files, in the session's splits.
+    fn read<T>(&self, table: Arc<Table>) -> Result<Dataset<T>> {
+        Ok(Dataset::new(self.clone(), scan(table.in_splits_of(self.split_bytes())?)))
     }
 }
 

@@ -259,4 +259,4 @@ impl Cause for TextError {
     }
 }
 
-const _: () = assert!(limits::TEXT_SPLIT_BYTES as usize + 3 * limits::LINE_BYTES_MAX < cells::TEXT_BYTES_MAX);
+const _: () = assert!(limits::RECORDS_SPLIT_BYTES_MAX as usize + 3 * limits::LINE_BYTES_MAX < cells::TEXT_BYTES_MAX);

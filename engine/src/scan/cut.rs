@@ -1,13 +1,13 @@
-//! Files whose splits the user has said: so many lines each, or records of one length.
+//! Files whose splits the user has said: so many lines each, records of one length, so many bytes.
 //!
-//! In: a path, and how it is cut. Out: a table. Never: splits that depend on threads or settings.
+//! In: a path, or a table, and how it is cut. Out: a table. Never: splits that depend on threads or settings.
 //!
 //! Where the lines of a file start is known only when all of it was read: so opening a table of so many lines a split reads its files once. The starts
 //! then travel with the plan.
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{Table, table::Shape};
+use super::{Table, split::bytes_per_split, table::Shape};
 use crate::{
     error::{Cause, Kind, Result},
     format::{fixed, text},
@@ -38,6 +38,35 @@ impl Table {
         check_fixed(&files, record_bytes)?;
         Ok(Table::of_shape(path.to_owned(), fixed::schema(), Shape::Fixed(files, record_bytes)))
     }
+}
+
+impl Table {
+    /// The same rows, whose splits have about so many bytes each, if it is said how many: a record belongs to the split in which it starts, records of
+    /// one length are never cut, and a split of CSV or JSON has at most [`RECORDS_SPLIT_BYTES_MAX`](limits::RECORDS_SPLIT_BYTES_MAX). Row groups,
+    /// batches and splits of so many lines stay what they are.
+    pub fn in_splits_of(self: Arc<Table>, bytes: Option<u64>) -> Result<Arc<Table>> {
+        let Some(bytes) = bytes else { return Ok(self) };
+        check_split_bytes(bytes)?;
+        let files = match self.shape() {
+            Shape::Csv(files) | Shape::Json(files) | Shape::Text(files) | Shape::Fixed(files, _) => files,
+            Shape::Parquet(_) | Shape::Arrow(_) | Shape::Lines(..) | Shape::Memory(_) => return Ok(self),
+        };
+        let each = bytes_per_split(self.shape(), Some(bytes));
+        let (count, max) =
+            (files.iter().map(|file| file.bytes.div_ceil(each)).sum::<u64>(), limits::SPLITS_PER_TABLE_MAX);
+        if count > max as u64 {
+            return Err(CutError::ShortSplits { table: self.name().to_owned(), bytes, count, max }.into());
+        }
+        let mut table = Arc::unwrap_or_clone(self);
+        table.bytes_per_split = Some(bytes);
+        Ok(Arc::new(table))
+    }
+}
+
+/// A split can have so many bytes.
+pub fn check_split_bytes(bytes: u64) -> Result<()> {
+    let max = limits::SPLIT_BYTES_MAX;
+    if (1..=max).contains(&bytes) { Ok(()) } else { Err(CutError::SplitBytes { bytes, max }.into()) }
 }
 
 /// The files are whole records.
@@ -90,6 +119,10 @@ enum CutError {
     NoLines { path: String },
     #[error("reading {} with {lines} lines a split: a table has at most {max} splits", path.display())]
     ManySplits { path: PathBuf, lines: u64, max: usize },
+    #[error("reading files in splits of {bytes} bytes: they can have 1 to {max}")]
+    SplitBytes { bytes: u64, max: u64 },
+    #[error("reading {table} in splits of {bytes} bytes: there would be {count}, and a table has at most {max}")]
+    ShortSplits { table: String, bytes: u64, count: u64, max: usize },
     #[error("reading records of {record_bytes} bytes: they can have 1 to {max}")]
     RecordBytes { record_bytes: u32, max: usize },
     #[error("reading {} as records of {record_bytes} bytes: it has {bytes} bytes, of which {rest} are cut short", path.display())]
@@ -99,14 +132,18 @@ enum CutError {
 impl Cause for CutError {
     fn kind(&self) -> Kind {
         match self {
-            CutError::NoLines { .. } | CutError::RecordBytes { .. } => Kind::Request,
-            CutError::ManySplits { .. } => Kind::Limit,
+            CutError::NoLines { .. } | CutError::RecordBytes { .. } | CutError::SplitBytes { .. } => Kind::Request,
+            CutError::ManySplits { .. } | CutError::ShortSplits { .. } => Kind::Limit,
             CutError::CutShort { .. } => Kind::Corrupt,
         }
     }
     fn hint(&self) -> Option<String> {
         match self {
             CutError::ManySplits { .. } => Some("put more lines into a split".to_owned()),
+            CutError::ShortSplits { .. } => Some("put more bytes into a split".to_owned()),
+            CutError::SplitBytes { .. } => {
+                Some("as many as a thread reads at once: 4 MiB are good for most files".to_owned())
+            }
             CutError::CutShort { .. } => {
                 Some("look whether the file was copied whole, and is made of records of this length".to_owned())
             }

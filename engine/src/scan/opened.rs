@@ -41,6 +41,8 @@ pub struct TableDescription {
     pub schema: SchemaRef,
     /// Columns that are decoded as codes into a dictionary, ascending.
     pub codes: Vec<usize>,
+    /// Bytes of a split, where the user has said it.
+    pub bytes_per_split: Option<u64>,
     /// Where its rows are.
     pub rows: TableRows,
 }
@@ -101,7 +103,7 @@ impl Table {
             Shape::Memory(batches) => TableRows::Memory(batches.clone()),
         };
         let (name, schema, codes) = (self.name().to_owned(), Arc::clone(self.schema()), self.codes().to_vec());
-        Ok(TableDescription { name, schema, codes, rows })
+        Ok(TableDescription { name, schema, codes, bytes_per_split: self.bytes_per_split(), rows })
     }
 }
 
@@ -133,7 +135,7 @@ impl OpenedTables {
 
     /// The described table, if its files are here what they were there.
     pub fn open(&self, description: &TableDescription) -> Result<Arc<Table>> {
-        let TableDescription { name, schema, codes, rows } = description;
+        let TableDescription { name, schema, codes, bytes_per_split, rows } = description;
         let shape = match rows {
             TableRows::Parquet(files) => Shape::Parquet(self.parquet(files, schema)?),
             TableRows::Arrow(files) => Shape::Arrow(self.arrow(files, schema)?),
@@ -161,7 +163,7 @@ impl OpenedTables {
             }
             TableRows::Memory(batches) => Shape::Memory(batches.clone()),
         };
-        let table = Table::of_shape(name.clone(), Arc::clone(schema), shape);
+        let table = Table::of_shape(name.clone(), Arc::clone(schema), shape).in_splits_of(*bytes_per_split)?;
         match codes.iter().find(|column| !table.has_codes(**column)) {
             None if codes.is_empty() => Ok(table),
             None => table.with_codes(codes),
@@ -374,6 +376,8 @@ mod tests {
             Table::open_text(path("d.txt").to_str().unwrap()).unwrap(),
             Table::open_lines(path("d.txt").to_str().unwrap(), 1).unwrap(),
             Table::open_fixed(path("d.txt").to_str().unwrap(), 1).unwrap(),
+            Table::open_fixed(path("d.txt").to_str().unwrap(), 2).unwrap().in_splits_of(Some(3)).unwrap(),
+            Table::open(path("e.jsonl").to_str().unwrap()).unwrap().in_splits_of(Some(3)).unwrap(),
         ] {
             let again = opened.open(&table.describe().unwrap()).unwrap();
             assert_eq!((again.name(), again.schema(), again.bytes()), (table.name(), table.schema(), table.bytes()));
@@ -454,7 +458,8 @@ mod tests {
         let file = LocalFile::stat(&path).unwrap();
         let file = FileDescription { path, bytes: file.bytes, modified_seconds: file.modified_seconds() };
         let rows = TableRows::Parquet(vec![file]);
-        let description = TableDescription { name: "a".to_owned(), schema: text::schema(), codes: Vec::new(), rows };
+        let (name, schema, codes) = ("a".to_owned(), text::schema(), Vec::new());
+        let description = TableDescription { name, schema, codes, bytes_per_split: None, rows };
         let error = opened().open(&description).unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
         assert!(error.to_string().contains("worker-3"), "{error}");

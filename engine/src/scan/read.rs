@@ -191,7 +191,7 @@ impl ScanSource {
         splits.truncate(range.end);
         let settings = &context.settings;
         let rows_per_piece = settings.rows_per_morsel as u64 * limits::MORSELS_PER_PIECE;
-        let pieces = |split: &Split| split.cut(spec.table.shape(), &spec.columns, rows_per_piece);
+        let pieces = |split: &Split| split.cut(&spec.table, &spec.columns, rows_per_piece);
         let mut extremes = Extremes::default();
         let mut narrow = |split| prune::narrow(&spec.table, &mut extremes, &spec.columns, &spec.filters, split);
         let mut cut = |splits: &[Split]| splits.iter().flat_map(pieces).filter_map(&mut narrow).collect::<Vec<_>>();

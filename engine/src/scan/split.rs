@@ -1,6 +1,6 @@
 //! Splits: what is read and decoded by one thread at a time.
 //!
-//! In: the files of a table. Out: their splits, in order of (file, offset). Never: depends on threads or settings.
+//! In: the files of a table, and how long a split shall be. Out: their splits, in order of (file, offset). Never: depends on threads or settings.
 //!
 //! A file of CSV is one split for a task, since where a record starts in it is known only from its beginning on; the node that reads it cuts
 //! it for its threads ([`Split::cut`]). A deficit, accepted for now: several nodes do not share the work on one such file.
@@ -10,7 +10,7 @@
 
 use std::{fmt, ops::Range};
 
-use super::table::Shape;
+use super::{Table, table::Shape};
 use crate::limits;
 
 /// A part of one file.
@@ -64,9 +64,11 @@ impl Split {
     }
 
     /// What the threads of one node make of it for a scan of `columns`, in order; `rows_per_piece`: about so many rows of a row group.
-    pub(super) fn cut(&self, shape: &Shape, columns: &[usize], rows_per_piece: u64) -> Vec<Split> {
-        match (shape, self) {
-            (Shape::Csv(_), Split::Bytes { file, range }) => cut(*file, range, limits::CSV_PIECE_BYTES).collect(),
+    pub(super) fn cut(&self, table: &Table, columns: &[usize], rows_per_piece: u64) -> Vec<Split> {
+        match (table.shape(), self) {
+            (shape @ Shape::Csv(_), Split::Bytes { file, range }) => {
+                cut(*file, range, bytes_per_split(shape, table.bytes_per_split())).collect()
+            }
             (Shape::Parquet(files), Split::RowGroup { file, row_group, .. }) => {
                 let pieces = files[*file].1.pieces(*row_group, columns, rows_per_piece);
                 let piece = |rows| Split::RowGroup { file: *file, row_group: *row_group, rows };
@@ -84,9 +86,23 @@ fn cut(file: usize, whole: &Range<u64>, bytes: u64) -> impl Iterator<Item = Spli
     starts.map(move |start| Split::Bytes { file, range: start..end.min(start + bytes) })
 }
 
-pub(super) fn splits(shape: &Shape) -> Vec<Split> {
-    let mut splits = Vec::new();
+/// Bytes of a split of these files, or of the pieces into which a node cuts one; `asked`: what the user has said.
+pub(super) fn bytes_per_split(shape: &Shape, asked: Option<u64>) -> u64 {
+    let bytes = asked.unwrap_or(limits::TEXT_SPLIT_BYTES);
     match shape {
+        Shape::Csv(_) => asked.unwrap_or(limits::CSV_PIECE_BYTES).min(limits::RECORDS_SPLIT_BYTES_MAX),
+        Shape::Json(_) => bytes.min(limits::RECORDS_SPLIT_BYTES_MAX),
+        Shape::Fixed(_, record_bytes) => {
+            let record_bytes = u64::from(*record_bytes);
+            (bytes / record_bytes).max(1) * record_bytes
+        }
+        _ => bytes,
+    }
+}
+
+pub(super) fn splits(table: &Table) -> Vec<Split> {
+    let mut splits = Vec::new();
+    match table.shape() {
         Shape::Parquet(files) => {
             for (file, (_, footer)) in files.iter().enumerate() {
                 let whole = |row_group| Split::RowGroup { file, row_group, rows: 0..footer.rows(row_group) };
@@ -102,22 +118,16 @@ pub(super) fn splits(shape: &Shape) -> Vec<Split> {
         Shape::Csv(files) => {
             splits.extend(files.iter().enumerate().map(|(file, it)| Split::Bytes { file, range: 0..it.bytes }));
         }
-        Shape::Json(files) | Shape::Text(files) => {
+        shape @ (Shape::Json(files) | Shape::Text(files) | Shape::Fixed(files, _)) => {
+            let bytes = bytes_per_split(shape, table.bytes_per_split());
             for (file, it) in files.iter().enumerate() {
-                splits.extend(cut(file, &(0..it.bytes), limits::TEXT_SPLIT_BYTES));
+                splits.extend(cut(file, &(0..it.bytes), bytes));
             }
         }
         Shape::Lines(files, starts) => {
             for (file, (it, starts)) in files.iter().zip(starts).enumerate() {
                 let ends = starts.iter().skip(1).chain([&it.bytes]);
                 splits.extend(starts.iter().zip(ends).map(|(start, end)| Split::Bytes { file, range: *start..*end }));
-            }
-        }
-        Shape::Fixed(files, record_bytes) => {
-            let record_bytes = u64::from(*record_bytes);
-            let bytes = (limits::TEXT_SPLIT_BYTES / record_bytes).max(1) * record_bytes;
-            for (file, it) in files.iter().enumerate() {
-                splits.extend(cut(file, &(0..it.bytes), bytes));
             }
         }
         Shape::Memory(_) => {}

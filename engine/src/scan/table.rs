@@ -29,6 +29,7 @@ use crate::{
 };
 
 /// Files of one shape, or rows in memory.
+#[derive(Clone)]
 pub struct Table {
     name: String,
     schema: SchemaRef,
@@ -38,9 +39,12 @@ pub struct Table {
     distinct: Arc<[OnceLock<Option<usize>>]>,
     /// Columns that are decoded as codes into a dictionary, ascending.
     codes: Vec<usize>,
+    /// Bytes of a split, where the user has said it.
+    pub(super) bytes_per_split: Option<u64>,
 }
 
 /// How the rows stand there.
+#[derive(Clone)]
 pub(super) enum Shape {
     Parquet(Vec<(LocalFile, Footer)>),
     Arrow(Vec<(LocalFile, ArrowFooter)>),
@@ -90,7 +94,15 @@ impl Table {
 
     pub(super) fn of_shape(name: String, schema: SchemaRef, shape: Shape) -> Arc<Table> {
         let distinct = schema.fields().iter().map(|_| OnceLock::new()).collect();
-        Arc::new(Table { name, schema, shape, statistics: OnceLock::new(), distinct, codes: Vec::new() })
+        Arc::new(Table {
+            name,
+            schema,
+            shape,
+            statistics: OnceLock::new(),
+            distinct,
+            codes: Vec::new(),
+            bytes_per_split: None,
+        })
     }
 
     /// Whether its files have this column as codes into short dictionaries.
@@ -115,6 +127,7 @@ impl Table {
             statistics: self.statistics.clone(),
             distinct: Arc::clone(&self.distinct),
             codes: codes.to_vec(),
+            bytes_per_split: self.bytes_per_split,
         }))
     }
 
@@ -161,7 +174,12 @@ impl Table {
 
     /// The splits, in order of (file, offset).
     pub fn splits(&self) -> Vec<Split> {
-        split::splits(&self.shape)
+        split::splits(self)
+    }
+
+    /// Bytes of a split, where the user has said it.
+    pub fn bytes_per_split(&self) -> Option<u64> {
+        self.bytes_per_split
     }
 
     /// The rows, if they are in memory.

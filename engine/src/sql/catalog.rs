@@ -14,6 +14,8 @@ pub struct Catalog {
     tables: BTreeMap<String, Arc<Table>>,
     /// What relative paths are relative to, if not to the process's own folder.
     folder: Option<PathBuf>,
+    /// Bytes of a split of files in the place of a name, where the user has said it.
+    bytes_per_split: Option<u64>,
 }
 
 impl Catalog {
@@ -30,6 +32,16 @@ impl Catalog {
     /// A path in the place of a name, as it is opened.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.as_ref().map_or_else(|| PathBuf::from(name), |folder| folder.join(name))
+    }
+
+    /// From now on files in the place of a name are read in splits of about so many bytes, if it is said how many.
+    pub fn set_bytes_per_split(&mut self, bytes: Option<u64>) {
+        self.bytes_per_split = bytes;
+    }
+
+    /// Bytes of a split of files in the place of a name, where the user has said it.
+    pub fn bytes_per_split(&self) -> Option<u64> {
+        self.bytes_per_split
     }
 
     /// Makes `table` known as `name`; a table of that name before is forgotten and given back.

@@ -69,6 +69,7 @@ impl<'a> Provider<'a> {
         }
         // A path in a folder of UTF-8 is UTF-8; of another one the process's own folder is tried.
         let table = Table::open(path.to_str().unwrap_or(name))
+            .and_then(|table| table.in_splits_of(self.catalog.bytes_per_split()))
             .map_err(|source| Box::new(SqlError::CannotOpen { path: name.to_owned(), place: None, source }))?;
         opened.insert(name.to_owned(), Arc::clone(&table));
         Ok(table)

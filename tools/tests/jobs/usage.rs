@@ -46,6 +46,8 @@ fn what_is_wrong_is_told() {
         (generated("text", &["--size", "0"]), 2, ["--size", "1 byte at least"]),
         (benched(&["grep", "--pattern", "[", "--size", "1KB"]), 2, ["error: ", "\"[\""]),
         (benched(&["wordcount", "--size", "0"]), 2, ["--size", "1 byte at least"]),
+        (benched(&["wordcount", "--size", "1KB", "--split-size", "0"]), 2, ["splits of 0 bytes", "hint: "]),
+        (vec!["sql", "--split-size", "2GiB", "-c", "select 1"], 2, ["splits of 2147483648 bytes", "hint: "]),
         (benched(&["wordcount", "--input", "s3://b/t"]), 2, ["s3://b/t", "hint: copy it to this machine"]),
         (benched(&["wordcount", "--size", "1KB", "--rivals", "pig"]), 2, ["pig", "plain"]),
     ] {

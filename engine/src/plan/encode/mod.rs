@@ -91,7 +91,7 @@ use crate::{
 };
 
 const MAGIC: [u8; 4] = *b"WNDP";
-const VERSION: u16 = 7;
+const VERSION: u16 = 8;
 const HEADER_BYTES: usize = 16;
 const CHECKSUM_BYTES: usize = 8;
 

@@ -182,10 +182,14 @@ impl Writer {
     }
 
     fn table(&mut self, table: &TableDescription) -> Result<()> {
-        let TableDescription { name, schema, codes, rows } = table;
+        let TableDescription { name, schema, codes, bytes_per_split, rows } = table;
         self.text("name of a table", name)?;
         self.schema(schema)?;
         self.list("columns of codes", codes, |writer, column| writer.number("columns of codes", *column))?;
+        self.option(*bytes_per_split, |writer, bytes| {
+            writer.u64(bytes);
+            Ok(())
+        })?;
         let (tag, files) = match rows {
             TableRows::Parquet(files) => (PARQUET, files),
             TableRows::Csv(files) => (CSV, files),
@@ -354,6 +358,7 @@ impl Reader<'_> {
         let name = self.text("name of a table")?.to_owned();
         let schema = self.schema()?;
         let codes = self.list("columns of codes", |reader| reader.number("column of codes"))?;
+        let bytes_per_split = self.option("bytes of a split", |reader| reader.u64("bytes of a split"))?;
         let shape = self.u8("shape of a table")?;
         let rows = match shape {
             PARQUET => TableRows::Parquet(self.files()?),
@@ -373,7 +378,7 @@ impl Reader<'_> {
             MEMORY => TableRows::Memory(self.batches(&schema)?),
             found => return Err(EncodeError::UnknownTag { what: "shape of a table", found }.into()),
         };
-        Ok(TableDescription { name, schema, codes, rows })
+        Ok(TableDescription { name, schema, codes, bytes_per_split, rows })
     }
 
     fn files(&mut self) -> Result<Vec<FileDescription>> {

@@ -27,7 +27,7 @@ use crate::{
     error::{CommandError, Failure},
     progress::Progress,
     scratch::Scratch,
-    settings::EngineFlags,
+    settings::{EngineFlags, SplitFlag},
     signal::Signals,
     size, terminal,
 };
@@ -118,6 +118,8 @@ struct How {
     #[arg(long, value_name = "SIZE", value_parser = size::parse, hide = true, requires = "cluster")]
     task_size: Option<u64>,
     #[command(flatten)]
+    splits: SplitFlag,
+    #[command(flatten)]
     engine: EngineFlags,
 }
 
@@ -186,10 +188,15 @@ impl How {
     fn session(&self, progress: &Progress) -> Result<(Session, Nodes), Failure> {
         let settings = self.engine.settings()?;
         let here = Nodes::here(settings.threads);
-        let Some(name) = &self.cluster else { return Ok((Session::new(settings)?, here)) };
+        let Some(name) = &self.cluster else {
+            let session = Session::new(settings)?;
+            self.splits.set(&session)?;
+            return Ok((session, here));
+        };
         self.engine.none_on_cluster()?;
         let contact = Contact::of(name)?;
         let session = contact.session(settings, progress)?;
+        self.splits.set(&session)?;
         if let Some(bytes) = self.task_size {
             session.set_task_bytes(bytes);
         }

@@ -62,6 +62,7 @@ impl WorkloadBench {
         }
         let (memory_bytes, threads) = (settings.memory_bytes, settings.threads);
         let session = Session::new(settings)?;
+        self.how.splits.set(&session)?;
         if let Some(input) = &self.input {
             Failure::unless_here(&input.to_string_lossy())?;
         }

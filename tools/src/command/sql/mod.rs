@@ -24,7 +24,7 @@ use super::cluster::{ClusterName, Contact};
 use crate::{
     error::{Failure, Origin},
     progress::Progress,
-    settings::EngineFlags,
+    settings::{EngineFlags, SplitFlag},
     signal::Signals,
     size, terminal,
 };
@@ -52,6 +52,8 @@ pub struct Sql {
     /// Write what each step did to this file as JSON, and a flame graph beside it as FILE.svg
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
+    #[command(flatten)]
+    splits: SplitFlag,
     #[command(flatten)]
     engine: EngineFlags,
 }
@@ -93,6 +95,7 @@ impl Sql {
         if let Some(bytes) = self.task_size {
             session.set_task_bytes(bytes);
         }
+        self.splits.set(&session)?;
         for (name, path) in &self.tables {
             session.register(name, path)?;
         }
