@@ -4,7 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use windrow::{Session, Settings};
+use serde::{Deserialize, Serialize};
+use windrow::{Result as Windrow, Session, Settings, scan::check_split_bytes};
 
 use crate::{
     error::{CommandError, Failure},
@@ -32,17 +33,23 @@ pub struct EngineFlags {
 }
 
 /// How files are cut.
-#[derive(clap::Args, Clone, Copy)]
+#[derive(clap::Args, Clone, Copy, Serialize, Deserialize)]
 pub struct SplitFlag {
-    /// Bytes of a text, CSV or JSON file that a thread reads at once, or a mapper sees in one life, as 4MiB; results of queries do not depend on it
-    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    /// Bytes of a file that a thread reads at once, or a mapper sees in one life; answers do not depend on it [default: 4MiB]
+    #[arg(long, value_name = "SIZE", value_parser = split_size)]
     split_size: Option<u64>,
 }
 
+fn split_size(text: &str) -> Result<u64, String> {
+    let bytes = size::parse(text).map_err(|error| error.to_string())?;
+    check_split_bytes(bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
 impl SplitFlag {
-    /// Lets the session's files be cut so; a size that is out of range is wrong usage.
-    pub fn set(self, session: &Session) -> Result<(), Failure> {
-        self.split_size.map_or(Ok(()), |bytes| session.set_split_bytes(bytes)).map_err(Failure::Usage)
+    /// Lets the session's files be cut so.
+    pub fn set(self, session: &Session) -> Windrow<()> {
+        self.split_size.map_or(Ok(()), |bytes| session.set_split_bytes(bytes))
     }
 }
 

@@ -54,5 +54,6 @@ pub use record::Record;
 pub use remote::{Statements, run_worker};
 pub use session::Session;
 pub use sort::{SortBy, asc, desc};
+pub use source::Line;
 pub use tried::{DeadLetter, Tried};
 pub use write::{Write, Writes};

@@ -16,16 +16,46 @@ use crate::{
     sql::Planned,
 };
 
+/// What a line can be: a `String`, or a `Vec<u8>` where lines may be no UTF-8.
+pub trait Line: Record {
+    #[doc(hidden)]
+    fn of(table: Arc<Table>) -> Arc<Table>;
+}
+
+impl Line for String {
+    fn of(table: Arc<Table>) -> Arc<Table> {
+        table
+    }
+}
+
+impl Line for Vec<u8> {
+    fn of(table: Arc<Table>) -> Arc<Table> {
+        table.of_bytes()
+    }
+}
+
 impl Session {
     /// The lines of the text file, the folder's files or those that match the pattern.
     pub fn read_text(&self, path: &str) -> Result<Dataset<String>> {
         self.read(Table::open_text(path)?)
     }
 
+    /// As [`Session::read_text`], the lines as bytes: what is no UTF-8 is no error.
+    pub fn read_text_bytes(&self, path: &str) -> Result<Dataset<Vec<u8>>> {
+        self.read(Table::open_text(path)?.of_bytes())
+    }
+
     /// The lines of text files, `lines` of them a split: what a mapper of [`mapreduce`](crate::mapreduce) sees in one life. The files are read once
     /// to find where splits begin.
     pub fn read_text_by_lines(&self, path: &str, lines: u64) -> Result<Dataset<String>> {
         self.read(Table::open_lines(path, lines)?)
+    }
+
+    /// The lines of many small text files, as many files a split as have its bytes together ([`Session::set_split_bytes`]): a mapper of
+    /// [`mapreduce`](crate::mapreduce) sees all their lines in one life, and is told the first one of the files. A line never crosses files. A file that is
+    /// longer than a split is cut as ever.
+    pub fn read_text_combined<T: Line>(&self, path: &str) -> Result<Dataset<T>> {
+        self.read(T::of(Table::open_text(path)?.combined(true)))
     }
 
     /// The records of `record_bytes` each of files of bytes: of the file, the folder or the pattern.

@@ -1,4 +1,4 @@
-//! Text: one string column, a row a line.
+//! Text: one column of strings, or of bytes, a row a line.
 //!
 //! In: the bytes of a range of a file. Out: batches of one column `line`, without its `\n` or `\r\n`. Never: copies a line; the column's
 //! views point into the bytes as they were read.
@@ -14,7 +14,7 @@ use super::Decode;
 use crate::{
     batch::{
         Batch,
-        array::{Array, ArrayRef},
+        array::{Array, ArrayRef, BinaryViewArray, make_view},
         buffer::Buffer,
         datatypes::{DataType, Field, Schema, SchemaRef},
     },
@@ -25,7 +25,12 @@ use crate::{
 /// How much is read at a time past the end of a split, to complete its last line.
 const TAIL_BYTES: u64 = 64 << 10;
 
-/// The schema of every text table.
+/// The schema of text tables whose lines may be any bytes.
+pub fn bytes_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("line", DataType::BinaryView, false)]))
+}
+
+/// The schema of the other text tables.
 pub fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("line", DataType::Utf8View, false)]))
 }
@@ -37,6 +42,8 @@ pub struct TextDecoder {
     range: Range<u64>,
     rows_per_batch: usize,
     schema: SchemaRef,
+    /// Lines are bytes, whatever they are.
+    is_bytes: bool,
     asked: Option<u64>,
     text: Vec<Bytes>,
     block: Option<Block>,
@@ -54,11 +61,17 @@ struct Block {
 }
 
 impl TextDecoder {
-    /// The lines of `path` (of `file_bytes`) that start in `range`.
-    pub fn new(path: PathBuf, file_bytes: u64, range: Range<u64>, rows_per_batch: usize) -> TextDecoder {
-        let schema = schema();
-        let (asked, text, block, last) = (None, Vec::new(), None, None);
-        TextDecoder { path, file_bytes, range, rows_per_batch, schema, asked, text, block, last, rows_seen: 0 }
+    /// The lines of `path` (of `file_bytes`) that start in `range`, as the one column of `schema` has them.
+    pub fn new(
+        path: PathBuf,
+        file_bytes: u64,
+        range: Range<u64>,
+        schema: &SchemaRef,
+        rows_per_batch: usize,
+    ) -> TextDecoder {
+        let (asked, text, block, last, rows_seen) = (None, Vec::new(), None, None, 0);
+        let (schema, is_bytes) = (Arc::clone(schema), schema.field(0).data_type() == &DataType::BinaryView);
+        TextDecoder { path, file_bytes, range, rows_per_batch, schema, is_bytes, asked, text, block, last, rows_seen }
     }
 
     /// What is cut into lines first: of a split that does not begin with the file not before the first newline.
@@ -148,18 +161,42 @@ impl Decode for TextDecoder {
             }
         }
         let Some(block) = &mut self.block else { return Ok(None) };
-        let (column, next) = kernel::lines(&block.bytes, block.next, self.rows_per_batch).map_err(|place| {
-            let offset = block.offset + place as u64;
-            TextError { path: self.path.clone(), offset, wrong: TextWrong::NotUtf8 }
-        })?;
+        let (column, next): (ArrayRef, usize) = match kernel::lines(&block.bytes, block.next, self.rows_per_batch) {
+            Ok((lines, next)) if self.is_bytes => (Arc::new(lines.to_binary_view()), next),
+            Ok((lines, next)) => (Arc::new(lines), next),
+            Err(_) if self.is_bytes => {
+                let (lines, next) = byte_lines(&block.bytes, block.next, self.rows_per_batch)?;
+                (Arc::new(lines), next)
+            }
+            Err(place) => {
+                let (path, offset) = (self.path.clone(), block.offset + place as u64);
+                return Err(TextError { path, offset, wrong: TextWrong::NotUtf8 }.into());
+            }
+        };
         block.next = next;
         self.rows_seen += column.len() as u64;
-        Ok(Some(Batch::try_new(Arc::clone(&self.schema), vec![Arc::new(column) as ArrayRef])?))
+        Ok(Some(Batch::try_new(Arc::clone(&self.schema), vec![column])?))
     }
 
     fn rows_seen(&self) -> u64 {
         self.rows_seen
     }
+}
+
+/// As [`kernel::lines`], of bytes that are no UTF-8: rare enough to be looked at line by line.
+fn byte_lines(text: &Buffer, start: usize, rows_max: usize) -> Result<(BinaryViewArray, usize)> {
+    let (bytes, mut views, mut next) = (text.as_slice(), Vec::new(), start);
+    while next < bytes.len() && views.len() < rows_max {
+        let newline = memchr::memchr(b'\n', &bytes[next..]).map(|at| next + at);
+        let line = match newline {
+            Some(end) => bytes[next..end].strip_suffix(b"\r").unwrap_or(&bytes[next..end]),
+            // The last line of a text is ended by nothing, and what stands before its end belongs to it.
+            None => &bytes[next..],
+        };
+        views.push(make_view(line, 0, next as u32));
+        next = newline.map_or(bytes.len(), |end| end + 1);
+    }
+    Ok((BinaryViewArray::try_new(views.into(), vec![text.clone()], None)?, next))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -182,6 +219,12 @@ impl Cause for TextError {
     fn kind(&self) -> Kind {
         Kind::Corrupt
     }
+    fn hint(&self) -> Option<String> {
+        match self.wrong {
+            TextWrong::LongLine { .. } => None,
+            TextWrong::NotUtf8 => Some("a program may read its lines as bytes: Session::read_text_bytes".to_owned()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -190,22 +233,34 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::batch::array::{Array, StringViewArray};
+    use crate::batch::array::AsArray;
+
+    fn lines(text: &[u8], split_bytes: u64, rows_per_batch: usize) -> Result<Vec<String>> {
+        let lines = decoded(text, &schema(), split_bytes, rows_per_batch)?;
+        let text = |column: &ArrayRef| column.as_string_view().iter().map(|line| line.unwrap().to_owned()).collect();
+        Ok(lines.iter().flat_map(|column| -> Vec<String> { text(column) }).collect())
+    }
+
+    fn bytes(text: &[u8], split_bytes: u64, rows_per_batch: usize) -> Vec<Vec<u8>> {
+        let lines = decoded(text, &bytes_schema(), split_bytes, rows_per_batch).unwrap();
+        let bytes = |column: &ArrayRef| column.as_binary_view().iter().map(|line| line.unwrap().to_vec()).collect();
+        lines.iter().flat_map(|column| -> Vec<Vec<u8>> { bytes(column) }).collect()
+    }
 
     /// Decodes all splits of `split_bytes` of the text, as a scan would.
-    fn lines(text: &[u8], split_bytes: u64, rows_per_batch: usize) -> Result<Vec<String>> {
+    fn decoded(text: &[u8], schema: &SchemaRef, split_bytes: u64, rows_per_batch: usize) -> Result<Vec<ArrayRef>> {
         let bytes = Bytes::copy_from_slice(text);
         let mut found = Vec::new();
         for start in (0..text.len() as u64).step_by(split_bytes as usize) {
             let range = start..(start + split_bytes).min(text.len() as u64);
-            let mut decoder = TextDecoder::new("text".into(), text.len() as u64, range, rows_per_batch);
+            let mut decoder = TextDecoder::new("text".into(), text.len() as u64, range, schema, rows_per_batch);
             while let Some(wanted) = decoder.wants() {
                 let pieces = wanted.iter().map(|range| bytes.slice(range.start as usize..range.end as usize)).collect();
                 decoder.feed(pieces)?;
                 while let Some(batch) = decoder.batch()? {
                     assert!(batch.num_rows() <= rows_per_batch);
-                    let column = batch.column(0).as_any().downcast_ref::<StringViewArray>().unwrap().clone();
-                    found.extend(column.iter().map(|line| line.unwrap().to_owned()));
+                    assert_eq!(&batch.schema(), schema);
+                    found.push(Arc::clone(batch.column(0)));
                 }
             }
         }
@@ -217,6 +272,20 @@ mod tests {
         fn lines_are_those_of_the_whole_text(text in "[ab\n\r]{0,200}", split_bytes in 1u64..50, rows in 1usize..10) {
             let expected: Vec<String> = text.lines().map(str::to_owned).collect();
             prop_assert_eq!(lines(text.as_bytes(), split_bytes, rows).unwrap(), expected);
+        }
+
+        #[test]
+        fn bytes_are_those_of_the_whole_text(
+            text in prop::collection::vec(prop::sample::select(vec![b'a', b'\n', b'\r', 0xff, 0xc3]), 0..200),
+            split_bytes in 1u64..50,
+            rows in 1usize..10,
+        ) {
+            let mut expected: Vec<Vec<u8>> = Vec::new();
+            for line in text.split_inclusive(|byte| *byte == b'\n') {
+                let ended = line.strip_suffix(b"\n");
+                expected.push(ended.map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line)).to_vec());
+            }
+            prop_assert_eq!(bytes(&text, split_bytes, rows), expected);
         }
     }
 

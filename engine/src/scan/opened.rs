@@ -43,6 +43,8 @@ pub struct TableDescription {
     pub codes: Vec<usize>,
     /// Bytes of a split, where the user has said it.
     pub bytes_per_split: Option<u64>,
+    /// Small files of text are put together to splits.
+    pub combines_files: bool,
     /// Where its rows are.
     pub rows: TableRows,
 }
@@ -103,7 +105,8 @@ impl Table {
             Shape::Memory(batches) => TableRows::Memory(batches.clone()),
         };
         let (name, schema, codes) = (self.name().to_owned(), Arc::clone(self.schema()), self.codes().to_vec());
-        Ok(TableDescription { name, schema, codes, bytes_per_split: self.bytes_per_split(), rows })
+        let (bytes_per_split, combines_files) = (self.bytes_per_split(), self.combines_files());
+        Ok(TableDescription { name, schema, codes, bytes_per_split, combines_files, rows })
     }
 }
 
@@ -135,7 +138,7 @@ impl OpenedTables {
 
     /// The described table, if its files are here what they were there.
     pub fn open(&self, description: &TableDescription) -> Result<Arc<Table>> {
-        let TableDescription { name, schema, codes, bytes_per_split, rows } = description;
+        let TableDescription { name, schema, codes, bytes_per_split, combines_files, rows } = description;
         let shape = match rows {
             TableRows::Parquet(files) => Shape::Parquet(self.parquet(files, schema)?),
             TableRows::Arrow(files) => Shape::Arrow(self.arrow(files, schema)?),
@@ -143,12 +146,12 @@ impl OpenedTables {
             TableRows::Json(files) => Shape::Json(self.look_at_all(files)?),
             TableRows::Text(files) => {
                 let files = self.look_at_all(files)?;
-                self.check_columns(&files[0].path, schema, &text::schema())?;
+                self.check_lines(&files, schema)?;
                 Shape::Text(files)
             }
             TableRows::Lines(files, starts) => {
                 let files = self.look_at_all(files)?;
-                self.check_columns(&files[0].path, schema, &text::schema())?;
+                self.check_lines(&files, schema)?;
                 let fit = files.len() == starts.len() && files.iter().zip(starts).all(|(file, s)| are_starts(s, file));
                 if !fit {
                     return Err(bug("scan", format!("splits of {name} that are not in its files")));
@@ -163,7 +166,8 @@ impl OpenedTables {
             }
             TableRows::Memory(batches) => Shape::Memory(batches.clone()),
         };
-        let table = Table::of_shape(name.clone(), Arc::clone(schema), shape).in_splits_of(*bytes_per_split)?;
+        let table = Table::of_shape(name.clone(), Arc::clone(schema), shape);
+        let table = table.combined(*combines_files).in_splits_of(*bytes_per_split)?;
         match codes.iter().find(|column| !table.has_codes(**column)) {
             None if codes.is_empty() => Ok(table),
             None => table.with_codes(codes),
@@ -252,6 +256,12 @@ impl OpenedTables {
         let what = if at.is_none() { "metadata" } else { "schema" };
         let (there, here) = (show(there), show(here));
         Err(OpenedError::Changed { path: path.to_owned(), host: self.host.clone(), what, there, here }.into())
+    }
+
+    /// The columns are those of lines, as text or as bytes.
+    fn check_lines(&self, files: &[LocalFile], there: &SchemaRef) -> Result<()> {
+        let bytes = text::bytes_schema();
+        if *there == bytes { Ok(()) } else { self.check_columns(&files[0].path, there, &text::schema()) }
     }
 
     fn failed(&self, path: &Path, source: Error) -> OpenedError {
@@ -376,12 +386,15 @@ mod tests {
             Table::open_text(path("d.txt").to_str().unwrap()).unwrap(),
             Table::open_lines(path("d.txt").to_str().unwrap(), 1).unwrap(),
             Table::open_fixed(path("d.txt").to_str().unwrap(), 1).unwrap(),
+            Table::open_text(path("d.txt").to_str().unwrap()).unwrap().of_bytes().combined(true),
+            Table::open_text(path("*").to_str().unwrap()).unwrap().combined(true),
+            Table::open_lines(path("d.txt").to_str().unwrap(), 1).unwrap().of_bytes(),
             Table::open_fixed(path("d.txt").to_str().unwrap(), 2).unwrap().in_splits_of(Some(3)).unwrap(),
             Table::open(path("e.jsonl").to_str().unwrap()).unwrap().in_splits_of(Some(3)).unwrap(),
         ] {
             let again = opened.open(&table.describe().unwrap()).unwrap();
             assert_eq!((again.name(), again.schema(), again.bytes()), (table.name(), table.schema(), table.bytes()));
-            assert_eq!(again.splits(), table.splits());
+            assert_eq!((again.splits(), again.combines_files()), (table.splits(), table.combines_files()));
             assert_eq!(format!("{:?}", again.describe().unwrap()), format!("{:?}", table.describe().unwrap()));
         }
     }
@@ -459,7 +472,7 @@ mod tests {
         let file = FileDescription { path, bytes: file.bytes, modified_seconds: file.modified_seconds() };
         let rows = TableRows::Parquet(vec![file]);
         let (name, schema, codes) = ("a".to_owned(), text::schema(), Vec::new());
-        let description = TableDescription { name, schema, codes, bytes_per_split: None, rows };
+        let description = TableDescription { name, schema, codes, bytes_per_split: None, combines_files: false, rows };
         let error = opened().open(&description).unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
         assert!(error.to_string().contains("worker-3"), "{error}");

@@ -34,7 +34,7 @@ pub fn prune(table: &Table, columns: &[usize], filters: &[Expression]) -> Result
     }
     let worth = |split: &Split| match split {
         Split::RowGroup { file, row_group, .. } => keeps[*file][*row_group],
-        Split::Bytes { .. } => true,
+        Split::Bytes { .. } | Split::Files { .. } => true,
     };
     Ok(splits.into_iter().filter(worth).collect())
 }

@@ -123,6 +123,9 @@ struct Current {
     pending: Option<Pending>,
     /// What the decoder wants next, where memory for it was refused.
     wanted: Option<Vec<Range<u64>>>,
+    /// The next file of a split of several, on its way; behind it come others.
+    after: Option<Box<Current>>,
+    others: Range<usize>,
 }
 
 /// What a thread that asks for a split gets.
@@ -227,7 +230,7 @@ impl Source for ScanSource {
         let file = self.shared.spec.table.file(split)?.path.clone();
         let first_byte = match split {
             Split::Bytes { range, .. } => Some(range.start),
-            Split::RowGroup { .. } => None,
+            Split::RowGroup { .. } | Split::Files { .. } => None,
         };
         Some(SplitPlace { file, part: split.to_string(), first_byte })
     }
@@ -275,17 +278,46 @@ impl Shared {
                 pending => pending?,
             };
             self.tell_left_out(&left_out);
-            state.ahead.push_back(Current {
-                number: number as u32,
-                next_morsel: 0,
-                decoder,
-                counted_rows: 0,
-                file,
-                pending,
-                wanted: None,
-            });
+            let others = if let Split::Files { files } = split { files.start + 1..files.end } else { 0..0 };
+            state.ahead.push_back(Current { pending, others, ..Current::new(number as u32, decoder, file) });
         }
-        self.begin(&mut state)
+        let mut claimed = self.begin(&mut state)?;
+        if let Claimed::Split(claimed) = &mut claimed {
+            drop(state);
+            self.ask_after(claimed)?;
+        }
+        Ok(claimed)
+    }
+
+    /// Asks for the next file of a split of several, if there is memory for it.
+    fn ask_after(&self, current: &mut Current) -> Result<()> {
+        let table = &self.spec.table;
+        while current.after.is_none() {
+            let Some(file) = current.others.next() else { break };
+            let Some(bytes) = table.file(&Split::Files { files: file..file + 1 }).map(|file| file.bytes) else {
+                continue;
+            };
+            let split = Split::Bytes { file, range: 0..bytes };
+            let (true, Some(found)) = (bytes > 0, table.file(&split)) else { continue };
+            let scanned = Arc::new(ScannedFile { file: found.clone(), opened: Mutex::new(None) });
+            let Some(decoder) = table.decoder(&split, &self.selected)? else { continue };
+            let mut after = Current::new(current.number, decoder, scanned);
+            match self.ask_next(&mut after) {
+                // It is asked for again when its turn has come.
+                Err(error) if error.kind() == Kind::Limit => {}
+                asked => drop(asked?),
+            }
+            current.after = Some(Box::new(after));
+        }
+        Ok(())
+    }
+
+    /// Goes on with the next file of a split of several; false if there is none.
+    fn go_on(&self, current: &mut Current) -> Result<bool> {
+        let Some(after) = current.after.take() else { return Ok(false) };
+        *current = Current { next_morsel: current.next_morsel, others: current.others.clone(), ..*after };
+        self.ask_after(current)?;
+        Ok(true)
     }
 
     /// What is left of a split by what is known of keys by now, as far as statistics of its pages can tell, and the rows that each test has left
@@ -437,6 +469,9 @@ impl SourceThread for ScanThread {
                         if let Some(batch) = batch {
                             return Ok((Some(current.morsel(batch, false)), Outcome::More));
                         }
+                        if self.shared.go_on(current)? {
+                            continue;
+                        }
                         let ended = self.current.take();
                         if let Some(mut ended) = ended.filter(|_| self.shared.spec.tells_ends) {
                             let empty = self.shared.empty()?;
@@ -460,6 +495,11 @@ impl Shared {
 }
 
 impl Current {
+    fn new(number: u32, decoder: Box<dyn Decode>, file: Arc<ScannedFile>) -> Current {
+        let (next_morsel, counted_rows, pending, wanted, after) = (0, 0, None, None, None);
+        Current { number, next_morsel, decoder, counted_rows, file, pending, wanted, after, others: 0..0 }
+    }
+
     /// Tells the counters of the rows that were looked at.
     fn count(&mut self, counters: &Counters) {
         let rows = self.decoder.rows_seen();

@@ -11,7 +11,7 @@
 use std::{fmt, ops::Range};
 
 use super::{Table, table::Shape};
-use crate::limits;
+use crate::{limits, store::LocalFile};
 
 /// A part of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,13 +32,19 @@ pub enum Split {
         /// Where.
         range: Range<u64>,
     },
+    /// The records of several files, one file after the other.
+    Files {
+        /// Which of the table's files.
+        files: Range<usize>,
+    },
 }
 
 impl Split {
-    /// Which of the table's files it is of.
+    /// Which of the table's files it is of, or begins with.
     pub fn file(&self) -> usize {
         match self {
             Split::RowGroup { file, .. } | Split::Bytes { file, .. } => *file,
+            Split::Files { files } => files.start,
         }
     }
 }
@@ -50,6 +56,7 @@ impl fmt::Display for Split {
                 write!(f, "row group {row_group}, rows {} to {}", rows.start, rows.end)
             }
             Split::Bytes { range, .. } => write!(f, "bytes {} to {}", range.start, range.end),
+            Split::Files { files } => write!(f, "the first of {} files", files.len()),
         }
     }
 }
@@ -59,7 +66,7 @@ impl Split {
     pub(super) fn rows(&self) -> u64 {
         match self {
             Split::RowGroup { rows, .. } => rows.end - rows.start,
-            Split::Bytes { .. } => 0,
+            Split::Bytes { .. } | Split::Files { .. } => 0,
         }
     }
 
@@ -86,6 +93,33 @@ fn cut(file: usize, whole: &Range<u64>, bytes: u64) -> impl Iterator<Item = Spli
     starts.map(move |start| Split::Bytes { file, range: start..end.min(start + bytes) })
 }
 
+/// As many files together as a split has bytes, in their order; one that is longer is cut for itself.
+fn combined(files: &[LocalFile], bytes: u64) -> Vec<Split> {
+    let (mut splits, mut first, mut held) = (Vec::new(), 0, 0);
+    // A file of no bytes begins no split.
+    let end = |splits: &mut Vec<Split>, files: Range<usize>, held: u64| match files.len() {
+        _ if held == 0 => {}
+        1 => splits.push(Split::Bytes { file: files.start, range: 0..held }),
+        _ => splits.push(Split::Files { files }),
+    };
+    for (file, it) in files.iter().enumerate() {
+        if held + it.bytes > bytes {
+            end(&mut splits, first..file, held);
+            held = 0;
+        }
+        if it.bytes > bytes {
+            splits.extend(cut(file, &(0..it.bytes), bytes));
+            continue;
+        }
+        if held == 0 {
+            first = file;
+        }
+        held += it.bytes;
+    }
+    end(&mut splits, first..files.len(), held);
+    splits
+}
+
 /// Bytes of a split of these files, or of the pieces into which a node cuts one; `asked`: what the user has said.
 pub(super) fn bytes_per_split(shape: &Shape, asked: Option<u64>) -> u64 {
     let bytes = asked.unwrap_or(limits::TEXT_SPLIT_BYTES);
@@ -103,6 +137,9 @@ pub(super) fn bytes_per_split(shape: &Shape, asked: Option<u64>) -> u64 {
 pub(super) fn splits(table: &Table) -> Vec<Split> {
     let mut splits = Vec::new();
     match table.shape() {
+        shape @ Shape::Text(files) if table.combines_files() => {
+            return combined(files, bytes_per_split(shape, table.bytes_per_split()));
+        }
         Shape::Parquet(files) => {
             for (file, (_, footer)) in files.iter().enumerate() {
                 let whole = |row_group| Split::RowGroup { file, row_group, rows: 0..footer.rows(row_group) };

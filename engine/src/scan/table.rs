@@ -41,6 +41,8 @@ pub struct Table {
     codes: Vec<usize>,
     /// Bytes of a split, where the user has said it.
     pub(super) bytes_per_split: Option<u64>,
+    /// Small files of text are put together to splits.
+    combines_files: bool,
 }
 
 /// How the rows stand there.
@@ -87,6 +89,20 @@ impl Table {
         Ok(Table::of_shape(path.to_owned(), text::schema(), Shape::Text(files)))
     }
 
+    /// The same lines as bytes, whatever they are: of text that is no UTF-8. Of tables of text.
+    pub fn of_bytes(self: Arc<Table>) -> Arc<Table> {
+        let mut table = Arc::unwrap_or_clone(self);
+        table.schema = text::bytes_schema();
+        Arc::new(table)
+    }
+
+    /// The same lines, in splits of as many small files as have the bytes of one split together; if it is said.
+    pub fn combined(self: Arc<Table>, combines_files: bool) -> Arc<Table> {
+        let mut table = Arc::unwrap_or_clone(self);
+        table.combines_files = combines_files;
+        Arc::new(table)
+    }
+
     /// A table of rows in memory.
     pub fn of_batches(name: &str, schema: SchemaRef, batches: Vec<Batch>) -> Arc<Table> {
         Table::of_shape(name.to_owned(), schema, Shape::Memory(batches))
@@ -102,6 +118,7 @@ impl Table {
             distinct,
             codes: Vec::new(),
             bytes_per_split: None,
+            combines_files: false,
         })
     }
 
@@ -128,6 +145,7 @@ impl Table {
             distinct: Arc::clone(&self.distinct),
             codes: codes.to_vec(),
             bytes_per_split: self.bytes_per_split,
+            combines_files: self.combines_files,
         }))
     }
 
@@ -182,6 +200,11 @@ impl Table {
         self.bytes_per_split
     }
 
+    /// Whether small files of text are put together to splits.
+    pub fn combines_files(&self) -> bool {
+        self.combines_files
+    }
+
     /// The rows, if they are in memory.
     pub fn batches(&self) -> Option<&[Batch]> {
         match &self.shape {
@@ -208,7 +231,7 @@ impl Table {
         }
     }
 
-    /// The file that a split reads.
+    /// The file that a split reads, or reads first.
     pub(super) fn file(&self, split: &Split) -> Option<&LocalFile> {
         match &self.shape {
             Shape::Parquet(files) => files.get(split.file()).map(|(file, _)| file),
@@ -232,11 +255,14 @@ impl Table {
                 files.get(*file).map_or(0, |(_, footer)| footer.bytes(*row_group))
             }
             (_, Split::Bytes { range, .. }) => range.end - range.start,
+            (Shape::Text(all), Split::Files { files }) => {
+                all.get(files.clone()).unwrap_or_default().iter().map(|file| file.bytes).sum()
+            }
             _ => 0,
         }
     }
 
-    /// A decoder for what is `selected` of `split`. `None` for rows in memory.
+    /// A decoder for what is `selected` of `split`, of several files for the first one. `None` for rows in memory.
     pub(super) fn decoder(&self, split: &Split, selected: &Selected) -> Result<Option<Box<dyn Decode>>> {
         let rows = selected.rows_per_batch;
         Ok(match (&self.shape, split) {
@@ -266,8 +292,12 @@ impl Table {
             }
             (Shape::Text(files) | Shape::Lines(files, _), Split::Bytes { file, range }) => {
                 let file = &files[*file];
-                let decoder = TextDecoder::new(file.path.clone(), file.bytes, range.clone(), rows);
+                let decoder = TextDecoder::new(file.path.clone(), file.bytes, range.clone(), &self.schema, rows);
                 Some(Box::new(Tested::new(decoder, selected)))
+            }
+            (Shape::Text(all), Split::Files { files }) => {
+                let (file, range) = (files.start, 0..all[files.start].bytes);
+                self.decoder(&Split::Bytes { file, range }, selected)?
             }
             _ => None,
         })

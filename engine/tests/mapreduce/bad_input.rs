@@ -113,6 +113,21 @@ fn what_is_not_utf8_is_told_with_its_place() {
 }
 
 #[test]
+fn lines_as_bytes_may_be_anything() {
+    let (_folder, path) = file("");
+    fs::write(&path, b"good\nbad \xff\r\n\n\xc3 and more than twelve bytes\nlast\r").unwrap();
+    let expected: [&[u8]; 5] = [b"good", b"bad \xff", b"", b"\xc3 and more than twelve bytes", b"last\r"];
+    for split_bytes in [1, 7, 1 << 20] {
+        check(|session| {
+            session.set_split_bytes(split_bytes).unwrap();
+            assert_eq!(session.read_text_bytes(&path).unwrap().collect().unwrap(), expected);
+            let error = session.read_text(&path).unwrap().collect().unwrap_err();
+            assert!(error.hint().unwrap().contains("read_text_bytes"), "{error}");
+        });
+    }
+}
+
+#[test]
 fn set_up_and_clean_up_may_fail() {
     /// Fails where it is told.
     #[derive(Clone)]

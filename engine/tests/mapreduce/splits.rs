@@ -5,6 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 use windrow::{
     Kind, Result,
+    dataset::Dataset,
     mapreduce::{Context, Job, Mapper},
 };
 
@@ -68,6 +69,75 @@ fn many_small_files_are_each_a_split_of_its_own() {
     });
     // A file of no bytes has no split.
     assert_eq!(found, sorted(["a|b", "a|b|a|b"].iter().flat_map(|text| vec![(*text).to_owned(); 100]).collect()));
+}
+
+#[test]
+fn many_small_files_are_read_together_where_that_is_asked_for() {
+    const SPLIT_BYTES: usize = 100;
+    let folder = TempDir::new().unwrap();
+    let text = |number: usize| match number {
+        // Longer than a split.
+        40 => (0..60).map(|line| format!("line {line}\n")).collect(),
+        _ => format!("{number} a\r\n").repeat(number % 3 * 2) + if number.is_multiple_of(5) { "no end" } else { "" },
+    };
+    let (mut expected, mut together, mut held) = (Vec::new(), Vec::new(), 0);
+    let mut end = |together: &mut Vec<String>| {
+        if !together.is_empty() {
+            expected.push(std::mem::take(together).join("|"));
+        }
+    };
+    for number in 0..100 {
+        let text: String = text(number);
+        fs::write(folder.path().join(format!("{number:03}.txt")), &text).unwrap();
+        if held + text.len() > SPLIT_BYTES {
+            end(&mut together);
+            held = 0;
+        }
+        if text.len() > SPLIT_BYTES {
+            for split in 0..text.len().div_ceil(SPLIT_BYTES) {
+                let mut start = 0;
+                for line in text.split_inclusive('\n') {
+                    if start / SPLIT_BYTES == split {
+                        together.push(line.trim_end().to_owned());
+                    }
+                    start += line.len();
+                }
+                end(&mut together);
+            }
+            continue;
+        }
+        held += text.len();
+        together.extend(text.lines().map(str::to_owned));
+    }
+    end(&mut together);
+    assert!(expected.len() < 40);
+    let all: Vec<String> =
+        (0..100).flat_map(|number| text(number).lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let found = check(|session| {
+        session.set_split_bytes(SPLIT_BYTES as u64).unwrap();
+        let input: Dataset<String> = session.read_text_combined(folder.path().to_str().unwrap()).unwrap();
+        assert_eq!(input.clone().collect().unwrap(), all);
+        let bytes: Dataset<Vec<u8>> = session.read_text_combined(folder.path().to_str().unwrap()).unwrap();
+        assert_eq!(bytes.count().unwrap() as usize, all.len());
+        sorted(Job::new(input, Joined::default()).collect().unwrap().0)
+    });
+    assert_eq!(found, sorted(expected));
+}
+
+#[test]
+fn a_mapper_lives_once_a_split_whatever_its_size() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("lines.txt");
+    fs::write(&path, "12345678\n".repeat(100)).unwrap();
+    for (bytes, lives) in [(9, 100), (90, 10), (450, 2), (1 << 20, 1)] {
+        let found = check(|session| {
+            session.set_split_bytes(bytes).unwrap();
+            let input = session.read_text(path.to_str().unwrap()).unwrap();
+            sorted(Job::new(input, Joined::default()).collect().unwrap().0)
+        });
+        assert_eq!(found.len(), lives, "splits of {bytes} bytes");
+        assert_eq!(found.join("|"), vec!["12345678"; 100].join("|"));
+    }
 }
 
 /// The sum of the bytes of a record.

@@ -106,6 +106,38 @@ fn files_and_variables_are_there_for_programs() {
 }
 
 #[test]
+fn bytes_that_are_no_text_go_through_as_they_are() {
+    let (folder, path) = file("");
+    fs::write(&path, b"k\xff\t1\nk\t\xc3\nk\xff\t2\n").unwrap();
+    check(|session| {
+        let out = folder.path().join("out");
+        let streaming = Streaming::new("cat").reducer("cat").parts(1).overwrite();
+        streaming.run(session, std::slice::from_ref(&path), &out).unwrap();
+        let mut lines = session.read_text_bytes(out.to_str().unwrap()).unwrap().collect().unwrap();
+        lines.sort();
+        assert_eq!(lines, [&b"k\t\xc3"[..], b"k\xff\t1", b"k\xff\t2"]);
+    });
+}
+
+#[test]
+fn small_files_share_a_process_where_that_is_asked_for() {
+    let folder = TempDir::new().unwrap();
+    let (texts, out) = (folder.path().join("texts"), folder.path().join("out"));
+    fs::create_dir(&texts).unwrap();
+    (0..20).for_each(|number| fs::write(texts.join(format!("{number:02}")), format!("{number:02}\n")).unwrap());
+    let input = [texts.to_str().unwrap().to_owned()];
+    check(|session| {
+        session.set_split_bytes(30).unwrap();
+        let script = "echo reporter:counter:a,lives,1 >&2; cat";
+        let each = Streaming::new(sh(script)).overwrite();
+        assert_eq!(each.run(session, &input, &out).unwrap().counter("a.lives"), 20);
+        let lines = read(&out);
+        assert_eq!(each.combines_files().run(session, &input, &out).unwrap().counter("a.lives"), 2);
+        assert_eq!((lines.len(), read(&out)), (20, lines));
+    });
+}
+
+#[test]
 fn programs_that_fail_fail_the_job() {
     let (folder, path) = file(&lines(100));
     let out = folder.path().join("out");

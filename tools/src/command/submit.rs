@@ -23,7 +23,7 @@ use crate::{
     error::{CommandError, Failure},
     output,
     progress::Progress,
-    settings::EngineFlags,
+    settings::{EngineFlags, SplitFlag},
     signal::Signals,
 };
 
@@ -100,6 +100,11 @@ struct StreamingJob {
     /// Processes of the reducer
     #[arg(long, value_name = "N", default_value_t = windrow::mapreduce::PARTS)]
     reducers: u32,
+    /// Small files are read together by one mapper process, as many as have the bytes of a split
+    #[arg(long)]
+    combine_files: bool,
+    #[command(flatten)]
+    splits: SplitFlag,
     /// Replace an output that is there
     #[arg(long)]
     overwrite: bool,
@@ -192,6 +197,9 @@ impl StreamingJob {
         if let Some(fields) = self.partition_fields {
             streaming = streaming.partition_fields(fields);
         }
+        if self.combine_files {
+            streaming = streaming.combines_files();
+        }
         let order = self.key_order.iter().map(|field| field.parse()).collect::<Windrow<Vec<KeyOrder>>>()?;
         streaming = self.file.iter().fold(streaming.in_order_of(order), Streaming::file);
         for variable in &self.cmdenv {
@@ -204,6 +212,7 @@ impl StreamingJob {
     }
 
     fn run(&self, session: &Session) -> Windrow<Finished> {
+        self.splits.set(session)?;
         self.streaming()?.run(session, &self.input, &self.output)
     }
 }

@@ -93,15 +93,15 @@ impl<T: Printed> Feeding<T> {
 }
 
 impl<T: Printed> Mapper for Feeding<T> {
-    type In = String;
+    type In = Vec<u8>;
     type Out = T;
 
     fn set_up(&mut self, context: &mut Context<'_, T>) -> Result<()> {
         self.start(context)
     }
 
-    fn map(&mut self, line: &str, context: &mut Context<'_, T>) -> Result<()> {
-        self.line(&[line.as_bytes()], context)
+    fn map(&mut self, line: &[u8], context: &mut Context<'_, T>) -> Result<()> {
+        self.line(&[line], context)
     }
 
     fn clean_up(&mut self, context: &mut Context<'_, T>) -> Result<()> {

@@ -55,6 +55,7 @@ pub struct Streaming {
     partition_fields: Option<usize>,
     order: Vec<KeyOrder>,
     parts: u32,
+    combines_files: bool,
     if_exists: IfExists,
 }
 
@@ -71,6 +72,7 @@ impl Streaming {
             partition_fields: None,
             order: Vec::new(),
             parts: PARTS,
+            combines_files: false,
             if_exists: IfExists::Fail,
         }
     }
@@ -129,6 +131,13 @@ impl Streaming {
         self
     }
 
+    /// Small files of the input are read together by one process of the mapper, as many as have the bytes of a split
+    /// ([`Session::set_split_bytes`]); each file has a process otherwise.
+    pub fn combines_files(mut self) -> Streaming {
+        self.combines_files = true;
+        self
+    }
+
     /// An output that is there is replaced.
     pub fn overwrite(mut self) -> Streaming {
         self.if_exists = IfExists::Overwrite;
@@ -158,14 +167,18 @@ impl Streaming {
     pub fn run(&self, session: &Session, input: &[String], output: impl AsRef<Path>) -> Result<Finished> {
         self.check()?;
         let (first, others) = input.split_first().ok_or(StreamingError::NoInput)?;
-        let mut lines = session.read_text(first)?;
+        // As bytes: what is no UTF-8 goes through as it is.
+        let read = |path| {
+            if self.combines_files { session.read_text_combined(path) } else { session.read_text_bytes(path) }
+        };
+        let mut lines: Dataset<Vec<u8>> = read(first)?;
         for path in others {
-            lines = lines.union(session.read_text(path)?)?;
+            lines = lines.union(read(path)?)?;
         }
         self.over(lines, output.as_ref())
     }
 
-    fn over(&self, lines: Dataset<String>, output: &Path) -> Result<Finished> {
+    fn over(&self, lines: Dataset<Vec<u8>>, output: &Path) -> Result<Finished> {
         let feed = |role, command: &str| {
             let command = Command::find(role, command, &self.files)?;
             Ok::<_, crate::Error>(Arc::new(Feed {

@@ -182,7 +182,7 @@ impl Writer {
     }
 
     fn table(&mut self, table: &TableDescription) -> Result<()> {
-        let TableDescription { name, schema, codes, bytes_per_split, rows } = table;
+        let TableDescription { name, schema, codes, bytes_per_split, combines_files, rows } = table;
         self.text("name of a table", name)?;
         self.schema(schema)?;
         self.list("columns of codes", codes, |writer, column| writer.number("columns of codes", *column))?;
@@ -190,6 +190,7 @@ impl Writer {
             writer.u64(bytes);
             Ok(())
         })?;
+        self.flag(*combines_files);
         let (tag, files) = match rows {
             TableRows::Parquet(files) => (PARQUET, files),
             TableRows::Csv(files) => (CSV, files),
@@ -359,6 +360,7 @@ impl Reader<'_> {
         let schema = self.schema()?;
         let codes = self.list("columns of codes", |reader| reader.number("column of codes"))?;
         let bytes_per_split = self.option("bytes of a split", |reader| reader.u64("bytes of a split"))?;
+        let combines_files = self.flag("combined files")?;
         let shape = self.u8("shape of a table")?;
         let rows = match shape {
             PARQUET => TableRows::Parquet(self.files()?),
@@ -378,7 +380,7 @@ impl Reader<'_> {
             MEMORY => TableRows::Memory(self.batches(&schema)?),
             found => return Err(EncodeError::UnknownTag { what: "shape of a table", found }.into()),
         };
-        Ok(TableDescription { name, schema, codes, bytes_per_split, rows })
+        Ok(TableDescription { name, schema, codes, bytes_per_split, combines_files, rows })
     }
 
     fn files(&mut self) -> Result<Vec<FileDescription>> {

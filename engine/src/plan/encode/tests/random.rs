@@ -134,7 +134,8 @@ impl Files {
             [&csv, &parquet, &json, &arrow].iter().map(|path| Table::open(path).unwrap()).collect();
         tables.extend([Table::open_text(&text).unwrap(), memory]);
         tables.extend([Table::open_lines(&text, 1).unwrap(), Table::open_fixed(&text, 5).unwrap()]);
-        tables.push(Table::open_text(&text).unwrap().in_splits_of(Some(7)).unwrap());
+        tables.push(Table::open_text(&text).unwrap().in_splits_of(Some(7)).unwrap().combined(true));
+        tables.push(Table::open_text(&text).unwrap().of_bytes());
         Files { folder, tables }
     }
 }
