@@ -98,6 +98,10 @@ pub enum CommandError {
     NoInputRead { workload: &'static str },
     #[error("reading {path}: it is not a file of this machine, which alone are read")]
     Away { path: String },
+    #[error("writing {path}: it is not a folder of this machine, where alone is written")]
+    OutputAway { path: String },
+    #[error("handing {} in to the cluster {cluster}: it is no program of Windrow, and would run here", program.display())]
+    NotOurs { program: PathBuf, cluster: String },
     #[error("measuring how fast bytes go between two processes")]
     Net { source: io::Error },
     #[error("comparing {what} on the cluster with the same here: the digest is {there} there and {here} here")]
@@ -129,6 +133,8 @@ impl Cause for CommandError {
             | CommandError::Separator { .. }
             | CommandError::Variable { .. }
             | CommandError::Away { .. }
+            | CommandError::OutputAway { .. }
+            | CommandError::NotOurs { .. }
             | CommandError::NoInputRead { .. } => Kind::Request,
             CommandError::Differs { .. } | CommandError::Printed { .. } => Kind::Internal,
             _ => Kind::Io,
@@ -141,10 +147,21 @@ impl Cause for CommandError {
             CommandError::Away { .. } => {
                 Some("copy it to this machine first, or mount the store as a folder".to_owned())
             }
+            CommandError::OutputAway { .. } => {
+                Some("write to this machine and copy from there, or mount the store as a folder".to_owned())
+            }
+            CommandError::NotOurs { .. } => {
+                Some("its main must be windrow::launch; what is to run here is started without --cluster".to_owned())
+            }
             CommandError::WorkersOwn => Some("give them to `windrow cluster start` or `windrow worker`".to_owned()),
             _ => None,
         }
     }
+}
+
+fn is_away(path: &str) -> bool {
+    let store = path.split_once("://").map_or("", |(store, _)| store);
+    !store.is_empty() && store.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 impl Failure {
@@ -155,12 +172,14 @@ impl Failure {
 
     /// Fails, as wrong usage, where a path is that of a store: `s3://bucket/texts`.
     pub fn unless_here(path: &str) -> Result<(), Failure> {
-        match path.split_once("://") {
-            Some((store, _)) if !store.is_empty() && store.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-                Err(Failure::Usage(CommandError::Away { path: path.to_owned() }.into()))
-            }
-            _ => Ok(()),
-        }
+        let away = CommandError::Away { path: path.to_owned() };
+        if is_away(path) { Err(Failure::Usage(away.into())) } else { Ok(()) }
+    }
+
+    /// As [`Failure::unless_here`], of what is to be written.
+    pub fn unless_written_here(path: &str) -> Result<(), Failure> {
+        let away = CommandError::OutputAway { path: path.to_owned() };
+        if is_away(path) { Err(Failure::Usage(away.into())) } else { Ok(()) }
     }
 
     /// What came of writing to standard output.

@@ -93,14 +93,35 @@ pub fn submit(
     cancel: &Cancel,
     seen: &dyn Fn(&JobUpdate),
 ) -> Result<Vec<u8>> {
+    submit_as(address, None, arguments, cancel, seen)
+}
+
+/// As [`submit`]; `label`: what lists of jobs show of it, the program's name and its arguments otherwise.
+pub fn submit_as(
+    address: &ClusterAddress,
+    label: Option<&str>,
+    arguments: &[String],
+    cancel: &Cancel,
+    seen: &dyn Fn(&JobUpdate),
+) -> Result<Vec<u8>> {
     let path = std::env::current_exe().map_err(|source| FlagError::Own { source })?;
-    submit_binary(address, &path, arguments, cancel, seen)
+    hand_in(address, (&path, label), arguments, cancel, seen)
 }
 
 /// As [`submit`], with a program that is this file: one that may be built for another machine than this one. Its flags are for it to read.
 pub fn submit_binary(
     address: &ClusterAddress,
     program: &Path,
+    arguments: &[String],
+    cancel: &Cancel,
+    seen: &dyn Fn(&JobUpdate),
+) -> Result<Vec<u8>> {
+    hand_in(address, (program, None), arguments, cancel, seen)
+}
+
+fn hand_in(
+    address: &ClusterAddress,
+    (program, label): (&Path, Option<&str>),
     arguments: &[String],
     cancel: &Cancel,
     seen: &dyn Fn(&JobUpdate),
@@ -114,8 +135,11 @@ pub fn submit_binary(
         arguments: arguments.to_vec(),
         folder: folder.to_string_lossy().into_owned(),
     };
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let label = std::iter::once(name).chain(arguments.iter().cloned()).collect::<Vec<_>>().join(" ");
+    let words = || {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        std::iter::once(name).chain(arguments.iter().cloned()).collect::<Vec<_>>().join(" ")
+    };
+    let label = label.map_or_else(words, str::to_owned);
     remote::submit_program(address, &binary, &spec, &label, cancel, seen)
 }
 

@@ -46,7 +46,7 @@ pub use error::failure;
 pub use flow::Dataset;
 pub use group::{Grouped, Values};
 pub use join::{Cogrouped, Others, Outer};
-pub use launch::{launch, submit, submit_binary};
+pub use launch::{launch, submit, submit_as, submit_binary};
 pub use map::{Emitter, RowFunction};
 pub use monoid::{Count, Max, Mean, Min, Monoid, Sum, Summable};
 pub use partition::Partitioned;

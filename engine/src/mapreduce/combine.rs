@@ -93,6 +93,8 @@ impl<K: Record, V: Record, C: Combiner<K, V>> Combining<K, V, C> {
         let mut pieces = InMemory { batch, begins, next: 0 };
         let schema = Arc::clone(&self.schema);
         let mut combiner = self.combiner.clone();
+        let name = combiner.name();
+        let failed = |error| task.failed_as(("combiner", name.clone()), None, error);
         // Handed on from outside: what panics there is not the combiner.
         let mut made = Vec::new();
         let mut keep = |batch| {
@@ -101,16 +103,15 @@ impl<K: Record, V: Record, C: Combiner<K, V>> Combining<K, V, C> {
         };
         guarded(type_name::<C>(), || {
             let mut context = Context::new(Emitter::new(&mut keep, &schema, ROWS_MAX), task);
-            combiner.set_up(&mut context)?;
+            combiner.set_up(&mut context).map_err(failed)?;
             let mut walk: Walk<'_, K, V> = Walk::new(&mut pieces);
             while let Some(piece) = walk.next_group()? {
-                walk.group(&piece, |key, values| combiner.reduce(key, values, &mut context))?
-                    .map_err(|error| task.failed(None, error))?;
+                walk.group(&piece, |key, values| combiner.reduce(key, values, &mut context))?.map_err(failed)?;
                 if context.has_failed() {
                     break;
                 }
             }
-            combiner.clean_up(&mut context)?;
+            combiner.clean_up(&mut context).map_err(failed)?;
             context.finish()
         })?;
         made.into_iter().try_for_each(emit)

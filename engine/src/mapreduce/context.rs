@@ -234,8 +234,20 @@ impl Task {
             // Nothing is wrong with the record.
             return source;
         }
-        let (role, operator, place) = (self.role, self.operator.clone(), self.place_text());
-        let status = self.status.borrow().clone();
+        self.failed_as((self.role, self.operator.clone()), record, source)
+    }
+
+    /// As [`Task::failed`], of code that is called beside the task's own.
+    pub(super) fn failed_as(
+        &self,
+        (role, operator): (&'static str, Cow<'static, str>),
+        record: Option<String>,
+        source: Error,
+    ) -> Error {
+        if source.is_cancelled() {
+            return source;
+        }
+        let (place, status) = (self.place_text(), self.status.borrow().clone());
         MapReduceError::Failed { role, operator, place, record, status, source }.into()
     }
 

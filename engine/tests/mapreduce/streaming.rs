@@ -163,6 +163,9 @@ fn programs_that_fail_fail_the_job() {
         assert!(text.contains(&path) && error.to_string().starts_with("the mapper sh -c 'cat; echo oh no"), "{text}");
         let error = fails(Streaming::new("cat").reducer(sh("cat > /dev/null; kill -9 $$")));
         assert!(format!("{error:?}").contains("signal: 9"), "{error:?}");
+        let error = fails(Streaming::new("cat").combiner(sh("cat > /dev/null; exit 5")).reducer("cat"));
+        assert!(error.to_string().starts_with("the combiner sh -c 'cat > /dev/null; exit 5' failed"), "{error}");
+        assert!(format!("{error:?}").contains("exit status: 5"), "{error:?}");
         assert_eq!(fails(Streaming::new("no-such-program-anywhere")).kind(), Kind::Request);
         for wrong in [
             Streaming::new("cat").reducer("cat").key_fields(0),
@@ -171,6 +174,11 @@ fn programs_that_fail_fail_the_job() {
             Streaming::new("cat").reducer("cat").partition_fields(0),
             Streaming::new("cat").reducer("cat").in_order_of(["2n".parse().unwrap()]),
             Streaming::new("cat").combiner("cat"),
+            Streaming::new("cat").in_order_of(["1".parse().unwrap()]),
+            Streaming::new("cat").partition_fields(1),
+            Streaming::new(" "),
+            Streaming::new("cat").reducer("cat '"),
+            Streaming::new("cat").file(folder.path().join("none")),
         ] {
             let error = fails(wrong);
             assert!(error.kind() == Kind::Request && error.hint().is_some(), "{error}");

@@ -6,8 +6,9 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    os::unix::process::CommandExt,
-    path::PathBuf,
+    iter,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -163,9 +164,9 @@ impl StreamingFlags {
                 let (_shown, _job) = (progress.begin(), signals.job(cancel.clone()));
                 let job = serde_json::to_string(&self.job).map_err(|source| CommandError::Printed { source })?;
                 let arguments = [PROGRAM.to_owned(), job];
-                let printed = windrow::dataset::submit(&contact.address(), &arguments, &cancel, &|update| {
-                    progress.update(update)
-                })?;
+                let (address, label, seen) =
+                    (contact.address(), self.job.label(), |update: &_| progress.update(update));
+                let printed = windrow::dataset::submit_as(&address, Some(&label), &arguments, &cancel, &seen)?;
                 serde_json::from_slice(&printed).map_err(|source| CommandError::Printed { source })?
             }
         };
@@ -175,6 +176,7 @@ impl StreamingFlags {
     /// Fails, as wrong usage, where the flags contradict themselves.
     fn check(&self) -> Result<(), Failure> {
         self.job.input.iter().try_for_each(|path| Failure::unless_here(path))?;
+        Failure::unless_written_here(&self.job.output.to_string_lossy())?;
         self.job.streaming().and_then(|streaming| streaming.check()).map_err(Failure::Usage)
     }
 }
@@ -214,6 +216,11 @@ impl StreamingJob {
     fn run(&self, session: &Session) -> Windrow<Finished> {
         self.splits.set(session)?;
         self.streaming()?.run(session, &self.input, &self.output)
+    }
+
+    /// What lists of jobs show.
+    fn label(&self) -> String {
+        iter::once(&self.mapper).chain(&self.reducer).map(String::as_str).collect::<Vec<_>>().join(" | ")
     }
 }
 

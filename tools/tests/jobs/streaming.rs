@@ -26,6 +26,13 @@ fn a_streaming_job_gives_the_same_here_and_on_a_cluster() {
     let (one, other) = (json(&streaming("HERE/here", &[])), json(&streaming("HERE/there", &["--cluster", "local"])));
     assert_eq!((&one["digest"], &one["rows"]), (&other["digest"], &other["rows"]), "{one} {other}");
     assert!(one["rows"].as_u64().unwrap() > 100 && one["counters"]["my.lives"].as_u64().unwrap() > 0, "{one}");
+    let split = streaming("HERE/cut", &["--cluster", "local", "--split-size", "100KB", "--combine-files"]);
+    assert_eq!(json(&split)["digest"], one["digest"]);
+    assert!(json(&split)["counters"]["my.lives"].as_u64().unwrap() >= 21, "{split:#?}");
+    let listed = run(here, &["jobs", "list", "--json"]);
+    let label = |job: &serde_json::Value| job["label"].as_str().unwrap().to_owned();
+    let labels: Vec<String> = json(&listed).as_array().unwrap().iter().map(label).collect();
+    assert!(labels.len() == 2 && labels.iter().all(|label| label.starts_with("sh -c 'tr -s")), "{labels:?}");
     let counted = run(here, &["sql", "--format", "json", "-c", "select count(*) as n from 'HERE/there/*.txt'"]);
     assert!(counted.stdout.contains(&format!("{}", one["rows"])), "{counted:#?}");
     let text = fs::read_to_string(here.join("text")).unwrap();

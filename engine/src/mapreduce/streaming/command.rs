@@ -29,9 +29,7 @@ pub(super) struct Command {
 impl Command {
     /// Looks for the program: by its path, among the files, in `PATH`.
     pub(super) fn find(role: &'static str, text: &str, files: &[PathBuf]) -> Result<Command> {
-        let no_command = || StreamingError::NoCommand { role, text: text.to_owned() };
-        let mut words = shlex::split(text).ok_or_else(no_command)?.into_iter();
-        let program = words.next().ok_or_else(no_command)?;
+        let (program, arguments) = words(role, text)?;
         let files = files.iter().map(|path| absolute(path)).collect::<Result<Vec<_>>>()?;
         let named = files.iter().find(|path| path.file_name().is_some_and(|name| name.to_str() == Some(&program)));
         let path = if program.contains('/') {
@@ -43,14 +41,27 @@ impl Command {
         if !is_executable(&path) {
             return Err(StreamingError::NotExecutable { role, path }.into());
         }
-        Ok(Command {
-            role,
-            text: text.to_owned(),
-            program: path,
-            arguments: words.collect(),
-            folder: folder_of(&files)?,
-        })
+        Ok(Command { role, text: text.to_owned(), program: path, arguments, folder: folder_of(&files)? })
     }
+}
+
+/// The program and its arguments. Nothing is looked for.
+pub(super) fn words(role: &'static str, text: &str) -> Result<(String, Vec<String>)> {
+    let mut words = shlex::split(text).unwrap_or_default().into_iter();
+    let program = words.next().ok_or_else(|| StreamingError::NoCommand { role, text: text.to_owned() })?;
+    Ok((program, words.collect()))
+}
+
+/// The files are there, and each has a name of its own.
+pub(super) fn check_files(files: &[PathBuf]) -> Result<()> {
+    for (place, file) in files.iter().enumerate() {
+        if let Some(other) = files[..place].iter().find(|other| other.file_name() == file.file_name()) {
+            let (path, other) = (file.clone(), other.clone());
+            return Err(StreamingError::SameName { path, other }.into());
+        }
+        file.metadata().map_err(|source| StreamingError::NoFile { path: file.clone(), source })?;
+    }
+    Ok(())
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
@@ -68,6 +79,7 @@ fn in_path(program: &str) -> Option<PathBuf> {
 
 /// A folder with the files by their names.
 fn folder_of(files: &[PathBuf]) -> Result<Option<TempDir>> {
+    check_files(files)?;
     let (Some(first), failed) = (files.first(), |path: &Path| {
         let path = path.to_owned();
         move |source| StreamingError::File { path, source }
@@ -75,13 +87,7 @@ fn folder_of(files: &[PathBuf]) -> Result<Option<TempDir>> {
         return Ok(None);
     };
     let folder = TempDir::with_prefix("windrow-streaming-").map_err(failed(first))?;
-    for (place, file) in files.iter().enumerate() {
-        if let Some(other) = files[..place].iter().find(|other| other.file_name() == file.file_name()) {
-            let (path, other) = (file.clone(), other.clone());
-            return Err(StreamingError::SameName { path, other }.into());
-        }
-        // A file that is not there is told now, not by the program that misses it.
-        file.metadata().map_err(failed(file))?;
+    for file in files {
         symlink(file, folder.path().join(file.file_name().unwrap_or_default())).map_err(failed(file))?;
     }
     Ok(Some(folder))

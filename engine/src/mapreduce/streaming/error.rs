@@ -15,8 +15,8 @@ pub(super) enum StreamingError {
     PartitionFields { fields: usize, key_fields: usize },
     #[error("ordering keys by their field {field}: they have {key_fields}")]
     OrderField { field: usize, key_fields: usize },
-    #[error("combining what mappers print: there is no reducer that gets it")]
-    CombinerAlone,
+    #[error("{what}: there is no reducer that gets it")]
+    NoReducer { what: &'static str },
     #[error("making {count} parts: there can be 1 to {max}")]
     PartCount { count: u32, max: usize },
     #[error("putting {} beside the programs: {} has the same name", path.display(), other.display())]
@@ -33,6 +33,8 @@ pub(super) enum StreamingError {
     NotFound { role: &'static str, program: String },
     #[error("the {role} {} may not be run", path.display())]
     NotExecutable { role: &'static str, path: PathBuf },
+    #[error("putting {} beside the programs", path.display())]
+    NoFile { path: PathBuf, source: io::Error },
     #[error("putting {} beside the programs", path.display())]
     File { path: PathBuf, source: io::Error },
     #[error("starting {}", program.display())]
@@ -72,8 +74,14 @@ impl Cause for StreamingError {
             StreamingError::OrderField { .. } => {
                 Some("fields are counted from 1; --key-fields says how many a key has".to_owned())
             }
-            StreamingError::CombinerAlone => {
-                Some("name a --reducer, or let the mapper's lines be the output without a combiner".to_owned())
+            StreamingError::NoReducer { .. } => {
+                Some("name a --reducer; without one the mappers' lines are the output as they come".to_owned())
+            }
+            StreamingError::NoCommand { .. } => Some(
+                "a program and its arguments, with quotes as a shell has them: \"python3 count.py 'a b'\"".to_owned(),
+            ),
+            StreamingError::NoFile { .. } => {
+                Some("name one that is there: programs find it by its name where they run".to_owned())
             }
             StreamingError::PartCount { .. } => {
                 Some("without a --reducer the mappers' lines are the output".to_owned())

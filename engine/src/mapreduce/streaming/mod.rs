@@ -144,8 +144,14 @@ impl Streaming {
         self
     }
 
-    /// Fails if what was said of it contradicts itself. Nothing is read.
+    /// Fails if what was said of it contradicts itself, or a file beside the programs is not there. Nothing is read.
     pub fn check(&self) -> Result<()> {
+        let others = [("combiner", &self.combiner), ("reducer", &self.reducer)];
+        let others = others.iter().filter_map(|(role, text)| Some((*role, text.as_ref()?)));
+        for (role, text) in std::iter::once(("mapper", &self.mapper)).chain(others) {
+            command::words(role, text)?;
+        }
+        command::check_files(&self.files)?;
         self.cut.check()?;
         let (key_fields, max) = (self.cut.key_fields, PARTITIONS_MAX);
         if let Some(fields) = self.partition_fields.filter(|fields| !(1..=key_fields).contains(fields)) {
@@ -154,8 +160,13 @@ impl Streaming {
         if let Some(field) = self.order.iter().map(KeyOrder::field).find(|field| *field > key_fields) {
             return Err(StreamingError::OrderField { field, key_fields }.into());
         }
-        if self.combiner.is_some() && self.reducer.is_none() {
-            return Err(StreamingError::CombinerAlone.into());
+        let for_reducers = [
+            ("combining what mappers print", self.combiner.is_some()),
+            ("ordering lines by their keys", !self.order.is_empty()),
+            ("partitioning by fields of the key", self.partition_fields.is_some()),
+        ];
+        if let (None, Some((what, _))) = (&self.reducer, for_reducers.iter().find(|(_, is_said)| *is_said)) {
+            return Err(StreamingError::NoReducer { what }.into());
         }
         match self.parts {
             count if count == 0 || count as usize > max => Err(StreamingError::PartCount { count, max }.into()),

@@ -147,7 +147,8 @@ fn programs_are_found_before_a_job_runs() {
     for text in ["", "  ", "a 'quote", "no-such-program-anywhere", "/no/such/program", "m.sh"] {
         assert_eq!(fails(text, &[]).kind(), Kind::Request, "{text}");
     }
-    assert_eq!(fails("cat", &[folder.path().join("none")]).kind(), Kind::Io);
+    let error = fails("cat", &[folder.path().join("none")]);
+    assert!(error.kind() == Kind::Request && error.hint().unwrap().contains("name one that is there"), "{error}");
     let error = fails("cat", &[script.clone(), folder.path().join("./m.sh")]);
     assert!(error.kind() == Kind::Request && error.to_string().contains("the same name"), "{error}");
     assert!(error.hint().unwrap().contains("give one of them another"));
