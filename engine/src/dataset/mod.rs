@@ -40,6 +40,7 @@ pub(crate) use group::Walk;
 pub(crate) use record::{Columns, record_text, schema_of};
 pub(crate) use sort::bind_keys;
 
+pub use crate::cluster::drive::binary::may_launch;
 pub use answer::Answer;
 pub use cache::Broadcast;
 pub use error::failure;

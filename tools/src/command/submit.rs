@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    env,
     ffi::{OsStr, OsString},
     iter,
     os::unix::{fs::PermissionsExt, process::CommandExt},
@@ -15,6 +16,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use windrow::{
     Result as Windrow, Session,
+    dataset::may_launch,
     mapreduce::{Finished, KeyOrder, Streaming},
     operator::Cancel,
 };
@@ -31,9 +33,12 @@ use crate::{
 /// Run a program as a job: one of the Rust API, or mappers and reducers of any language
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  windrow submit streaming --mapper ./m.py --reducer ./r.py --input 'text/*.txt' --output counts\n  \
-                  windrow submit streaming --mapper \"awk '/ab/'\" --input text.txt --output found\n  \
-                  windrow submit --cluster local ./target/release/my-job in.txt out"
+    override_usage = "windrow submit [--cluster NAME] PROGRAM [ARGUMENT]...\n       \
+                      windrow submit streaming --mapper COMMAND --input PATH --output FOLDER [OPTIONS]",
+    after_help = "PROGRAM is a path; a name without a slash is looked for in this folder first, then in PATH.\n\n\
+                  Examples:\n  windrow submit --cluster local ./target/release/my-job in.txt out\n  \
+                  windrow submit streaming --mapper ./m.py --reducer ./r.py --input 'text/*.txt' --output counts\n  \
+                  windrow submit streaming --mapper \"awk '/ab/'\" --input text.txt --output found"
 )]
 pub struct Submit {
     #[command(subcommand)]
@@ -138,12 +143,31 @@ impl Submit {
 fn run_program(words: &[OsString], cluster: Option<&ClusterName>) -> Result<(), Failure> {
     // There is one: that is how this subcommand is told from others.
     let (program, arguments) = words.split_first().map_or((OsStr::new(""), words), |(first, rest)| (first, rest));
-    let mut command = Command::new(program);
+    let program = located(program);
+    let mut command = Command::new(&program);
     if let Some(cluster) = cluster {
+        // Where it cannot be looked at, the system says why it cannot be run.
+        if !may_launch(&program).unwrap_or(true) {
+            let cluster = cluster.to_string();
+            return Err(Failure::Usage(CommandError::NotOurs { program, cluster }.into()));
+        }
         command.arg("--cluster").arg(cluster.to_string());
     }
     let source = command.args(arguments).stdin(Stdio::null()).exec();
-    Err(CommandError::Program { program: program.into(), source }.into())
+    Err(CommandError::Program { program, source }.into())
+}
+
+/// A name without a slash that is a program in this folder is that one, as a file that is named to other commands is; else that of `PATH`.
+fn located(program: &OsStr) -> PathBuf {
+    let is_program =
+        |path: &PathBuf| path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    let named = Path::new(program);
+    if named.parent().is_none_or(|folder| folder != Path::new("")) {
+        return named.to_owned();
+    }
+    let folders = env::var_os("PATH").unwrap_or_default();
+    let places = iter::once(PathBuf::from(".")).chain(env::split_paths(&folders));
+    places.map(|folder| folder.join(named)).find(is_program).unwrap_or_else(|| named.to_owned())
 }
 
 impl StreamingFlags {

@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Mutex,
 };
@@ -192,7 +193,20 @@ fn what_a_worker_cannot_run_is_told() {
     let error =
         windrow::dataset::submit_binary(&cluster.address(), &script, &[], &Cancel::default(), &|_| {}).unwrap_err();
     assert!(error.to_string().contains("no executable"), "{error}");
+    // What is no program of ours would run here, whatever is said of a cluster.
+    let ran = cluster.run(&["submit", "--cluster", "local", "sh", "-c", "echo here"]);
+    ran.fails(2, &["sh in to the cluster local: it is no program of Windrow", "hint: its main must be"]);
+    // This one may be handed in; so told, it has no test to run.
+    assert_eq!(cluster.run(&["submit", "--cluster", "local", own().to_str().unwrap()]).code, Some(0));
     let expected = here(&["words", &text, &out]);
+    // A script may start one. In the folder it is found by its name.
+    let job = folder.path().join("my-job");
+    fs::write(&job, format!("#!/bin/sh\nexec {} {NAME} \"$@\"\n", own().display())).unwrap();
+    fs::set_permissions(&job, fs::Permissions::from_mode(0o755)).unwrap();
+    let submitted = folder.path().join("submitted").to_str().unwrap().to_owned();
+    let mut command = cluster.command(&["submit", "--cluster", "local", "my-job", "words", &text, &submitted]);
+    command.current_dir(folder.path());
+    assert_eq!(place::spawn(command).end().printed(), expected);
     let after = folder.path().join("after").to_str().unwrap().to_owned();
     assert_eq!(run(&cluster, &["words", &text, &after]).printed(), expected);
     assert!(newest(&Client::connect(&cluster.address()).unwrap()).is_some());

@@ -18,9 +18,9 @@
 mod elf; // Elf, Machine: what the file says about itself
 mod fetch; // Binaries, Uplink: the worker's side
 mod serve; // Server: the coordinator's side
-mod ship; // Shipped: the client's side
+mod ship; // Shipped: the client's side; may_launch
 mod store; // BinaryStore: a folder of binaries by name
 
 pub use fetch::{Binaries, Uplink};
 pub use serve::{Asked, BINARY, Server};
-pub use ship::Shipped;
+pub use ship::{LAUNCHED, Shipped, may_launch};

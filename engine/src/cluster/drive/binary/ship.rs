@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use memchr::memmem;
 use sha2::{Digest, Sha256};
 
 use super::elf::{Elf, HEADER_BYTES};
@@ -23,6 +24,33 @@ use crate::{
     },
     error::{Cause, Kind, Result},
 };
+
+/// What stands in the binary of each program that can hand itself in, so that others are told from it.
+pub const LAUNCHED: &str = "this program begins with windrow::launch";
+
+/// So much of a binary is searched at once.
+const SEARCHED_BYTES: usize = 1 << 20;
+
+/// Whether a file may be a program that hands itself in: what is no binary may start one.
+pub fn may_launch(path: &Path) -> Result<bool> {
+    let failed = |source| ShipError::Unreadable { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    if Elf::read(&file).map_err(failed)?.is_none() {
+        return Ok(true);
+    }
+    let (finder, mut piece, mut at) = (memmem::Finder::new(LAUNCHED), vec![0; SEARCHED_BYTES], 0);
+    loop {
+        let read = file.read_at(&mut piece, at).map_err(failed)?;
+        if finder.find(&piece[..read]).is_some() {
+            return Ok(true);
+        }
+        if read < LAUNCHED.len() {
+            return Ok(false);
+        }
+        // It may stand over the end of what was read.
+        at += (read - (LAUNCHED.len() - 1)) as u64;
+    }
+}
 
 /// A program's file, less what it does not need to run.
 pub struct Shipped {
@@ -137,6 +165,32 @@ mod tests {
         };
         let listed = String::from_utf8(ran.stdout).unwrap();
         assert!(ran.status.success() && listed.contains("what_is_shipped_runs_and_is_less"), "{:?}", ran.status);
+    }
+
+    #[test]
+    fn what_may_launch_is_told_from_what_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        // This test has the words in it, a program of the system has not, and a script may start anything.
+        assert!(may_launch(Path::new("/proc/self/exe")).unwrap());
+        let other = ["/bin/true", "/usr/bin/true"].iter().map(Path::new).find(|path| path.exists()).unwrap();
+        assert!(!may_launch(other).unwrap());
+        let script = folder.path().join("script");
+        fs::write(&script, "#!/bin/sh\nexec true\n").unwrap();
+        assert!(may_launch(&script).unwrap());
+        // Over the end of a piece, and at the end of the file.
+        let head = fs::read(other).unwrap();
+        for at in [SEARCHED_BYTES - 5, SEARCHED_BYTES - LAUNCHED.len(), SEARCHED_BYTES, 3 * SEARCHED_BYTES] {
+            let mut bytes = head.clone();
+            bytes.resize(at.max(head.len()), 0);
+            bytes.extend_from_slice(LAUNCHED.as_bytes());
+            let path = folder.path().join("binary");
+            fs::write(&path, &bytes).unwrap();
+            assert!(may_launch(&path).unwrap(), "{at}");
+            bytes.pop();
+            fs::write(&path, &bytes).unwrap();
+            assert!(!may_launch(&path).unwrap(), "{at}");
+        }
+        assert_eq!(may_launch(Path::new("/no/such/program")).unwrap_err().kind(), Kind::Request);
     }
 
     #[test]
