@@ -123,8 +123,16 @@ fn few_frequent_keys_beside_many_rare_ones_are_counted() {
         0..4_000_000 => mix(row) % 200_000,
         _ => row,
     };
-    let rows: Vec<(String, i64)> =
-        (0..4_400_000).map(|row| (format!("key number {}", key(row)), (row % 1_000) as i64)).collect();
+    // Long strings, short ones, and some of both.
+    count_few_and_many(|row| format!("key number {}", key(row)));
+    count_few_and_many(|row| format!("k{}", key(row)));
+    count_few_and_many(
+        |row| if key(row) % 50 == 7 { format!("key number {}", key(row)) } else { key(row).to_string() },
+    );
+}
+
+fn count_few_and_many(key: impl Fn(u64) -> String) {
+    let rows: Vec<(String, i64)> = (0..4_400_000).map(|row| (key(row), (row % 1_000) as i64)).collect();
     let mut expected: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
     for (key, value) in &rows {
         let (count, sum) = expected.entry(key).or_default();

@@ -5,7 +5,7 @@
 //! Rows are counted once for all calls. Of each input only the rows that do *not* count are noted, NULLs and what a filter left out:
 //! `count = rows − missing`, and where no value is NULL nothing is to be done.
 
-use std::{ops::Range, sync::Arc};
+use std::{cmp::Reverse, ops::Range, sync::Arc};
 
 use super::{
     direct::Direct,
@@ -30,6 +30,9 @@ use crate::{
     kernel::{self, FewKeys},
     memory::Reservation,
 };
+
+/// Where more rows than this share have long strings, all groups are looked for in the index.
+const FEW_LONG_SHARE: u64 = 16;
 
 /// Groups and what is known of each.
 pub(super) struct Groups {
@@ -122,10 +125,15 @@ impl Groups {
     /// From now on short strings are looked for at one place each, of `2^line_bits`, by [`Groups::push_known`], which may take one for none of a group.
     pub(super) fn look_for_few(&mut self, line_bits: u32) -> Result<()> {
         let mut groups: Vec<u32> = (0..self.len() as u32).collect();
-        if let Some(rows) = self.row_counts() {
-            groups.sort_unstable_by_key(|group| std::cmp::Reverse(rows[*group as usize]));
+        let rows = |group: &u32| self.row_counts().map_or(1, |rows| rows[*group as usize]);
+        groups.sort_unstable_by_key(|group| Reverse(rows(group)));
+        let all: u64 = groups.iter().map(rows).sum();
+        groups.retain(|group| self.index.is_short(*group));
+        let of_short: u64 = groups.iter().map(rows).sum();
+        // Rows of the others go through.
+        if (all - of_short) * FEW_LONG_SHARE <= all {
+            self.few = self.index.few(&groups, line_bits);
         }
-        self.few = self.index.few(&groups, line_bits);
         self.account()
     }
 

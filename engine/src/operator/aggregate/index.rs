@@ -87,6 +87,11 @@ impl Index {
         Ok(fits)
     }
 
+    /// The group's key is a short string.
+    pub(super) fn is_short(&self, group: u32) -> bool {
+        self.keys.is_short(group)
+    }
+
     /// See [`Keys::few`].
     pub(super) fn few(&self, groups: &[u32], line_bits: u32) -> Option<FewKeys> {
         self.keys.few(groups, line_bits)

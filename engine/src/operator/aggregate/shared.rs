@@ -56,8 +56,8 @@ const SIEVE_ROWS: u64 = 1 << 18;
 /// So many rows show which groups have most of them: some of each that has a place in the sieve.
 const SEEN_ROWS: u64 = 1 << 20;
 /// Groups of a sieve: with keys, slots and a state they stay in the cache beside what goes through it.
-const SIEVE_GROUPS: usize = 12 << 10;
-/// Lines in which they are looked for where they are short strings, as bits: a place in three is taken, and hardly a key finds its line full.
+const SIEVE_GROUPS: usize = 1 << 14;
+/// Lines in which they are looked for where they are short strings, as bits: a place in two is taken, and few keys find their line full.
 const SIEVE_LINE_BITS: u32 = 13;
 
 /// Grouping, shared by all threads.

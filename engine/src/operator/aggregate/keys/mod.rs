@@ -178,11 +178,16 @@ impl Keys {
         }
     }
 
-    /// These groups, in this order, to be found at one place each; none where keys are no short strings.
+    /// The group's key is a string that stands inside its view.
+    pub(super) fn is_short(&self, group: u32) -> bool {
+        matches!(&self.store, Store::Bytes(store) if bytes::is_inline(store.views[group as usize]))
+    }
+
+    /// These groups, whose keys are short, in this order, to be found at one place each; none where keys are no strings.
     pub(super) fn few(&self, groups: &[u32], line_bits: u32) -> Option<FewKeys> {
         let Store::Bytes(store) = &self.store else { return None };
         let keys = groups.iter().map(|group| (store.views[*group as usize], *group));
-        Some(FewKeys::new(keys.filter(|(view, _)| bytes::is_inline(*view)), line_bits))
+        Some(FewKeys::new(keys, line_bits))
     }
 
     /// Finds the group of each of `groups` of `other`, which is of the same level, or makes it.
