@@ -25,8 +25,9 @@ pub const READ_BUFFERS_BYTES: usize = 32 << 20;
 /// Largest piece of one positioned read.
 pub const READ_BYTES_MAX: usize = 16 << 20;
 
-/// Rows of a split of a file of text, JSON lines or CSV, in bytes of the file: enough that opening it does not count.
-pub const TEXT_SPLIT_BYTES: u64 = 4 << 20;
+/// Rows of a split of a file of text, JSON lines or CSV, in bytes of the file: enough that opening it does not count, and few enough that what is read
+/// ahead is still in the cache when it is decoded.
+pub const TEXT_SPLIT_BYTES: u64 = 2 << 20;
 /// Most bytes of a split that the user has said: it is read at once, and views point into it with 32 bits.
 pub const SPLIT_BYTES_MAX: u64 = 1 << 30;
 /// Most bytes of a split of CSV or JSON, whatever the user has said: a place in it must fit a cell, with the longest records at its ends.

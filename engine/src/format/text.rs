@@ -22,7 +22,9 @@ use crate::{
     kernel, limits,
 };
 
-/// How much is read at a time past the end of a split, to complete its last line.
+/// How much is read past the end of a split, to complete its last line: most lines end there.
+const TAIL_BYTES_FIRST: u64 = 4 << 10;
+/// How much at a time where the line is longer.
 const TAIL_BYTES: u64 = 64 << 10;
 
 /// The schema of text tables whose lines may be any bytes.
@@ -98,7 +100,10 @@ impl Decode for TextDecoder {
             None => self.range.start.saturating_sub(1)..self.range.end,
             Some(_) if self.block.is_some() => return None,
             Some(end) if end >= self.file_bytes => return None,
-            Some(end) => end..self.file_bytes.min(end + TAIL_BYTES),
+            Some(end) => {
+                let more = if end == self.range.end { TAIL_BYTES_FIRST } else { TAIL_BYTES };
+                end..self.file_bytes.min(end + more)
+            }
         };
         self.asked = Some(range.end);
         Some(vec![range])
