@@ -258,7 +258,7 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
 fn write_success(disk: &Disk, folder: &Path, success: &Success) -> Result<()> {
     let path = folder.join(success::NAME);
     let file = disk.create(&path)?;
-    disk.write(&file, &path, success.to_line()?.as_bytes())?;
+    disk.write(&file, &path, 0, success.to_line()?.as_bytes())?;
     disk.sync(&file, &path)?;
     disk.sync_dir(folder)
 }

@@ -123,7 +123,7 @@ impl Shared {
     fn write_waiting(&self) {
         loop {
             let mut state = self.lock();
-            let (piece, file) = (state.waiting.pop_front(), state.file.clone());
+            let (piece, file, offset) = (state.waiting.pop_front(), state.file.clone(), state.written_bytes);
             let (Some(piece), Some(file)) = (piece, file) else {
                 let ended = if state.is_ending { state.file.take() } else { None };
                 let Some(file) = ended else {
@@ -140,7 +140,7 @@ impl Shared {
                 continue;
             };
             drop(state);
-            let written = self.disk.write(&file, &self.path, &piece);
+            let written = self.disk.write(&file, &self.path, offset, &piece);
             drop(file);
             let mut state = self.lock();
             state.waiting_bytes -= piece.len();

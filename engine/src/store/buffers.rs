@@ -1,44 +1,65 @@
 //! Buffers that are read into again and again: fresh memory costs the kernel as much time as the reading itself.
 //!
-//! In: a length. Out: a buffer that comes back when the last reader of its bytes is gone. Never: keeps more than
+//! In: a range of a file. Out: a buffer that comes back when the last reader of its bytes is gone. Never: keeps more than
 //! [`limits::READ_BUFFERS_BYTES`](crate::limits::READ_BUFFERS_BYTES).
+//!
+//! The bytes lie in it as they do in the file (`lines.rs`).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 
+use super::lines::{LINE_BYTES, place_for};
 use crate::limits;
 
-/// Buffers that are free, by their size: a power of two each.
+/// Sizes between a power of two and the next.
+const SIZE_STEPS: usize = 4;
+
+/// Buffers that are free, by their size.
 #[derive(Default)]
 pub struct Buffers(Mutex<Free>);
 
 #[derive(Default)]
 struct Free {
-    /// Of 2^n bytes at n.
-    by_size: Vec<Vec<Vec<u8>>>,
+    by_size: BTreeMap<usize, Vec<Vec<u8>>>,
     bytes: usize,
 }
 
+/// The size of a buffer for so many bytes.
+fn size_for(length: usize) -> usize {
+    length.next_multiple_of((length.next_power_of_two() / (2 * SIZE_STEPS)).max(LINE_BYTES))
+}
+
 impl Buffers {
-    /// A buffer of at least `length` initialized bytes.
-    pub(super) fn take(self: &Arc<Self>, length: usize) -> Lent {
-        let size = length.next_power_of_two().trailing_zeros() as usize;
+    /// A buffer for the bytes of a range.
+    pub(super) fn take(self: &Arc<Self>, range: &Range<u64>) -> Lent {
+        let length = range.end.saturating_sub(range.start) as usize;
+        let size = size_for(length + LINE_BYTES);
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = free.by_size.get_mut(size).and_then(Vec::pop);
+        let found = free.by_size.get_mut(&size).and_then(Vec::pop);
         free.bytes -= found.as_ref().map_or(0, Vec::len);
         drop(free);
-        Lent { bytes: found.unwrap_or_else(|| vec![0; 1 << size]), length, owner: Arc::clone(self) }
+        let bytes = found.unwrap_or_else(|| vec![0; size]);
+        let first = place_for(bytes.as_ptr(), range.start);
+        Lent { bytes, place: first..first + length, owner: Arc::clone(self) }
     }
 
     fn give_back(&self, bytes: Vec<u8>) {
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was asked for last is asked for again sooner than other sizes.
+        while free.bytes + bytes.len() > limits::READ_BUFFERS_BYTES
+            && let Some(size) = free.by_size.keys().copied().find(|size| *size != bytes.len())
+        {
+            let dropped = free.by_size.remove(&size).unwrap_or_default();
+            free.bytes -= size * dropped.len();
+        }
         if free.bytes + bytes.len() <= limits::READ_BUFFERS_BYTES {
-            let size = bytes.len().trailing_zeros() as usize;
             free.bytes += bytes.len();
-            let sizes = free.by_size.len().max(size + 1);
-            free.by_size.resize_with(sizes, Vec::new);
-            free.by_size[size].push(bytes);
+            free.by_size.entry(bytes.len()).or_default().push(bytes);
         }
     }
 }
@@ -46,7 +67,8 @@ impl Buffers {
 /// A buffer on its way; its owner has it back when it is dropped.
 pub(super) struct Lent {
     bytes: Vec<u8>,
-    length: usize,
+    /// Where the bytes of the range are in it.
+    place: Range<usize>,
     owner: Arc<Buffers>,
 }
 
@@ -58,13 +80,13 @@ impl Lent {
 
 impl AsRef<[u8]> for Lent {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        &self.bytes[self.place.clone()]
     }
 }
 
 impl AsMut<[u8]> for Lent {
     fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[..self.length]
+        &mut self.bytes[self.place.clone()]
     }
 }
 
@@ -81,25 +103,40 @@ mod tests {
     #[test]
     fn a_buffer_comes_back_when_its_last_reader_is_gone() {
         let buffers = Arc::new(Buffers::default());
-        let mut lent = buffers.take(1_000);
+        let mut lent = buffers.take(&(5..1_005));
         lent.as_mut()[999] = 7;
         let bytes = lent.into_bytes();
         let part = bytes.slice(999..);
         drop(bytes);
-        assert_eq!(buffers.0.lock().map(|free| free.bytes).ok(), Some(0));
+        let free_bytes = || buffers.0.lock().map(|free| free.bytes).ok();
+        assert_eq!(free_bytes(), Some(0));
         assert_eq!(part[..], [7]);
         drop(part);
-        assert_eq!(buffers.0.lock().map(|free| free.bytes).ok(), Some(1_024));
+        assert_eq!(free_bytes(), Some(1_280));
         // Of the same size, and what it held may still be in it: a reader sees only what it has read.
-        assert_eq!(buffers.take(600).bytes.len(), 1_024);
-        assert_eq!(buffers.take(2_000).bytes.len(), 2_048);
+        let again = buffers.take(&(0..1_100));
+        assert_eq!((again.bytes.len(), again.as_ref().len(), free_bytes()), (1_280, 1_100, Some(0)));
+        assert_eq!(buffers.take(&(0..2 << 20)).bytes.len(), (2 << 20) + (512 << 10));
+    }
+
+    #[test]
+    fn bytes_lie_as_they_do_in_the_file() {
+        let buffers = Arc::new(Buffers::default());
+        for start in (0..200).chain([(1 << 40) - 1]) {
+            for length in [0, 1, 63, 64, 65, 4096] {
+                let lent = buffers.take(&(start..start + length));
+                assert_eq!(lent.as_ref().len() as u64, length);
+                assert_eq!(lent.as_ref().as_ptr().addr() as u64 % 64, start % 64);
+            }
+        }
     }
 
     #[test]
     fn no_more_is_kept_than_the_limit() {
         let buffers = Arc::new(Buffers::default());
         let size = 1 << 20;
-        let lent: Vec<Lent> = (0..limits::READ_BUFFERS_BYTES / size + 3).map(|_| buffers.take(size)).collect();
+        let range = 0..(size - LINE_BYTES) as u64;
+        let lent: Vec<Lent> = (0..limits::READ_BUFFERS_BYTES / size + 3).map(|_| buffers.take(&range)).collect();
         drop(lent);
         assert_eq!(buffers.0.lock().map(|free| free.bytes).ok(), Some(limits::READ_BUFFERS_BYTES));
     }

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind},
     path::Path,
 };
 
@@ -14,7 +14,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::StoreError;
+use super::{StoreError, lines};
 use crate::error::Result;
 
 #[cfg(test)]
@@ -54,14 +54,14 @@ impl Disk {
         Ok(created.map_err(failed)?)
     }
 
-    /// Appends to a file.
-    pub fn write(&self, mut file: &File, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    /// Appends to a file, which has `offset` bytes.
+    pub fn write(&self, file: &File, path: &Path, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
         #[cfg(test)]
         if self.is_torn() {
             // Half of it is there when the process ends.
-            let _ = file.write_all(&bytes[..bytes.len() / 2]);
+            let _ = lines::write_all(file, offset, &bytes[..bytes.len() / 2]);
         }
-        let written = self.step().and_then(|()| file.write_all(bytes));
+        let written = self.step().and_then(|()| lines::write_all(file, offset, bytes));
         written.map_err(|source| StoreError::Write { path: path.to_owned(), source })
     }
 

@@ -81,7 +81,7 @@ impl OpenFile {
 
     /// The bytes of `range`, all of them, in one of the `buffers`.
     pub fn read_into(&self, buffers: &Arc<Buffers>, range: &Range<u64>) -> Result<Bytes> {
-        let mut lent = buffers.take(range.end.saturating_sub(range.start) as usize);
+        let mut lent = buffers.take(range);
         self.fill(lent.as_mut(), range)?;
         Ok(lent.into_bytes())
     }

@@ -7,6 +7,7 @@ mod append; // Appender: a file that grows in order, aside
 mod buffers; // Buffers: what is read into again and again
 mod disk; // Disk: changes to the file system, a call each
 mod io; // Io: the I/O threads and their bounded queue
+mod lines; // bytes that lie in memory as they do in the file
 mod local; // LocalFile, OpenFile: positioned reads
 
 pub use append::Appender;
@@ -15,4 +16,5 @@ pub use disk::Disk;
 #[cfg(test)]
 pub use disk::faults;
 pub use io::Io;
+pub use lines::write_all;
 pub use local::{LocalFile, OpenFile, StoreError, expand, remove_all};

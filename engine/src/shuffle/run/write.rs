@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io,
     os::unix::fs::OpenOptionsExt,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
@@ -18,6 +18,7 @@ use crate::{
         frame::{FrameError, FrameHeader, encode_frame},
         numbers::{Epoch, GroupId, JobId, Sequence},
     },
+    store::write_all,
 };
 
 /// Frames are cut at this; the buffer goes to the file when it holds as much.
@@ -177,7 +178,8 @@ impl RunWriter {
                 none.insert(file)
             }
         };
-        file.write_all(&self.buffer)
+        let offset = self.files.last().map_or(0, |file| file.bytes);
+        write_all(file, offset, &self.buffer)
     }
 
     /// Nothing more is written to the file; what stands in it beyond whole buffers goes.
