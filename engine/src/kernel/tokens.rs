@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   text     th e  quick␊       marks    0010110000010000…    a bit for each byte that is white space, 64 at once
-//!   bounds   where a mark ends and none follows, and the other way: places of bits, eight at a time, whether there are as many or not
+//!   bounds   where a mark ends and none follows, and the other way: places of bits, sixteen at a time, whether there are as many or not
 //!   view     16 bytes from the word's beginning, those behind its end masked away, its length before them
 //! ```
 //! There is no loop over the bytes of a word and none over those of a line, whose ends nothing can predict: lines that follow one another in a text
@@ -23,7 +23,7 @@ use arrow::{
 use super::{Kernels, scatter::INLINE_BYTES_MAX, vector::Vector};
 
 /// So many places are noted at once; slices of bounds are longer than there can be words by as many.
-pub(super) const NOTED: usize = 8;
+pub(super) const NOTED: usize = 16;
 
 /// See [`Kernels::word_bounds`].
 ///
@@ -47,8 +47,8 @@ pub(super) unsafe fn word_bounds<V: Vector>(
         // SAFETY: a block has 64 bytes.
         let word = !unsafe { V::white_space(block.as_ptr()) };
         let moved = word << 1 | before;
-        start_count = note(word & !moved, base, starts, start_count);
-        end_count = note(!word & moved, base, ends, end_count);
+        start_count += note::<V>(word & !moved, base, &mut starts[start_count..]);
+        end_count += note::<V>(!word & moved, base, &mut ends[end_count..]);
         before = word >> 63;
         base = base.wrapping_add(64);
     }
@@ -101,25 +101,18 @@ pub(super) unsafe fn line_ends<V: Vector>(text: &[u8], first: u32, ends: &mut [u
     let (mut count, mut base) = (0, first);
     for block in blocks.chain(rest) {
         // SAFETY: a block has 64 bytes.
-        count = note(unsafe { V::newlines(block.as_ptr()) }, base, ends, count);
+        count += note::<V>(unsafe { V::newlines(block.as_ptr()) }, base, &mut ends[count..]);
         base = base.wrapping_add(64);
     }
     count
 }
 
-/// The places of the bits, behind the `count` that are there; how many there are then.
+/// The places of the bits, from `first` on, at the front of `places`; how many.
 #[inline(always)]
-fn note(mut bits: u64, base: u32, places: &mut [u32], count: usize) -> usize {
-    let all = count + bits.count_ones() as usize;
-    let mut at = count;
-    while at < all {
-        for place in &mut places[at..at + NOTED] {
-            *place = base.wrapping_add(bits.trailing_zeros());
-            bits &= bits.wrapping_sub(1);
-        }
-        at += NOTED;
-    }
-    all
+fn note<V: Vector>(bits: u64, first: u32, places: &mut [u32]) -> usize {
+    let places = &mut places[..bits.count_ones() as usize + NOTED];
+    // SAFETY: there is room for the places of all bits and `NOTED` more.
+    unsafe { V::note(bits, first, places.as_mut_ptr()) }
 }
 
 /// The view of `length` bytes that stand in a buffer from `start` on and begin with the first of `front`. It does not branch.

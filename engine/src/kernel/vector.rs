@@ -8,6 +8,8 @@
 
 #![allow(unsafe_code)]
 
+use super::tokens::NOTED;
+
 /// Some lanes of 64 bits.
 ///
 /// # Safety
@@ -153,6 +155,25 @@ pub(super) trait Vector: Copy {
                 *others.add(lane - count) = first + lane as u32;
             }
             count += usize::from(value != absent);
+        }
+        count
+    }
+
+    /// Writes the places of the bits, from `first` on, one after the other; how many.
+    ///
+    /// # Safety
+    /// As many values are writable at `to` as there are bits, and [`NOTED`] more.
+    #[inline(always)]
+    unsafe fn note(mut bits: u64, first: u32, to: *mut u32) -> usize {
+        let count = bits.count_ones() as usize;
+        let mut at = 0;
+        while at < count {
+            for place in at..at + NOTED / 2 {
+                // SAFETY: of the last ones fewer than `NOTED` are no places of bits.
+                unsafe { *to.add(place) = first.wrapping_add(bits.trailing_zeros()) };
+                bits &= bits.wrapping_sub(1);
+            }
+            at += NOTED / 2;
         }
         count
     }

@@ -9,12 +9,14 @@ use std::arch::x86_64::*;
 
 use crate::kernel::vector::Vector;
 
-/// The table, when this processor has AVX2, and BMI1 as all of them.
+/// The table, when this processor has AVX2, and BMI1 and POPCNT as all of them.
 pub(super) fn new() -> Option<&'static Kernels> {
-    (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi1")).then_some(&KERNELS)
+    let has_all =
+        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("popcnt");
+    has_all.then_some(&KERNELS)
 }
 
-kernels! { Avx2, "avx2", [#[target_feature(enable = "avx2,bmi1")]] }
+kernels! { Avx2, "avx2", [#[target_feature(enable = "avx2,bmi1,popcnt")]] }
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(__m256i);

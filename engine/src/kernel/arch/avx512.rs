@@ -1,6 +1,6 @@
 //! AVX-512: eight lanes.
 //!
-//! In: nothing. Out: the table of kernels, when the processor has AVX-512 F, DQ (the 64-bit multiplication), BW and VL, and BMI1.
+//! In: nothing. Out: the table of kernels, when the processor has AVX-512 F, DQ (the 64-bit multiplication), BW and VL, BMI1 and POPCNT.
 //! Never: an algorithm.
 //!
 //! Only light integer operations are used, which keep the clock up; no scatter and no conflict detection, which are not
@@ -16,11 +16,12 @@ pub(super) fn new() -> Option<&'static Kernels> {
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("bmi1");
+        && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("popcnt");
     has_all.then_some(&KERNELS)
 }
 
-kernels! { Avx512, "avx512", [#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,bmi1")]] }
+kernels! { Avx512, "avx512", [#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,bmi1,popcnt")]] }
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(__m512i);
@@ -161,6 +162,20 @@ impl Vector for Avx512 {
         let key = _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(key.cast()) });
         let same = u32::from(_mm512_cmpeq_epi64_mask(keys, key));
         ((same & same >> 1 & 0b0101_0101 | 1 << 8).trailing_zeros() / 2) as usize
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
+    unsafe fn note(bits: u64, first: u32, to: *mut u32) -> usize {
+        let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        let mut count = 0;
+        for part in 0..4 {
+            let some = (bits >> (16 * part)) as u16;
+            let places = _mm512_add_epi32(lanes, _mm512_set1_epi32(first.wrapping_add(16 * part) as i32));
+            // SAFETY: the caller proves room for 16 values behind those of the parts before.
+            unsafe { _mm512_storeu_si512(to.add(count).cast(), _mm512_maskz_compress_epi32(some, places)) };
+            count += some.count_ones() as usize;
+        }
+        count
     }
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
