@@ -142,7 +142,7 @@ impl Cause for CutError {
             CutError::ManySplits { .. } => Some("put more lines into a split".to_owned()),
             CutError::ShortSplits { .. } => Some("put more bytes into a split".to_owned()),
             CutError::SplitBytes { .. } => {
-                Some("as many as a thread reads at once: 4 MiB are good for most files".to_owned())
+                Some("as many as a thread reads at once: 2 MiB are good for most files".to_owned())
             }
             CutError::CutShort { .. } => {
                 Some("look whether the file was copied whole, and is made of records of this length".to_owned())
