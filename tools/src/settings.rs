@@ -35,7 +35,7 @@ pub struct EngineFlags {
 /// How files are cut.
 #[derive(clap::Args, Clone, Copy, Serialize, Deserialize)]
 pub struct SplitFlag {
-    /// Bytes of a file that a thread reads at once, or a mapper sees in one life; answers do not depend on it [default: 4MiB]
+    /// Bytes of a file that a thread reads at once, or a mapper sees in one life; answers do not depend on it [default: 2MiB, of CSV 1MiB]
     #[arg(long, value_name = "SIZE", value_parser = split_size)]
     split_size: Option<u64>,
 }

@@ -2,7 +2,12 @@
 //!
 //! In: texts made here, programs of every system. Out: passes, or what was printed. Never: an output of a job that failed.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use crate::{
     json,
@@ -40,6 +45,21 @@ fn a_streaming_job_gives_the_same_here_and_on_a_cluster() {
         one["rows"].as_u64().unwrap() as usize,
         text.split(' ').flat_map(str::lines).filter(|word| !word.is_empty()).collect::<BTreeSet<_>>().len()
     );
+    // The folder in which programs find files goes with the processes.
+    let files = ["--mapper", "pwd", "--file", "HERE/text", "--cluster", "local"];
+    run(here, &[&["submit", "streaming", "--input", "HERE/text", "--output", "HERE/folders"], &files[..]].concat())
+        .printed();
+    let written = fs::read_dir(here.join("folders")).unwrap().map(|entry| entry.unwrap().path());
+    let texts = written.filter(|path| path.extension().is_some_and(|ending| ending == "txt"));
+    let folders: BTreeSet<String> = texts
+        .flat_map(|path| fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    assert!(!folders.is_empty() && folders.iter().all(|folder| folder.contains("streaming-")), "{folders:?}");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while folders.iter().any(|folder| Path::new(folder).exists()) {
+        assert!(Instant::now() < deadline, "one of them is left: {folders:?}");
+        std::thread::yield_now();
+    }
     // What a program says at its end comes from there.
     let failed = streaming("HERE/none", &["--cluster", "local", "--reducer", "sh -c 'echo I am broken >&2; exit 9'"]);
     assert_eq!(failed.code, Some(2), "{failed:#?}");

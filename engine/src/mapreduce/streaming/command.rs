@@ -11,7 +11,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::error::StreamingError;
-use crate::error::Result;
+use crate::{cluster::drive::child::own_folder, error::Result};
 
 /// A program that can be run.
 #[derive(Debug)]
@@ -86,7 +86,12 @@ fn folder_of(files: &[PathBuf]) -> Result<Option<TempDir>> {
     }) else {
         return Ok(None);
     };
-    let folder = TempDir::with_prefix("windrow-streaming-").map_err(failed(first))?;
+    // What a worker has started is ended without a word: then its folder goes with that of its process.
+    let folder = match own_folder() {
+        Some(own) => TempDir::with_prefix_in("streaming-", own),
+        None => TempDir::with_prefix("windrow-streaming-"),
+    };
+    let folder = folder.map_err(failed(first))?;
     for file in files {
         symlink(file, folder.path().join(file.file_name().unwrap_or_default())).map_err(failed(file))?;
     }

@@ -9,6 +9,8 @@ use crate::error::{Cause, Kind};
 pub(super) enum StreamingError {
     #[error("reading the input: none is named")]
     NoInput,
+    #[error("reading {} as lines: by its name it is packed", path.display())]
+    Packed { path: PathBuf },
     #[error("a key of {count} fields: it has at least one")]
     KeyFields { count: usize },
     #[error("partitioning by {fields} fields of the key: it has {key_fields}")]
@@ -63,6 +65,7 @@ impl Cause for StreamingError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            StreamingError::Packed { .. } => Some("unpack it first, as `gzip -d` does".to_owned()),
             StreamingError::NotFound { .. } => {
                 Some("name its path, name it as a --file, or put it into PATH".to_owned())
             }

@@ -41,6 +41,7 @@ use crate::{
     error::Result,
     kernel::PARTITIONS_MAX,
     sink::IfExists,
+    store::expand,
 };
 
 /// A job whose mapper and reducer are programs.
@@ -182,6 +183,7 @@ impl Streaming {
         let read = |path| {
             if self.combines_files { session.read_text_combined(path) } else { session.read_text_bytes(path) }
         };
+        input.iter().try_for_each(|path| check_input(path))?;
         let mut lines: Dataset<Vec<u8>> = read(first)?;
         for path in others {
             lines = lines.union(read(path)?)?;
@@ -223,5 +225,20 @@ impl Streaming {
 
     fn target(&self, write: Write<Reduced<Vec<u8>>>) -> Write<Reduced<Vec<u8>>> {
         if self.if_exists == IfExists::Overwrite { write.overwrite() } else { write }
+    }
+}
+
+/// Names of files that are unpacked by whoever reads them, elsewhere.
+const PACKED: [&str; 7] = ["bz2", "gz", "lz4", "snappy", "xz", "z", "zst"];
+
+/// The files are text, as far as their names tell: what is packed would go to the mappers as it is.
+fn check_input(path: &str) -> Result<()> {
+    let is_packed = |path: &PathBuf| {
+        let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase);
+        ending.is_some_and(|ending| PACKED.contains(&&ending[..]))
+    };
+    match expand(path)?.into_iter().find(is_packed) {
+        Some(path) => Err(StreamingError::Packed { path }.into()),
+        None => Ok(()),
     }
 }
