@@ -153,6 +153,13 @@ impl Cause for CommandError {
             CommandError::NotOurs { .. } => {
                 Some("its main must be windrow::launch; what is to run here is started without --cluster".to_owned())
             }
+            CommandError::Program { source, .. } if source.kind() == ErrorKind::NotFound => Some(
+                "a name without a slash is looked for in this folder, then in PATH; `windrow submit streaming` runs mappers and reducers"
+                    .to_owned(),
+            ),
+            CommandError::Program { program, source } if source.kind() == ErrorKind::PermissionDenied => {
+                Some(format!("`chmod +x {}` lets it be run, if it is a program", program.display()))
+            }
             CommandError::WorkersOwn => Some("give them to `windrow cluster start` or `windrow worker`".to_owned()),
             _ => None,
         }

@@ -10,6 +10,7 @@ use crate::run;
 fn what_is_wrong_is_told() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     fs::write(folder.path().join("text"), "a line\n").unwrap();
+    fs::write(folder.path().join("packed.GZ"), "no text").unwrap();
     fs::create_dir(folder.path().join("other")).unwrap();
     fs::write(folder.path().join("other/text"), "another line\n").unwrap();
     let streaming = |more: &[&'static str]| {
@@ -34,6 +35,11 @@ fn what_is_wrong_is_told() {
         (streaming(&["--mapper", "cat", "--combiner", "cat"]), 2, ["there is no reducer", "hint: name a --reducer"]),
         (streaming(&["--mapper", "cat", "--cmdenv", "NAME"]), 2, ["error: ", "NAME=VALUE"]),
         (streaming(&["--mapper", "cat", "--input", "s3://b/t"]), 2, ["s3://b/t", "hint: copy it to this machine"]),
+        (
+            streaming(&["--mapper", "cat", "--input", "HERE/packed.GZ"]),
+            1,
+            ["packed.GZ as lines", "hint: unpack it first"],
+        ),
         (streaming(&["--mapper", "cat 'quote"]), 2, ["a quote does not end", "hint: a program and its arguments"]),
         (streaming(&["--mapper", ""]), 2, ["the mapper \"\" is no command: it is empty", "hint: a program and"]),
         (reduced(&["--combiner", "'"]), 2, ["the combiner \"'\" is no command", "hint: a program and"]),
@@ -46,7 +52,8 @@ fn what_is_wrong_is_told() {
         (streaming(&["--mapper", "cat", "--partition-fields", "1"]), 2, ["no reducer", "hint: name a --reducer"]),
         (streaming(&[]), 2, ["error: ", "--mapper"]),
         (vec!["submit"], 2, ["Usage", ""]),
-        (vec!["submit", "HERE/no-program"], 1, ["error: ", "No such file"]),
+        (vec!["submit", "HERE/no-program"], 1, ["No such file", "hint: a name without a slash"]),
+        (vec!["submit", "HERE/text"], 1, ["Permission denied", "hint: `chmod +x"]),
         (vec!["submit", "sh", "-c", "exit 5"], 5, ["", ""]),
         (generated("graph", &["--scale", "0", "--edges", "9"]), 2, ["2^0 vertices", "1 to 32"]),
         (generated("graph", &["--scale", "33", "--edges", "9"]), 2, ["2^33 vertices", "1 to 32"]),
