@@ -77,7 +77,7 @@ fn a_combiner_sees_what_one_split_has_and_no_setting_moves_it() {
     let words = text.split_whitespace().count() as i64;
     // Five words: five for each time that it is called, and five that the reducer counts.
     let calls = keys / 5 - 1;
-    assert!(keys % 5 == 0 && calls >= words >> 17 && calls <= (words >> 17) + (text.len() as i64 >> 22) + 1, "{calls}");
+    assert!(keys % 5 == 0 && calls >= words >> 17 && calls <= (words >> 17) + (text.len() as i64 >> 21) + 1, "{calls}");
 }
 
 #[test]

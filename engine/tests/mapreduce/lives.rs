@@ -63,7 +63,7 @@ fn a_mapper_lives_for_one_split() {
         (sorted(rows), finished.counters)
     });
     // A line is of the split in which it begins.
-    let split = 4 << 20;
+    let split = 2 << 20;
     let mut expected = Vec::new();
     for (name, text) in &texts {
         let mut begun = vec![0; text.len().div_ceil(split)];
