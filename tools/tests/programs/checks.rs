@@ -187,7 +187,7 @@ fn a_mapreduce_job_gives_and_counts_alike_whoever_is_killed() {
     let (folder, text) = text(20_000_000);
     let out = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let expected = here(&["mapreduce", &text, &out("here")]);
-    assert!(expected.contains("\"parts\": 11") && expected.contains("\"splits\": 5"), "{expected}");
+    assert!(expected.contains("\"parts\": 11") && expected.contains("\"splits\": 10"), "{expected}");
     let cluster = Cluster::start(3);
     let client = cluster.client();
     assert_eq!(run(&cluster, &["mapreduce", &text, &out("clean")]).printed(), expected);
