@@ -317,7 +317,7 @@ fn a_loop_without_an_end_is_cancelled() {
     let started = spawn(Some(&cluster), &own(), &["loops", &text]);
     until(&client, "it runs", |view| view.attempts.iter().find(|a| a.state == AttemptState::Running).map(drop));
     let begun = Instant::now();
-    started.signal(Signal::INT);
+    started.signal(Signal::TERM);
     let ran = started.end();
     assert_eq!((ran.code, ran.stdout.as_str()), (None, ""), "{ran:#?}");
     eventually("its processes have ended", Duration::from_secs(40), || match children("loops")[..] {
