@@ -50,12 +50,14 @@ impl Buffers {
 
     fn give_back(&self, bytes: Vec<u8>) {
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // What was asked for last is asked for again sooner than other sizes.
+        // What was asked for last is asked for again sooner than other sizes, of which no more go than must.
         while free.bytes + bytes.len() > limits::READ_BUFFERS_BYTES
-            && let Some(size) = free.by_size.keys().copied().find(|size| *size != bytes.len())
+            && let Some((size, others)) =
+                free.by_size.iter_mut().find(|(size, others)| **size != bytes.len() && !others.is_empty())
         {
-            let dropped = free.by_size.remove(&size).unwrap_or_default();
-            free.bytes -= size * dropped.len();
+            others.pop();
+            let size = *size;
+            free.bytes -= size;
         }
         if free.bytes + bytes.len() <= limits::READ_BUFFERS_BYTES {
             free.bytes += bytes.len();

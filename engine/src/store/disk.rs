@@ -59,9 +59,9 @@ impl Disk {
         #[cfg(test)]
         if self.is_torn() {
             // Half of it is there when the process ends.
-            let _ = lines::write_all(file, offset, &bytes[..bytes.len() / 2]);
+            let _ = lines::write_laid(file, offset, &bytes[..bytes.len() / 2]);
         }
-        let written = self.step().and_then(|()| lines::write_all(file, offset, bytes));
+        let written = self.step().and_then(|()| lines::write_laid(file, offset, bytes));
         written.map_err(|source| StoreError::Write { path: path.to_owned(), source })
     }
 

@@ -27,8 +27,8 @@ pub(super) fn place_for(at: *const u8, offset: u64) -> usize {
     (offset as usize).wrapping_sub(at.addr()) % LINE_BYTES
 }
 
-/// Writes all bytes to where a file is, which is `offset`.
-pub fn write_all(mut file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+/// Writes all bytes to where a file is, which is `offset`, laid in memory as they will be there.
+pub fn write_laid(mut file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
     thread_local! {
         static LAID: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
@@ -63,7 +63,7 @@ mod tests {
             let mut offset = 0;
             // Of each length, from each place of a line.
             for length in [7, FEW_BYTES, FEW_BYTES + 1, LAID_BYTES, LAID_BYTES + 1, 2 * LAID_BYTES + 77] {
-                write_all(&file, offset as u64, &all[first..first + length]).unwrap();
+                write_laid(&file, offset as u64, &all[first..first + length]).unwrap();
                 let written = std::fs::read(&path).unwrap();
                 assert!(written[offset..] == all[first..first + length], "{length} bytes from {first} on");
                 offset += length;

@@ -16,5 +16,5 @@ pub use disk::Disk;
 #[cfg(test)]
 pub use disk::faults;
 pub use io::Io;
-pub use lines::write_all;
+pub use lines::write_laid;
 pub use local::{LocalFile, OpenFile, StoreError, expand, remove_all};

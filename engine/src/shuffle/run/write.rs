@@ -18,7 +18,7 @@ use crate::{
         frame::{FrameError, FrameHeader, encode_frame},
         numbers::{Epoch, GroupId, JobId, Sequence},
     },
-    store::write_all,
+    store::write_laid,
 };
 
 /// Frames are cut at this; the buffer goes to the file when it holds as much.
@@ -179,7 +179,7 @@ impl RunWriter {
             }
         };
         let offset = self.files.last().map_or(0, |file| file.bytes);
-        write_all(file, offset, &self.buffer)
+        write_laid(file, offset, &self.buffer)
     }
 
     /// Nothing more is written to the file; what stands in it beyond whole buffers goes.
