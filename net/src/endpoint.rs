@@ -22,7 +22,7 @@
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use crate::{
     error::{NetError, Refusal, Wait},
@@ -358,7 +358,7 @@ fn hello(version: u32) -> [u8; HELLO_BYTES] {
     let mut bytes = [0; HELLO_BYTES];
     bytes[0..4].copy_from_slice(&HELLO_MAGIC);
     bytes[4..8].copy_from_slice(&version.to_le_bytes());
-    let checksum = (xxh3_64(&bytes[..8]) as u32).to_le_bytes();
+    let checksum = (XxHash3_64::oneshot(&bytes[..8]) as u32).to_le_bytes();
     bytes[8..12].copy_from_slice(&checksum);
     bytes
 }

@@ -24,7 +24,7 @@
 
 use std::fmt;
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use crate::{
     error::MessageError,
@@ -225,7 +225,7 @@ struct Header {
 impl Header {
     fn of(kind: MessageKind, payload: &[u8]) -> Result<Self, MessageError> {
         let payload_bytes = within_limit(payload.len())?;
-        Ok(Self { kind, payload_bytes, payload_checksum: xxh3_64(payload) })
+        Ok(Self { kind, payload_bytes, payload_checksum: XxHash3_64::oneshot(payload) })
     }
 
     fn to_bytes(self) -> [u8; HEADER_BYTES] {
@@ -262,7 +262,7 @@ impl Header {
     }
 
     fn check(&self, payload: &[u8]) -> Result<(), MessageError> {
-        if xxh3_64(payload) == self.payload_checksum {
+        if XxHash3_64::oneshot(payload) == self.payload_checksum {
             Ok(())
         } else {
             Err(MessageError::PayloadChecksum { kind: self.kind, bytes: payload.len() })
@@ -281,7 +281,7 @@ fn within_limit(payload_bytes: usize) -> Result<usize, MessageError> {
 
 /// The low half is kept, as the upper would do: all bits of XXH3-64 are equally mixed.
 fn header_checksum(bytes: &[u8; HEADER_BYTES]) -> u32 {
-    xxh3_64(&bytes[..COVERED_BYTES]) as u32
+    XxHash3_64::oneshot(&bytes[..COVERED_BYTES]) as u32
 }
 
 /// `N` bytes at `offset`; the offsets are those of the drawing.

@@ -7,11 +7,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proptest::prelude::*;
+use twox_hash::XxHash3_64;
 use windrow_net::{
     Decoder, HEADER_BYTES, MESSAGE_BYTES_MAX, MESSAGE_VERSION, Message, MessageError, MessageKind, PAYLOAD_BYTES_MAX,
     encode,
 };
-use xxhash_rust::xxh3::xxh3_64;
 
 fn encoded(kind: u16, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -40,7 +40,7 @@ fn header(version: u16, kind: u16, payload_bytes: u32, payload_checksum: u64) ->
     bytes.extend(version.to_le_bytes());
     bytes.extend(kind.to_le_bytes());
     bytes.extend(payload_bytes.to_le_bytes());
-    bytes.extend((xxh3_64(&bytes) as u32).to_le_bytes());
+    bytes.extend((XxHash3_64::oneshot(&bytes) as u32).to_le_bytes());
     bytes.extend(payload_checksum.to_le_bytes());
     bytes
 }
@@ -70,7 +70,7 @@ proptest! {
 #[test]
 fn the_format_is_what_the_drawing_says() {
     let payload = b"a windrow is a row of mown grass";
-    let mut expected = header(MESSAGE_VERSION, 0x0102, payload.len() as u32, xxh3_64(payload));
+    let mut expected = header(MESSAGE_VERSION, 0x0102, payload.len() as u32, XxHash3_64::oneshot(payload));
     expected.extend(payload);
     assert_eq!(encoded(0x0102, payload), expected);
     assert_eq!(HEADER_BYTES, 24);

@@ -287,7 +287,7 @@ fn messages_over_the_limit_or_damaged_end_the_link() {
     for length in [u32::MAX, 1 << 31, 17 << 20] {
         let mut bomb = good.clone();
         bomb[8..12].copy_from_slice(&length.to_le_bytes());
-        let checksum = xxhash_rust::xxh3::xxh3_64(&bomb[..12]) as u32;
+        let checksum = twox_hash::XxHash3_64::oneshot(&bomb[..12]) as u32;
         bomb[12..16].copy_from_slice(&checksum.to_le_bytes());
         let error = end_of_link(&listener, &stranger, &bomb);
         assert_eq!(error, MessageError::TooLong { bytes: length as usize, limit: windrow_net::PAYLOAD_BYTES_MAX });

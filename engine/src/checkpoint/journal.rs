@@ -38,7 +38,7 @@
 //!
 //! Deficit: when the last record of all was synced and then damaged, nothing follows it, and it looks like a torn tail.
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use crate::{
     error::{Cause, Kind},
@@ -215,7 +215,7 @@ impl JournalWriter {
         out.extend_from_slice(&self.next.previous.to_le_bytes());
         out.extend_from_slice(payload);
         out.resize(out.len() + padding_bytes, 0);
-        let checksum = xxh3_64(&out[start..]);
+        let checksum = XxHash3_64::oneshot(&out[start..]);
         out.extend_from_slice(&checksum.to_le_bytes());
         let index = self.next.index;
         self.next = Position { index: index + 1, previous: checksum };
@@ -337,7 +337,7 @@ impl<'a> RawRecord<'a> {
         let signed_bytes = HEADER_BYTES + payload_bytes.next_multiple_of(ALIGNMENT_BYTES);
         let (signed, rest) = bytes.split_at_checked(signed_bytes)?;
         let checksum = u64::from_le_bytes(*rest.first_chunk()?);
-        if xxh3_64(signed) != checksum {
+        if XxHash3_64::oneshot(signed) != checksum {
             return None;
         }
         Some(RawRecord {
@@ -492,7 +492,7 @@ mod tests {
         expected.extend([2, 0, 0, 0, 1, 0, 0, 0]);
         expected.extend(6u64.to_le_bytes());
         expected.extend([0xaa, 0, 0, 0, 0, 0, 0, 0]);
-        expected.extend(xxh3_64(&expected).to_le_bytes());
+        expected.extend(XxHash3_64::oneshot(&expected).to_le_bytes());
         assert_eq!(bytes, expected);
     }
 

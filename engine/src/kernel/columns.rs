@@ -19,7 +19,7 @@ use arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, OffsetSizeTra
 use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{ByteViewType, DataType, Float16Type, IntervalUnit, i256};
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::Kernels;
 use super::scalar::{LENGTH_FACTOR, NULL_WORD, SEED, fold_parts, word_of_bytes, word_of_f64, word_of_i256};
@@ -351,7 +351,7 @@ fn word_within(bytes: &[u8], start: usize, length: usize) -> u64 {
         masks
     };
     if length > 16 {
-        return xxh3_64(&bytes[start..start + length]);
+        return XxHash3_64::oneshot(&bytes[start..start + length]);
     }
     let Some((window, _)) = bytes[start..].split_first_chunk::<16>() else {
         return word_of_bytes(&bytes[start..start + length]);

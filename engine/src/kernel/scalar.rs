@@ -45,7 +45,7 @@ use std::mem::MaybeUninit;
 
 use arrow::array::{Array, AsArray, make_view};
 use arrow::datatypes::{DataType, IntervalUnit, i256};
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::{
     KernelError, Kernels,
@@ -117,7 +117,7 @@ pub fn word_of_i256(value: i256) -> u64 {
 /// The word of a string or of binary.
 pub fn word_of_bytes(bytes: &[u8]) -> u64 {
     if bytes.len() > 16 {
-        return xxh3_64(bytes);
+        return XxHash3_64::oneshot(bytes);
     }
     let mut padded = [0; 16];
     padded[..bytes.len()].copy_from_slice(bytes);

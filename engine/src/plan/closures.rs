@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::encode;
 use crate::{
@@ -65,7 +65,7 @@ impl Closures {
         for closure in self.0.values() {
             bytes.extend_from_slice(&encode::closure_bytes(closure)?);
         }
-        Ok(xxh3_64(&bytes))
+        Ok(XxHash3_64::oneshot(&bytes))
     }
 
     /// The closure that a plan calls by this number, if it stands here where it stood when the plan was made.

@@ -37,7 +37,7 @@
 
 use std::fmt;
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use crate::error::{Cause, Kind};
 use crate::kernel::GROUPS_MAX;
@@ -279,7 +279,7 @@ impl DecisionRecord {
         out.extend_from_slice(&self.round.0.to_le_bytes());
         out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
         out.extend_from_slice(&payload);
-        let checksum = xxh3_64(&out[start..]);
+        let checksum = XxHash3_64::oneshot(&out[start..]);
         out.extend_from_slice(&checksum.to_le_bytes());
         Ok(())
     }
@@ -313,7 +313,7 @@ impl DecisionRecord {
         else {
             return Err(DecisionError::Length { expected_bytes, found_bytes });
         };
-        let (computed, stored) = (xxh3_64(signed), u64::from_le_bytes(*stored));
+        let (computed, stored) = (XxHash3_64::oneshot(signed), u64::from_le_bytes(*stored));
         if computed != stored {
             return Err(DecisionError::Checksum { computed, stored });
         }
@@ -599,7 +599,7 @@ mod tests {
             for (place, byte) in changes {
                 bytes[place.index(end)] = byte;
             }
-            let checksum = xxh3_64(&bytes[..end]);
+            let checksum = XxHash3_64::oneshot(&bytes[..end]);
             bytes[end..].copy_from_slice(&checksum.to_le_bytes());
             if let Ok(record) = DecisionRecord::decode(&bytes) {
                 prop_assert_eq!(encode(&record), bytes);
@@ -620,7 +620,7 @@ mod tests {
         expected.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 12, 0, 0, 0]);
         expected.extend_from_slice(&[5, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(&bytes[..44], &expected);
-        assert_eq!(bytes[44..], xxh3_64(&expected).to_le_bytes());
+        assert_eq!(bytes[44..], XxHash3_64::oneshot(&expected).to_le_bytes());
     }
 
     #[test]
@@ -656,7 +656,7 @@ mod tests {
 
         let mut bytes = encode(&of(Decision::RangeSplitters { exchange: 0, splitters: vec![] }));
         bytes[36..40].copy_from_slice(&u32::MAX.to_le_bytes());
-        let checksum = xxh3_64(&bytes[..40]);
+        let checksum = XxHash3_64::oneshot(&bytes[..40]);
         bytes[40..].copy_from_slice(&checksum.to_le_bytes());
         assert!(matches!(DecisionRecord::decode(&bytes), Err(DecisionError::TooLarge { what: "splitters", .. })));
     }

@@ -71,7 +71,7 @@ use crate::batch::array::{
 use crate::batch::buffer::{Buffer, NullBuffer};
 use crate::batch::compute::take;
 use crate::batch::datatypes::{ByteViewType, DataType, SchemaRef};
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 pub use super::numbers::{AttemptId, Epoch, GroupId, JobId, Round, Sequence, StageId, TaskId};
 use crate::error::{Cause, Kind};

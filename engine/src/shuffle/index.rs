@@ -47,7 +47,7 @@
 //! deleted, never repaired, and the attempt is none. The ledger of the edge has the same numbers per group; where they
 //! differ the attempt is lost, not corrected. A file takes this name only when it is whole (`spool/file.rs`).
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::numbers::{AttemptId, Epoch, GroupTotal, JobId, Round, StageId, TaskId};
 use crate::{
@@ -187,7 +187,7 @@ impl SpoolIndex {
                 out.extend_from_slice(&number.to_le_bytes());
             }
         }
-        let checksum = xxh3_64(&out[start..]);
+        let checksum = XxHash3_64::oneshot(&out[start..]);
         out.extend_from_slice(&checksum.to_le_bytes());
         let index_bytes = (out.len() - start) as u64;
         out.extend_from_slice(&index_bytes.to_le_bytes());
@@ -216,7 +216,7 @@ impl SpoolIndex {
             return Err(IndexError::Version { found: u16_at(index, 4) });
         }
         let (content, checksum) = index.split_at(index.len() - CHECKSUM_BYTES);
-        let (found, computed) = (u64_at(checksum, 0), xxh3_64(content));
+        let (found, computed) = (u64_at(checksum, 0), XxHash3_64::oneshot(content));
         if found != computed {
             return Err(IndexError::Checksum { found, computed });
         }
@@ -349,7 +349,7 @@ mod tests {
             let (mut bytes, frames) = (file(&index), index.frame_bytes() as usize);
             let end = bytes.len() - TAIL_BYTES - CHECKSUM_BYTES;
             bytes[frames + place.index(end - frames)] = byte;
-            let checksum = xxh3_64(&bytes[frames..end]);
+            let checksum = XxHash3_64::oneshot(&bytes[frames..end]);
             bytes[end..end + CHECKSUM_BYTES].copy_from_slice(&checksum.to_le_bytes());
             if let Ok(index) = decode(&bytes) {
                 prop_assert_eq!(file(&index), bytes);

@@ -13,7 +13,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::Target;
 use crate::{
@@ -158,7 +158,7 @@ fn fresh() -> JobId {
     let host = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let words = [moment, u128::from(std::process::id()), u128::from(COUNT.fetch_add(1, Relaxed))];
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).chain(host).collect();
-    JobId(xxh3_64(&bytes))
+    JobId(XxHash3_64::oneshot(&bytes))
 }
 
 /// A job as files name it.

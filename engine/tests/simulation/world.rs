@@ -18,6 +18,7 @@ mod working; // what workers hear and do
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use twox_hash::XxHash3_64;
 use windrow::{
     Kind,
     cluster::{
@@ -33,7 +34,6 @@ use windrow::{
     },
     shuffle::{Epoch, JobId},
 };
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     disk::{Disk, Fact},
@@ -564,7 +564,7 @@ fn node_of(happening: &Happening) -> Option<usize> {
 
 fn trace(happening: &Happening) -> u64 {
     match happening {
-        Happening::Deliver { packet: Packet::Control { link, bytes }, .. } => xxh3_64(bytes) ^ link.0,
-        other => xxh3_64(format!("{other:?}").as_bytes()),
+        Happening::Deliver { packet: Packet::Control { link, bytes }, .. } => XxHash3_64::oneshot(bytes) ^ link.0,
+        other => XxHash3_64::oneshot(format!("{other:?}").as_bytes()),
     }
 }

@@ -95,7 +95,7 @@ impl Stranger {
 pub fn hello(version: u32) -> Vec<u8> {
     let mut bytes = b"WNDH".to_vec();
     bytes.extend(version.to_le_bytes());
-    let checksum = xxhash_rust::xxh3::xxh3_64(&bytes) as u32;
+    let checksum = twox_hash::XxHash3_64::oneshot(&bytes) as u32;
     bytes.extend(checksum.to_le_bytes());
     bytes
 }

@@ -3,7 +3,7 @@
 //! In: jobs without a driver, plans in parts, ends. Out: starts, records, acknowledgements. Never: two runs that both
 //! count; a plan that replaces one which is durable.
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::{Coordinator, JobEvent, JournalRecord, Life, job::Staging, stage::Action};
 use crate::{
@@ -53,7 +53,7 @@ impl Coordinator {
             self.jobs.values().filter(|job| job.run().is_some_and(|(_, life)| life.0 == *name)).count()
         };
         // Jobs begin at different workers.
-        let turn = |name: &WorkerName| xxh3_64(name.as_str().as_bytes()) ^ id.0;
+        let turn = |name: &WorkerName| XxHash3_64::oneshot(name.as_str().as_bytes()) ^ id.0;
         let Some((name, worker)) = ready().min_by_key(|(name, worker)| (load(name), worker.running.len(), turn(name)))
         else {
             return;
@@ -180,7 +180,7 @@ impl Coordinator {
         }
         let Some(staging) = job.staging.remove(&number) else { return };
         let plan: Blob = join(&staging.parts).into();
-        if xxh3_64(&plan) != staging.plan_hash || plan.len() as u64 != staging.plan_bytes {
+        if XxHash3_64::oneshot(&plan) != staging.plan_hash || plan.len() as u64 != staging.plan_bytes {
             // It comes again by itself: it was not acknowledged.
             return;
         }

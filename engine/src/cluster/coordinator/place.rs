@@ -142,7 +142,7 @@ fn score(group: usize, bearer: &Bearer) -> f64 {
 }
 
 fn name_hash(name: &WorkerName) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(name.as_str().as_bytes())
+    twox_hash::XxHash3_64::oneshot(name.as_str().as_bytes())
 }
 
 /// The finalizer of SplitMix64.

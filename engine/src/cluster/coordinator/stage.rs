@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use crate::{
     cluster::{
@@ -96,7 +96,7 @@ impl Made {
     pub(super) fn of(groups: &[GroupTotal]) -> Made {
         let numbers = groups.iter().flat_map(|group| [group.rows, group.hash_sum]);
         let bytes: Vec<u8> = numbers.flat_map(u64::to_le_bytes).collect();
-        Made { rows: groups.iter().map(|group| group.rows).sum(), checksum: xxh3_64(&bytes) }
+        Made { rows: groups.iter().map(|group| group.rows).sum(), checksum: XxHash3_64::oneshot(&bytes) }
     }
 }
 

@@ -110,7 +110,7 @@ impl Bench {
             run: driver.run,
             action: ActionNumber(0),
             skeleton,
-            plan_hash: xxhash_rust::xxh3::xxh3_64(b"p"),
+            plan_hash: twox_hash::XxHash3_64::oneshot(b"p"),
             plan_bytes: 1,
             first: b"p".to_vec().into(),
         };

@@ -21,8 +21,8 @@ use std::{
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use twox_hash::XxHash3_64;
 use windrow_net::{Answer, Event as NetEvent, LinkId, Message as Envelope, MessageKind, NetError, Network, Role};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     binary::{Binaries, Uplink},
@@ -398,7 +398,7 @@ impl Process {
                     return;
                 }
                 let bytes: Blob = self.coming_plans.remove(&(job, action)).unwrap_or_default().into();
-                if xxh3_64(&bytes) == plan_hash {
+                if XxHash3_64::oneshot(&bytes) == plan_hash {
                     self.plans.insert((job, action), Arc::new(StoredPlan { bytes, decoded: Mutex::default() }));
                     self.again(Event::PlanStored { job, action });
                 } else {

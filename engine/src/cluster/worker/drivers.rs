@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::{Command, Out, Said};
 use crate::cluster::protocol::{
@@ -141,7 +141,7 @@ impl Drivers {
             return;
         }
         let Some(hosted) = self.run_of(driver) else { return };
-        let shipping = Shipping { skeleton, plan_hash: xxh3_64(&plan), plan, said: Said::now(now) };
+        let shipping = Shipping { skeleton, plan_hash: XxHash3_64::oneshot(&plan), plan, said: Said::now(now) };
         out.say(shipping.message(driver, action));
         hosted.shipping.insert(action, shipping);
     }

@@ -5,7 +5,7 @@
 use std::str::FromStr;
 
 use memchr::{memchr, memchr_iter};
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::error::StreamingError;
 use crate::{error::Result, mapreduce::Partitioner};
@@ -127,6 +127,6 @@ pub(super) struct ByFields {
 impl Partitioner<Vec<u8>, Vec<u8>> for ByFields {
     fn part(&self, key: &[u8], _value: &[u8], parts: u32) -> u32 {
         let (first, _) = Cut { separator: self.separator, key_fields: self.fields.max(1) }.split(key);
-        (xxh3_64(first) % u64::from(parts)) as u32
+        (XxHash3_64::oneshot(first) % u64::from(parts)) as u32
     }
 }

@@ -76,7 +76,7 @@ mod tests; // round trips of random plans, hostile bytes, the plans of statement
 
 use std::{io, path::PathBuf};
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use self::{reader::Reader, writer::Writer};
 use super::{
@@ -123,7 +123,7 @@ pub fn encode(plan: &PhysicalPlan) -> Result<Vec<u8>> {
     let content_bytes = bytes.len() - HEADER_BYTES;
     within("bytes", bytes.len() + CHECKSUM_BYTES, PLAN_BYTES_MAX)?;
     bytes[8..HEADER_BYTES].copy_from_slice(&(content_bytes as u64).to_le_bytes());
-    let checksum = xxh3_64(&bytes);
+    let checksum = XxHash3_64::oneshot(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     Ok(bytes)
 }
@@ -193,7 +193,7 @@ fn content(bytes: &[u8]) -> Result<&[u8], EncodeError> {
     }
     let content_bytes = found_bytes - least_bytes;
     let (content, checksum) = rest.split_at(content_bytes);
-    let computed = xxh3_64(&bytes[..HEADER_BYTES + content_bytes]);
+    let computed = XxHash3_64::oneshot(&bytes[..HEADER_BYTES + content_bytes]);
     let stored = checksum.iter().rev().fold(0, |stored, byte| stored << 8 | u64::from(*byte));
     if computed == stored { Ok(content) } else { Err(EncodeError::Checksum { computed, stored }) }
 }

@@ -39,7 +39,7 @@ fn sealed(content: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(&[0, 0]);
     bytes.extend_from_slice(&(content.len() as u64).to_le_bytes());
     bytes.extend_from_slice(content);
-    let checksum = xxh3_64(&bytes);
+    let checksum = XxHash3_64::oneshot(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     bytes
 }

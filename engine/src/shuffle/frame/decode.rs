@@ -21,7 +21,7 @@ pub fn decode_header(bytes: &[u8], limits: &FrameLimits) -> Result<FrameHead, Fr
     else {
         return Err(FrameError::Length { expected_bytes: head.head_bytes, found_bytes: bytes.len() });
     };
-    compare("head", xxh3_64(signed), u64::from_le_bytes(*stored))?;
+    compare("head", XxHash3_64::oneshot(signed), u64::from_le_bytes(*stored))?;
     Ok(head)
 }
 
@@ -31,7 +31,7 @@ pub fn check_frame(bytes: &[u8], limits: &FrameLimits) -> Result<FrameHead, Fram
     if bytes.len() != head.frame_bytes() {
         return Err(FrameError::Length { expected_bytes: head.frame_bytes(), found_bytes: bytes.len() });
     }
-    compare("payload", xxh3_64(&bytes[head.head_bytes..]), head.payload_checksum)?;
+    compare("payload", XxHash3_64::oneshot(&bytes[head.head_bytes..]), head.payload_checksum)?;
     Ok(head)
 }
 

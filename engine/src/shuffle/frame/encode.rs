@@ -87,9 +87,9 @@ pub fn encode_frame_with(
 
 /// Writes both checksums of a frame.
 pub(super) fn seal(frame: &mut [u8], head_bytes: usize) {
-    let payload = xxh3_64(&frame[head_bytes..]);
+    let payload = XxHash3_64::oneshot(&frame[head_bytes..]);
     frame[PAYLOAD_CHECKSUM_AT..][..CHECKSUM_BYTES].copy_from_slice(&payload.to_le_bytes());
-    let head = xxh3_64(&frame[..head_bytes - CHECKSUM_BYTES]);
+    let head = XxHash3_64::oneshot(&frame[..head_bytes - CHECKSUM_BYTES]);
     frame[head_bytes - CHECKSUM_BYTES..head_bytes].copy_from_slice(&head.to_le_bytes());
 }
 

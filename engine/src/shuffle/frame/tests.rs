@@ -273,8 +273,8 @@ fn the_bytes_are_fixed() {
     assert_eq!(&bytes[88..100], &[2, 0, 0, 0, 2, 0, 0, 0, 8, 0, 0, 0]);
     assert_eq!(&bytes[128..136], &[7, 0, 0, 0, 255, 255, 255, 255]);
     assert_eq!(bytes.len(), 192);
-    assert_eq!(u64::from_le_bytes(*bytes[72..].first_chunk().unwrap()), xxh3_64(&bytes[128..]));
-    assert_eq!(u64::from_le_bytes(*bytes[120..].first_chunk().unwrap()), xxh3_64(&bytes[..120]));
+    assert_eq!(u64::from_le_bytes(*bytes[72..].first_chunk().unwrap()), XxHash3_64::oneshot(&bytes[128..]));
+    assert_eq!(u64::from_le_bytes(*bytes[120..].first_chunk().unwrap()), XxHash3_64::oneshot(&bytes[..120]));
 }
 
 #[test]

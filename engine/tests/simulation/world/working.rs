@@ -38,7 +38,7 @@ impl World {
                 stored.push(bytes);
                 if stored.len() == parts as usize {
                     let all: Vec<u8> = stored.iter().flat_map(|part| part.iter().copied()).collect();
-                    if xxh3_64(&all) != plan_hash {
+                    if XxHash3_64::oneshot(&all) != plan_hash {
                         return Err("a stored plan has another hash".to_owned());
                     }
                     let delay = self.random.below(5000);
