@@ -15,7 +15,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -254,9 +254,12 @@ struct Process {
 }
 
 /// A plan as it came, decoded by the first attempt that needs it.
-struct StoredPlan {
+struct StoredPlan(Mutex<PlanState>);
+
+struct PlanState {
+    /// As they came; of a statement nobody needs them when it is decoded.
     bytes: Blob,
-    decoded: Mutex<Option<Decoded>>,
+    decoded: Option<Decoded>,
 }
 
 /// What a plan turned out to be.
@@ -399,7 +402,7 @@ impl Process {
                 }
                 let bytes: Blob = self.coming_plans.remove(&(job, action)).unwrap_or_default().into();
                 if XxHash3_64::oneshot(&bytes) == plan_hash {
-                    self.plans.insert((job, action), Arc::new(StoredPlan { bytes, decoded: Mutex::default() }));
+                    self.plans.insert((job, action), Arc::new(StoredPlan::new(bytes)));
                     self.again(Event::PlanStored { job, action });
                 } else {
                     let error = RemoteError::new(Kind::Corrupt, "storing a plan: its parts do not have its checksum");
@@ -548,7 +551,7 @@ impl Process {
     /// The plans of a job that its process may need for an action: each tells what was given since the one before.
     fn plans_until(&self, job: JobId, action: ActionNumber) -> Vec<(ActionNumber, Blob)> {
         let plans = self.plans.range((job, ActionNumber(0))..=(job, action));
-        plans.map(|((_, action), plan)| (*action, plan.bytes.clone())).collect()
+        plans.map(|((_, action), plan)| (*action, plan.state().bytes.clone())).collect()
     }
 
     fn drop_job(&mut self, job: JobId) {
@@ -566,18 +569,26 @@ impl Process {
 }
 
 impl StoredPlan {
+    fn new(bytes: Blob) -> StoredPlan {
+        StoredPlan(Mutex::new(PlanState { bytes, decoded: None }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, PlanState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The plan; decoded once, as opening its tables costs. What fails is tried again by the next attempt, which may find the file that
     /// this one missed.
     fn decoded(&self) -> Result<Decoded> {
-        let mut decoded = self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(plan) = &*decoded {
+        let mut state = self.state();
+        if let Some(plan) = &state.decoded {
             return Ok(plan.clone());
         }
         let statement = |plan: &[u8], is_profiled| -> Result<Decoded> {
             let plan = encode::decode(plan, &Closures::default(), &OpenedTables::on_this_host())?;
             Ok(Decoded::Statement { plan: Arc::new(plan), is_profiled })
         };
-        let plan = match postcard::from_bytes(&self.bytes).map_err(|source| Unreadable { source })? {
+        let plan = match postcard::from_bytes(&state.bytes).map_err(|source| Unreadable { source })? {
             PlanEnvelope::Statement(plan) => statement(&plan, false)?,
             PlanEnvelope::ProfiledStatement(plan) => statement(&plan, true)?,
             PlanEnvelope::Program { spec, .. } => {
@@ -585,7 +596,10 @@ impl StoredPlan {
                 Decoded::Program { spec: Arc::new(spec) }
             }
         };
-        Ok(decoded.insert(plan).clone())
+        if let Decoded::Statement { .. } = plan {
+            state.bytes = Blob::default();
+        }
+        Ok(state.decoded.insert(plan).clone())
     }
 }
 
