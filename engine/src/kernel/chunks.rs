@@ -31,6 +31,7 @@ use super::dictionary::{Dictionary, recode};
 use super::partition::{GROUPS_MAX, first_rows};
 use super::rows::{Column, Form, Rows, Values, bytes_of_bits};
 use super::scatter::{Heaps, INLINE_BYTES_MAX, OVERSHOOT_BYTES, Starts, Stream, sum_by_group};
+use super::tiles::{Bundle, TILE_BYTES, Tile};
 use crate::memory::Block;
 
 /// Rows that are moved at a time: more for short rows than for long ones, whose block is to stay in the caches from one column to the
@@ -48,6 +49,12 @@ const ROWS_MAX: usize = 1 << 20;
 const GAP_LINES: usize = 17;
 const GAP_MIN_BYTES: usize = 16 << 10;
 
+/// Columns, and groups, from which on values are moved faster in tiles than straight to chunks: 256 groups of four columns are as many open
+/// lines as the caches keep. 15 columns in 200 groups: 13 ns a row instead of 19; four columns of 8 bytes 6.3 instead of 5.7; 16 in 64 groups 15
+/// instead of 20, in 16 groups as many.
+const STREAMED_COLUMNS_MIN: usize = 5;
+const STREAMED_GROUPS_MIN: usize = 64;
+
 /// How a chunk is laid out.
 #[derive(Debug)]
 struct Place {
@@ -60,6 +67,13 @@ struct Place {
     heap: Range<usize>,
 }
 
+impl Place {
+    /// Where the value of the first row is; of strings, where it ends.
+    fn first_value(&self) -> usize {
+        self.values + if let Form::Strings { .. } = self.form { self.form.width() } else { 0 }
+    }
+}
+
 /// The chunks of all groups.
 pub struct Chunks {
     kernels: &'static Kernels,
@@ -67,6 +81,10 @@ pub struct Chunks {
     places: Vec<Place>,
     /// What of each column changes from batch to batch.
     columns: Vec<Growing>,
+    /// The columns that go through tiles.
+    bundles: Vec<Bundle>,
+    /// The tiles of all groups, those of one bundle after the other; nothing without rows.
+    tiles: Option<Block>,
     /// Rows that a chunk has room for.
     rows_max: usize,
     block_rows: usize,
@@ -135,13 +153,15 @@ pub enum Appended {
 impl Chunks {
     /// Chunks of about `chunk_bytes` for batches of `schema`, in `group_count` groups, at most [`GROUPS_MAX`].
     ///
-    /// `heap_bytes`: for each column, bytes of an average row's string; only those of string columns count.
+    /// `heap_bytes`: for each column, bytes of an average row's string; only those of string columns count. `is_streamed`: values go past the
+    /// caches, which is better where chunks do not stay there.
     pub fn new(
         kernels: &'static Kernels,
         schema: &SchemaRef,
         group_count: usize,
         chunk_bytes: usize,
         heap_bytes: &[f64],
+        is_streamed: bool,
     ) -> Chunks {
         let forms: Vec<Form> = schema.fields().iter().map(|field| Form::of(field.data_type())).collect();
         let row_bytes: f64 = forms
@@ -167,7 +187,9 @@ impl Chunks {
         let mut places: Vec<Place> = Vec::new();
         for ((form, field), heap) in forms.iter().zip(schema.fields()).zip(heap_bytes) {
             let is_string = matches!(form, Form::Strings { .. });
-            let values = part(form.width() * (rows_max + usize::from(is_string)));
+            // The first offset, which is 0, ends a line: those of rows begin one, as other values do.
+            let first_bytes = if is_string { LINE_BYTES } else { 0 };
+            let values = part(first_bytes + form.width() * rows_max) + first_bytes.saturating_sub(form.width());
             let validity = (field.is_nullable() && *form != Form::Taken).then(|| part(rows_max));
             let heap = if form.has_heap() {
                 let bytes = ((1.1 * heap * rows_max as f64) as usize + LINE_BYTES).min(HEAP_BYTES_MAX);
@@ -184,10 +206,16 @@ impl Chunks {
             taken: vec![Vec::new(); if place.form == Form::Taken { group_count } else { 0 }],
             ..Growing::default()
         };
+        // Whole lines of rows: a tile is emptied to where there is room for all of it.
+        let is_streamed = is_streamed && rows_max % 64 == 0;
+        let values: Vec<(usize, usize)> =
+            places.iter().map(|place| (place.form.width(), place.first_value())).collect();
         Chunks {
             kernels,
             schema: Arc::clone(schema),
             columns: places.iter().map(growing).collect(),
+            bundles: if is_streamed { Bundle::of_columns(&values) } else { Vec::new() },
+            tiles: None,
             places,
             rows_max,
             block_rows: block_rows.clamp(BLOCK_ROWS_MIN, BLOCK_ROWS_MAX),
@@ -197,6 +225,12 @@ impl Chunks {
             rows: [rows_max as u32; GROUPS_MAX],
             order: Vec::new(),
         }
+    }
+
+    /// Is it better that values go past the caches, for so many groups?
+    pub fn are_better_streamed(schema: &SchemaRef, group_count: usize) -> bool {
+        let columns = schema.fields().iter().filter(|field| Form::of(field.data_type()).width() >= 4).count();
+        columns >= STREAMED_COLUMNS_MIN && group_count >= STREAMED_GROUPS_MIN
     }
 
     /// Bytes of a chunk's block.
@@ -339,6 +373,9 @@ impl Chunks {
             if counts[group] as usize > self.rows_max || is_heap_short {
                 return Ok(false);
             }
+            if self.tiles.is_none() && !self.bundles.is_empty() {
+                self.tiles = Some(exchanger.block(self.bundles.len() * self.group_count * TILE_BYTES)?);
+            }
             let mut block = exchanger.block(self.block_bytes)?;
             assert!(block.len() >= self.block_bytes, "a block of the size that was asked for");
             for place in self.places.iter().filter(|place| matches!(place.form, Form::Strings { .. })) {
@@ -364,27 +401,39 @@ impl Chunks {
             *start = block.as_mut().map_or(std::ptr::null_mut(), Block::as_mut_ptr);
         }
         self.fill_heaps(rows, range.clone(), groups, &starts);
+        let from = |column: usize| -> *const u8 {
+            let (form, growing) = (self.places[column].form, &self.columns[column]);
+            let scratch = &growing.scratch;
+            match &rows.columns[column].values {
+                // In bounds: `Column::new` has made sure that there are as many values as rows.
+                Values::Fixed(_) if growing.is_recoded() => scratch.bytes.as_ptr(),
+                Values::Fixed(values) => values[range.start * form.width()..].as_ptr(),
+                Values::Bits(_) => scratch.bytes.as_ptr(),
+                Values::Strings(..) => scratch.ends.as_ptr().cast(),
+                Values::Views(_, Some(_)) => scratch.views.as_ptr().cast(),
+                Values::Views(views, None) => views[range.start..].as_ptr().cast(),
+                Values::Taken(_) => std::ptr::null(),
+            }
+        };
+        let tiles: *mut Tile = self.tiles.as_mut().map_or(std::ptr::null_mut(), |block| block.as_mut_ptr().cast());
+        for (number, bundle) in self.bundles.iter().enumerate() {
+            let sources = bundle.sources(from);
+            // SAFETY: as below; columns and blocks begin at a multiple of 64, and `rows_max` is one, so a tile is emptied to where there is
+            // room. There are as many tiles for each bundle as groups, and what they hold follows from `rows` alone.
+            unsafe {
+                let tiles = tiles.add(number * self.group_count);
+                (self.kernels.scatter_tiles)(bundle, &sources, groups, &starts, &self.rows, tiles);
+            }
+        }
         let mut streams = Vec::with_capacity(2 * self.places.len());
         for width in [16, 8, 4, 2, 1] {
             streams.clear();
-            for ((place, column), growing) in self.places.iter().zip(&rows.columns).zip(&self.columns) {
-                let scratch = &growing.scratch;
-                if place.form.width() == width {
-                    let from = match &column.values {
-                        // In bounds: `Column::new` has made sure that there are as many values as rows.
-                        Values::Fixed(_) if growing.is_recoded() => scratch.bytes.as_ptr(),
-                        Values::Fixed(values) => values[range.start * width..].as_ptr(),
-                        Values::Bits(_) => scratch.bytes.as_ptr(),
-                        Values::Strings(..) => scratch.ends.as_ptr().cast(),
-                        Values::Views(_, Some(_)) => scratch.views.as_ptr().cast(),
-                        Values::Views(views, None) => views[range.start..].as_ptr().cast(),
-                        Values::Taken(_) => continue,
-                    };
-                    let first = if let Form::Strings { .. } = place.form { 4 } else { 0 };
-                    streams.push(Stream { from, offset: place.values + first });
+            for (column, (place, growing)) in self.places.iter().zip(&self.columns).enumerate() {
+                if place.form.width() == width && !self.bundles.iter().any(|bundle| bundle.has(column)) {
+                    streams.push(Stream { from: from(column), offset: place.first_value() });
                 }
                 if let (1, Some(validity), true) = (width, place.validity, growing.has_nulls) {
-                    streams.push(Stream { from: scratch.validity.as_ptr(), offset: validity });
+                    streams.push(Stream { from: growing.scratch.validity.as_ptr(), offset: validity });
                 }
             }
             // SAFETY: each stream has a value of this width for every row of the range: `Column::new` and `measure` have seen to it, with
@@ -482,13 +531,23 @@ impl Chunks {
 
     /// Gives what all groups have, in the order of the groups.
     pub fn finish<E: Exchanger>(&mut self, exchanger: &mut E) -> Result<(), E::Error> {
-        (0..self.group_count).try_for_each(|group| self.give(group, exchanger))
+        (0..self.group_count).try_for_each(|group| self.give(group, exchanger))?;
+        if let Some(tiles) = self.tiles.take() {
+            drop(exchanger.freeze(tiles));
+        }
+        Ok(())
     }
 
     /// Gives what a group has, if it has anything.
     pub fn give<E: Exchanger>(&mut self, group: usize, exchanger: &mut E) -> Result<(), E::Error> {
-        let Some(block) = self.blocks[group].take() else { return Ok(()) };
+        let Some(mut block) = self.blocks[group].take() else { return Ok(()) };
         let rows = std::mem::replace(&mut self.rows[group], self.rows_max as u32) as usize;
+        for (number, bundle) in self.bundles.iter().enumerate().filter(|_| rows > 0) {
+            let Some(tiles) = &mut self.tiles else { break };
+            let tiles: *mut Tile = tiles.as_mut_ptr().cast();
+            // SAFETY: there are as many tiles for each bundle as groups, and the layout has room for `rows_max` values of each column.
+            unsafe { bundle.drain(&*tiles.add(number * self.group_count + group), block.as_mut_ptr(), rows) };
+        }
         let buffer = exchanger.freeze(block);
         if rows == 0 {
             // Got while another group had too little room for its rows.
@@ -510,8 +569,6 @@ impl Chunks {
                 place.values,
                 place.form.width() * (rows + usize::from(matches!(place.form, Form::Strings { .. }))),
             );
-            let heap_bytes = growing.heap_bytes.get_mut(group).map_or(0, std::mem::take) as usize;
-            let heap = buffer.slice_with_length(place.heap.start, heap_bytes);
             if let (Form::Fixed { .. }, None) = (place.form, &growing.dictionary)
                 && let Some(column) = primitive(data_type, &values, rows, &nulls)
             {
@@ -522,6 +579,8 @@ impl Chunks {
                 columns.push(column);
                 continue;
             }
+            let heap_bytes = growing.heap_bytes.get_mut(group).map_or(0, std::mem::take) as usize;
+            let heap = buffer.slice_with_length(place.heap.start, heap_bytes);
             if let Some(column) = viewed(data_type, &values, rows, &nulls, &heap) {
                 columns.push(column);
                 continue;
@@ -637,4 +696,98 @@ fn bits_of_bytes(bytes: &[u8]) -> BooleanBuffer {
 /// Offsets of 8 bytes.
 fn wide_offsets(offsets: &Buffer) -> Buffer {
     Buffer::from_vec(offsets.typed_data::<i32>().iter().map(|offset| i64::from(*offset)).collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use arrow::datatypes::{Field, Schema};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        kernel::testing::{Random, cases, random_array, random_type},
+        memory::{Pool, freeze},
+    };
+
+    struct Given {
+        pool: Arc<Pool>,
+        batches: Vec<(usize, RecordBatch)>,
+    }
+
+    impl Exchanger for Given {
+        type Error = ArrowError;
+
+        fn block(&mut self, bytes: usize) -> Result<Block, ArrowError> {
+            Ok(self.pool.take(bytes)?)
+        }
+        fn freeze(&mut self, block: Block) -> Buffer {
+            freeze(block, &self.pool).into()
+        }
+        fn give(&mut self, group: usize, batch: RecordBatch) -> Result<(), ArrowError> {
+            self.batches.push((group, batch));
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #![proptest_config(cases(200))]
+
+        #[test]
+        fn rows_in_tiles_come_out_as_those_without(seed: u64) {
+            let random = &mut Random::new(seed);
+            let group_count = random.pick(&[1, 3, 40, 256]);
+            let fields: Vec<Field> = (0..1 + random.below(20))
+                .map(|number| {
+                    let data_type = if random.chance(70) {
+                        random.pick(&[DataType::Int32, DataType::Int64, DataType::Decimal128(38, 0), DataType::Utf8, DataType::Utf8View])
+                    } else {
+                        random_type(random, 1)
+                    };
+                    let is_nullable = data_type == DataType::Null || random.chance(50);
+                    Field::new(format!("column{number}"), data_type, is_nullable)
+                })
+                .collect();
+            let schema: SchemaRef = Arc::new(Schema::new(fields));
+            let batches: Vec<(RecordBatch, Vec<u8>)> = (0..random.below(4))
+                .map(|_| {
+                    let rows = random.pick(&[1, 63, 500, 2000]);
+                    let arrays = schema.fields().iter();
+                    let arrays = arrays.map(|field| random_array(random, field.data_type(), field.is_nullable(), rows));
+                    let batch = RecordBatch::try_new(Arc::clone(&schema), arrays.collect()).unwrap();
+                    let is_skewed = random.chance(30);
+                    let groups = (0..rows).map(|_| if is_skewed { 0 } else { random.below(group_count) as u8 });
+                    (batch, groups.collect())
+                })
+                .collect();
+            let chunk_bytes = random.pick(&[16 << 10, 200 << 10]);
+            let moved = |kernels: &'static Kernels, is_streamed: bool| {
+                let heap_bytes = vec![30.0; schema.fields().len()];
+                let mut chunks = Chunks::new(kernels, &schema, group_count, chunk_bytes, &heap_bytes, is_streamed);
+                let mut given = Given { pool: Pool::within(1 << 30), batches: Vec::new() };
+                for (batch, groups) in &batches {
+                    let rows = chunks.prepare(batch, &mut given).unwrap();
+                    let mut first = 0;
+                    while first < batch.num_rows() {
+                        let mut end = batch.num_rows().min(first + chunks.block_rows());
+                        while chunks.append(&rows, first..end, &groups[first..end], &mut given).unwrap() == Appended::TooLarge {
+                            // A row fits: strings are not that long.
+                            end = first + (end - first) / 2;
+                        }
+                        first = end;
+                    }
+                }
+                chunks.finish(&mut given).unwrap();
+                given.batches
+            };
+            let expected = moved(Kernels::scalar(), false);
+            prop_assert_eq!(expected.iter().map(|(_, batch)| batch.num_rows()).sum::<usize>(), batches.iter().map(|(batch, _)| batch.num_rows()).sum::<usize>());
+            let all = Kernels::all_available().into_iter().map(|(_, kernels)| kernels);
+            for kernels in std::iter::once(Kernels::scalar()).chain(all) {
+                for (found, expected) in moved(kernels, true).iter().zip(&expected) {
+                    prop_assert_eq!(found, expected, "{}", kernels.name());
+                }
+            }
+        }
+    }
 }

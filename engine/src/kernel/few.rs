@@ -39,7 +39,7 @@ impl FewKeys {
     pub const KEYS_MAX: usize = 1 << 16;
 
     /// Of these keys, no two of which are equal, with their numbers, in `2^line_bits` lines, at least one bit; those that come first find room
-    /// for sure. Keys beyond [`FewKeys::KEYS_MAX`] and numbers of more than 16 bits are left out.
+    /// sooner. Keys beyond [`FewKeys::KEYS_MAX`] and numbers of more than 16 bits are left out.
     pub fn new(keys: impl IntoIterator<Item = (u128, u32)>, line_bits: u32) -> FewKeys {
         let count = 1 << line_bits.clamp(1, 16);
         let (mut lines, mut numbers) = (vec![Line([0; LINE_KEYS]); count], vec![[0; LINE_KEYS]; count]);

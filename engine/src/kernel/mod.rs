@@ -18,6 +18,7 @@ mod partition;
 pub use partition::{GROUPS_MAX, PARTITIONS_MAX, first_rows, group_of};
 mod gather;
 mod scatter;
+mod tiles;
 pub use gather::{Strings, gather_strings};
 mod lines;
 pub use lines::lines;

@@ -53,6 +53,7 @@ use super::{
     nearest::LANES,
     partition::GROUPS_MAX,
     scatter::{Heaps, Starts, Stream},
+    tiles::{Bundle, Sources, Tile, words_of_row},
 };
 
 /// What a row's hash starts from: the first digits of π.
@@ -342,6 +343,34 @@ unsafe fn scatter(
 }
 
 /// # Safety
+/// As [`tiles::scatter_tiles`](super::tiles::scatter_tiles).
+unsafe fn scatter_tiles(
+    bundle: &Bundle,
+    sources: &Sources,
+    groups: &[u8],
+    starts: &Starts,
+    rows: &[u32; GROUPS_MAX],
+    tiles: *mut Tile,
+) {
+    let mut rows = rows.map(|rows| rows as usize);
+    for (row, group) in groups.iter().enumerate() {
+        let group = usize::from(*group);
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (tile, words) = (tiles.add(group), words_of_row(sources, row));
+            let place = rows[group] % bundle.tile_rows();
+            if place == 0 && rows[group] > 0 {
+                bundle.drain(&*tile, starts[group], rows[group]);
+            }
+            for (word, value) in words.0[..bundle.words()].iter().enumerate() {
+                tile.cast::<u64>().add(place * bundle.words() + word).write(*value);
+            }
+        }
+        rows[group] += 1;
+    }
+}
+
+/// # Safety
 /// As [`scatter::scatter_strings`](super::scatter::scatter_strings).
 unsafe fn scatter_strings(
     from: *const u8,
@@ -456,6 +485,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     histogram,
     row_order,
     scatter,
+    scatter_tiles,
     scatter_strings,
     scatter_views,
 };

@@ -41,7 +41,7 @@ const OPEN_LINES_MAX: usize = 512;
 /// the columns of lineitem in 200 groups, two at a time, 46 ns a row instead of 52.
 const AHEAD_LINES_MAX: usize = 512;
 
-/// Asks for the line of an address, which will be written to; any address.
+/// Asks for the line of an address, which will be needed soon; any address.
 #[inline(always)]
 fn ask_for_line(address: *const i8) {
     #[cfg(target_arch = "x86_64")]
@@ -156,9 +156,12 @@ unsafe fn scatter_some<T: Copy, const N: usize, const AHEAD: bool>(
     }
 }
 
-/// Bytes that may be written behind a string's last: as many as are copied at once.
-pub(super) const OVERSHOOT_BYTES: usize = 32;
+/// Bytes that may be written behind a string's last: as many as are copied at once. Most strings are that short, so that the branch on their
+/// length is foreseen: 10 to 43 bytes in 200 groups 8.6 ns a row with 32, 6.4 with 64.
+pub(super) const OVERSHOOT_BYTES: usize = 64;
 type Step = [u64; OVERSHOOT_BYTES / 8];
+/// Bytes between a string that is moved and those that are asked for meanwhile: 5.9 ns.
+const AHEAD_BYTES: usize = 1024;
 
 /// The heaps of one column.
 pub(super) struct Heaps<'a> {
@@ -281,6 +284,7 @@ pub(super) unsafe fn scatter_views(
         // it, as no more than `OVERSHOOT_BYTES` are copied.
         unsafe {
             let from = buffer.as_ptr().add(start);
+            ask_for_line(from.wrapping_add(AHEAD_BYTES).cast());
             if length <= OVERSHOOT_BYTES && buffer.len() - start >= OVERSHOOT_BYTES {
                 heap.cast::<Step>().write_unaligned(from.cast::<Step>().read_unaligned());
             } else if is_long {

@@ -8,6 +8,7 @@
 
 #![allow(unsafe_code)]
 
+use super::tiles::Words;
 use super::tokens::NOTED;
 
 /// Some lanes of 64 bits.
@@ -138,6 +139,46 @@ pub(super) trait Vector: Copy {
     /// Four keys are readable at `keys`, one at `key`, all aligned as such.
     unsafe fn first_of_four(keys: *const u128, key: *const u128) -> usize;
 
+    /// Lines become columns: the k-th words of all of them the k-th line.
+    ///
+    /// # Safety
+    /// As the trait says.
+    #[inline(always)]
+    unsafe fn transpose(lines: &mut [Words; 8]) {
+        let turned = std::array::from_fn(|column| Words(std::array::from_fn(|line| lines[line].0[column])));
+        *lines = turned;
+    }
+
+    /// The words of both in turn: of their front halves, then of their back halves.
+    ///
+    /// # Safety
+    /// As the trait says.
+    #[inline(always)]
+    unsafe fn interleave(even: &Words, odd: &Words) -> [Words; 2] {
+        let half =
+            |first: usize| std::array::from_fn(|word| if word % 2 == 0 { even } else { odd }.0[first + word / 2]);
+        [Words(half(0)), Words(half(4))]
+    }
+
+    /// Writes a line past the caches, where the processor can.
+    ///
+    /// # Safety
+    /// A line is writable at `to`, a multiple of 64.
+    #[inline(always)]
+    unsafe fn stream(line: &Words, to: *mut u64) {
+        #[cfg(target_arch = "x86_64")]
+        for word in (0..8).step_by(2) {
+            use std::arch::x86_64::{_mm_loadu_si128, _mm_stream_si128};
+            // SAFETY: the caller proves a writable line; every processor of this architecture has these instructions.
+            unsafe { _mm_stream_si128(to.add(word).cast(), _mm_loadu_si128(line.0.as_ptr().add(word).cast())) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        // SAFETY: the caller proves a writable line.
+        unsafe {
+            to.cast::<Words>().write(*line);
+        }
+    }
+
     /// Of sixteen values those that are not `absent`, one after the other to `found`, and of the others their places, from `first` on, to `others`; how
     /// many are found.
     ///
@@ -184,6 +225,18 @@ pub(super) trait Vector: Copy {
     /// 16 bytes are readable at `front`, a view is readable at `kept` and writable at `to`, of which the last two are aligned.
     #[inline(always)]
     unsafe fn short_view(front: *const u8, kept: *const u128, length: u32, to: *mut u128) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the caller proves 16 readable bytes at each and as many writable ones; every processor of this architecture has these
+        // instructions. In two registers of 64 bits it takes three times as many.
+        unsafe {
+            use std::arch::x86_64::{
+                _mm_and_si128, _mm_cvtsi32_si128, _mm_loadu_si128, _mm_or_si128, _mm_slli_si128, _mm_storeu_si128,
+            };
+            let bytes = _mm_and_si128(_mm_loadu_si128(front.cast()), _mm_loadu_si128(kept.cast()));
+            let view = _mm_or_si128(_mm_slli_si128::<4>(bytes), _mm_cvtsi32_si128(length as i32));
+            _mm_storeu_si128(to.cast(), view);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
         // SAFETY: the caller proves it.
         unsafe {
             let front = u128::from_le_bytes(front.cast::<[u8; 16]>().read_unaligned());

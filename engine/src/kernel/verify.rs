@@ -72,9 +72,12 @@ impl Kernels {
         let others = part_found_with(self, &mut found);
         self.compare("few keys", "rows of others", &others, &part_found_with(scalar, &mut expected))?;
         self.compare("few keys", "rows", &found, &expected)?;
-        let found = self.scattered(&columns, &groups)?;
-        let expected = scalar.scattered(&columns, &groups)?;
-        self.compare("scatter", "rows", &found, &expected)
+        for (is_streamed, of) in [(false, "rows"), (true, "rows in tiles")] {
+            let found = self.scattered(&columns, &groups, is_streamed)?;
+            let expected = scalar.scattered(&columns, &groups, false)?;
+            self.compare("scatter", of, &found, &expected)?;
+        }
+        Ok(())
     }
 
     /// Starts of words, their ends, ends of lines.
@@ -116,11 +119,16 @@ impl Kernels {
     }
 
     /// The rows of each group, as they come out of its chunk.
-    fn scattered(&'static self, columns: &[ArrayRef], groups: &[u8]) -> Result<Vec<(usize, RecordBatch)>, KernelError> {
+    fn scattered(
+        &'static self,
+        columns: &[ArrayRef],
+        groups: &[u8],
+        is_streamed: bool,
+    ) -> Result<Vec<(usize, RecordBatch)>, KernelError> {
         let gather = |source| KernelError::Gather { source };
         let named = columns.iter().enumerate().map(|(number, column)| (number.to_string(), ArrayRef::clone(column)));
         let batch = RecordBatch::try_from_iter(named).map_err(gather)?;
-        let mut chunks = Chunks::new(self, &batch.schema(), 1 << 7, 1 << 14, &vec![40.0; columns.len()]);
+        let mut chunks = Chunks::new(self, &batch.schema(), 1 << 7, 1 << 14, &vec![40.0; columns.len()], is_streamed);
         let mut given = Given { pool: Pool::within(0), batches: Vec::new() };
         let rows = chunks.prepare(&batch, &mut given).map_err(gather)?;
         let appended = chunks.append(&rows, 0..batch.num_rows(), groups, &mut given).map_err(gather)?;

@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernel::vector::Vector;
+use crate::kernel::{tiles::Words, vector::Vector};
 
 /// The table, when this processor has AVX2, and BMI1 and POPCNT as all of them.
 pub(super) fn new() -> Option<&'static Kernels> {
@@ -182,12 +182,29 @@ impl Vector for Avx2 {
     }
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn short_view(front: *const u8, kept: *const u128, length: u32, to: *mut u128) {
-        // SAFETY: the caller proves 16 readable bytes at each and as many writable ones; no alignment is needed.
-        unsafe {
-            let bytes = _mm_and_si128(_mm_loadu_si128(front.cast()), _mm_loadu_si128(kept.cast()));
-            let view = _mm_or_si128(_mm_slli_si128::<4>(bytes), _mm_cvtsi32_si128(length as i32));
-            _mm_storeu_si128(to.cast(), view);
+    unsafe fn transpose(lines: &mut [Words; 8]) {
+        // Blocks of four by four, each turned, those off the diagonal changing places.
+        let block = |row: usize, column: usize| {
+            let load = |line: usize| {
+                // SAFETY: a line is 64 readable bytes; a half of one begins at word 0 or 4.
+                unsafe { _mm256_loadu_si256(lines[row + line].0.as_ptr().add(column).cast()) }
+            };
+            let (a, b, c, d) = (load(0), load(1), load(2), load(3));
+            let (low, high) = (_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+            let (low_back, high_back) = (_mm256_unpacklo_epi64(c, d), _mm256_unpackhi_epi64(c, d));
+            [
+                _mm256_permute2x128_si256::<0x20>(low, low_back),
+                _mm256_permute2x128_si256::<0x20>(high, high_back),
+                _mm256_permute2x128_si256::<0x31>(low, low_back),
+                _mm256_permute2x128_si256::<0x31>(high, high_back),
+            ]
+        };
+        let blocks = [(0, 0, block(0, 0)), (4, 0, block(0, 4)), (0, 4, block(4, 0)), (4, 4, block(4, 4))];
+        for (row, column, block) in blocks {
+            for (line, words) in block.into_iter().enumerate() {
+                // SAFETY: a line is 64 writable bytes; a half of one begins at word 0 or 4.
+                unsafe { _mm256_storeu_si256(lines[row + line].0.as_mut_ptr().add(column).cast(), words) };
+            }
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernel::vector::Vector;
+use crate::kernel::{tiles::Words, vector::Vector};
 
 /// The table, when this processor has the extensions.
 pub(super) fn new() -> Option<&'static Kernels> {
@@ -179,16 +179,6 @@ impl Vector for Avx512 {
     }
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
-    unsafe fn short_view(front: *const u8, kept: *const u128, length: u32, to: *mut u128) {
-        // SAFETY: the caller proves 16 readable bytes at each and as many writable ones; no alignment is needed.
-        unsafe {
-            let bytes = _mm_and_si128(_mm_loadu_si128(front.cast()), _mm_loadu_si128(kept.cast()));
-            let view = _mm_or_si128(_mm_slli_si128::<4>(bytes), _mm_cvtsi32_si128(length as i32));
-            _mm_storeu_si128(to.cast(), view);
-        }
-    }
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
     unsafe fn part_sixteen(values: *const u32, absent: u32, first: u32, found: *mut u32, others: *mut u32) -> usize {
         let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
         // SAFETY: the caller proves sixteen readable values and as many writable ones twice; no alignment is needed. The values are packed in a
@@ -201,5 +191,57 @@ impl Vector for Avx512 {
             _mm512_storeu_si512(others.cast(), _mm512_maskz_compress_epi32(!is_found, places));
             is_found.count_ones() as usize
         }
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
+    unsafe fn transpose(lines: &mut [Words; 8]) {
+        // SAFETY: a line is 64 readable bytes.
+        let load = |line: usize| unsafe { _mm512_loadu_si512(lines[line].0.as_ptr().cast()) };
+        // Words of two lines each: the even columns, the odd ones.
+        let even = |line: usize| _mm512_unpacklo_epi64(load(line), load(line + 1));
+        let odd = |line: usize| _mm512_unpackhi_epi64(load(line), load(line + 1));
+        // Of blocks of two words, the even or the odd ones of both: columns 0 and 4, or 2 and 6, of four lines; then one of them, of all.
+        let front = |low, high| _mm512_shuffle_i64x2::<0b10_00_10_00>(low, high);
+        let back = |low, high| _mm512_shuffle_i64x2::<0b11_01_11_01>(low, high);
+        let (ab, cd, ef, gh) = (even(0), even(2), even(4), even(6));
+        let evens = [front(ab, cd), front(ef, gh), back(ab, cd), back(ef, gh)];
+        let (ab, cd, ef, gh) = (odd(0), odd(2), odd(4), odd(6));
+        let odds = [front(ab, cd), front(ef, gh), back(ab, cd), back(ef, gh)];
+        let turned = [
+            front(evens[0], evens[1]),
+            front(odds[0], odds[1]),
+            front(evens[2], evens[3]),
+            front(odds[2], odds[3]),
+            back(evens[0], evens[1]),
+            back(odds[0], odds[1]),
+            back(evens[2], evens[3]),
+            back(odds[2], odds[3]),
+        ];
+        for (line, turned) in lines.iter_mut().zip(turned) {
+            // SAFETY: a line is 64 writable bytes.
+            unsafe { _mm512_storeu_si512(line.0.as_mut_ptr().cast(), turned) };
+        }
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
+    unsafe fn interleave(even: &Words, odd: &Words) -> [Words; 2] {
+        // SAFETY: a line is 64 readable bytes.
+        let (even, odd) =
+            unsafe { (_mm512_loadu_si512(even.0.as_ptr().cast()), _mm512_loadu_si512(odd.0.as_ptr().cast())) };
+        let front = _mm512_permutex2var_epi64(even, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), odd);
+        let back = _mm512_permutex2var_epi64(even, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), odd);
+        let mut lines = [Words([0; 8]); 2];
+        // SAFETY: a line is 64 writable bytes.
+        unsafe {
+            _mm512_storeu_si512(lines[0].0.as_mut_ptr().cast(), front);
+            _mm512_storeu_si512(lines[1].0.as_mut_ptr().cast(), back);
+        }
+        lines
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
+    unsafe fn stream(line: &Words, to: *mut u64) {
+        // SAFETY: a line is 64 readable bytes, and the caller proves as many writable ones.
+        unsafe { _mm512_stream_si512(to.cast(), _mm512_loadu_si512(line.0.as_ptr().cast())) }
     }
 }

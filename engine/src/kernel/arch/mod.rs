@@ -17,6 +17,7 @@ use super::nearest::LANES;
 use super::partition::GROUPS_MAX;
 use super::scalar;
 use super::scatter::{Heaps, Starts, Stream};
+use super::tiles::{Bundle, Sources, Tile};
 
 /// The kernels of one instruction set, as plain functions.
 ///
@@ -51,8 +52,9 @@ pub struct Kernels {
     pub(super) number_bytes: fn(&[u16], u32, u8, &mut [u8]) -> u16,
     pub(super) histogram: fn(&[u8], &mut [u32; GROUPS_MAX]),
     pub(super) row_order: fn(&[u8], &mut [u32; GROUPS_MAX], &mut [u32]),
-    /// See [`scatter::scatter`](super::scatter::scatter), and so on.
+    /// See [`scatter::scatter`](super::scatter::scatter), [`tiles::scatter_tiles`](super::tiles::scatter_tiles), and so on.
     pub(super) scatter: Scatter,
+    pub(super) scatter_tiles: ScatterTiles,
     pub(super) scatter_strings: ScatterStrings,
     pub(super) scatter_views: ScatterViews,
 }
@@ -61,6 +63,7 @@ type WordBounds = fn(&[u8], u32, bool, &mut [u32], &mut [u32]) -> (usize, usize)
 type Few = fn(&[Line], &[[u16; 4]], &[u128], &mut [u32]);
 type WordViews = fn(&[u8], &[u32], &[u32], u32, &mut [MaybeUninit<u128>]) -> u32;
 type Scatter = unsafe fn(usize, &[Stream], &[u8], &Starts, &[u32; GROUPS_MAX], usize);
+type ScatterTiles = unsafe fn(&Bundle, &Sources, &[u8], &Starts, &[u32; GROUPS_MAX], *mut Tile);
 type ScatterStrings = unsafe fn(*const u8, usize, &[u32], &[u8], Heaps<'_>, &mut [u32]);
 type ScatterViews = unsafe fn(&[u128], &[&[u8]], &[u8], Heaps<'_>, &mut [u128]);
 
@@ -171,7 +174,7 @@ macro_rules! kernels {
     };
     ($vector:ty, $name:literal, $feature:tt) => {
         use std::mem::MaybeUninit;
-        use crate::kernel::{Kernels, few::{self, Line}, hash, nearest, partition::{self, GROUPS_MAX}, scatter::{self, Heaps, Starts, Stream}, tokens};
+        use crate::kernel::{Kernels, few::{self, Line}, hash, nearest, partition::{self, GROUPS_MAX}, scatter::{self, Heaps, Starts, Stream}, tiles::{self, Bundle, Sources, Tile}, tokens};
 
         kernels! { @entry $feature fold_u64(values: &[u64], validity: &[u64], hashes: &mut [u64])
             = hash::fold::<$vector, u64> }
@@ -218,6 +221,10 @@ macro_rules! kernels {
             scatter(width: usize, streams: &[Stream], groups: &[u8], starts: &Starts, rows: &[u32; GROUPS_MAX], group_count: usize)
             = scatter::scatter }
         kernels! { @unsafe $feature
+            scatter_tiles(
+                bundle: &Bundle, sources: &Sources, groups: &[u8], starts: &Starts, rows: &[u32; GROUPS_MAX], tiles: *mut Tile)
+            = tiles::scatter_tiles::<$vector> }
+        kernels! { @unsafe $feature
             scatter_strings(
                 from: *const u8, readable: usize, lengths: &[u32], groups: &[u8], heaps: Heaps<'_>, ends: &mut [u32])
             = scatter::scatter_strings }
@@ -231,7 +238,7 @@ macro_rules! kernels {
             line_ends, nearest, few_keys, part_found, word_views,
             group_numbers,
             group_products, range_numbers, number_bytes,
-            histogram, row_order, scatter, scatter_strings, scatter_views,
+            histogram, row_order, scatter, scatter_tiles, scatter_strings, scatter_views,
         };
     };
 }
