@@ -484,7 +484,7 @@ impl Process {
                 }
                 Ok(Decoded::Program { spec }) => match children.get(key.job, &spec, &attempt.cancel) {
                     // Its process tells the end.
-                    Ok(child) => return child.run(order, &plans),
+                    Ok(child) => return child.run(order, &bytes_of(&plans)),
                     Err(error) => AttemptEnd::Failed(Box::new(task::failure(&node, &error))),
                 },
                 Err(error) => AttemptEnd::Failed(Box::new(task::failure(&node, &error))),
@@ -545,13 +545,13 @@ impl Process {
 
     /// A program that drives learns from the plans until this one what its earlier actions gave.
     fn teach_driver(&self, driver: DriverRun, action: ActionNumber) {
-        self.children.tell(driver, ToDriver::Plans(self.plans_until(driver.job, action)));
+        self.children.tell(driver, ToDriver::Plans(bytes_of(&self.plans_until(driver.job, action))));
     }
 
     /// The plans of a job that its process may need for an action: each tells what was given since the one before.
-    fn plans_until(&self, job: JobId, action: ActionNumber) -> Vec<(ActionNumber, Blob)> {
+    fn plans_until(&self, job: JobId, action: ActionNumber) -> Vec<(ActionNumber, Arc<StoredPlan>)> {
         let plans = self.plans.range((job, ActionNumber(0))..=(job, action));
-        plans.map(|((_, action), plan)| (*action, plan.state().bytes.clone())).collect()
+        plans.map(|((_, action), plan)| (*action, Arc::clone(plan))).collect()
     }
 
     fn drop_job(&mut self, job: JobId) {
@@ -566,6 +566,11 @@ impl Process {
         self.node.spool.drop_job(job);
         self.node.drop_outputs(job);
     }
+}
+
+/// A program's plans as they came. Not for a statement's, whose tables may be about to be opened: this would wait for it.
+fn bytes_of(plans: &[(ActionNumber, Arc<StoredPlan>)]) -> Vec<(ActionNumber, Blob)> {
+    plans.iter().map(|(action, plan)| (*action, plan.state().bytes.clone())).collect()
 }
 
 impl StoredPlan {
