@@ -140,6 +140,12 @@ mod tests {
         let range = 0..(size - LINE_BYTES) as u64;
         let lent: Vec<Lent> = (0..limits::READ_BUFFERS_BYTES / size + 3).map(|_| buffers.take(&range)).collect();
         drop(lent);
+        let kept = |size: usize| buffers.0.lock().map(|free| free.by_size.get(&size).map_or(0, Vec::len)).ok();
+        assert_eq!(kept(size), Some(limits::READ_BUFFERS_BYTES / size));
+        // Of others as few go as must: one and a half times as long, for each of these two.
+        let others: Vec<Lent> = (0..2).map(|_| buffers.take(&(0..(3 * size / 2 - LINE_BYTES) as u64))).collect();
+        drop(others);
+        assert_eq!((kept(3 * size / 2), kept(size)), (Some(2), Some(limits::READ_BUFFERS_BYTES / size - 3)));
         assert_eq!(buffers.0.lock().map(|free| free.bytes).ok(), Some(limits::READ_BUFFERS_BYTES));
     }
 }

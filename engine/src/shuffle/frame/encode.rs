@@ -228,7 +228,8 @@ impl Parts {
             return self.add_buffer(Buffer::from_vec(Vec::<u8>::new()));
         }
         if let [bytes] = array.data_buffers()
-            && lie_in_order(views, bytes.len(), is_valid)
+            && bytes.len() == long_bytes
+            && lie_in_order(views, is_valid)
         {
             self.add_buffer(views.inner().clone())?;
             return self.add_buffer(bytes.clone());
@@ -283,9 +284,9 @@ impl Parts {
     }
 }
 
-/// Are these the views that would be made anew: the long ones one after the other in `bytes` bytes, and nothing under a NULL? So they come from
-/// a shuffle's builders.
-fn lie_in_order(views: &[u128], bytes: usize, is_valid: impl Fn(usize) -> bool) -> bool {
+/// Are these the views that would be made anew: the long ones one after the other in buffer 0, and nothing under a NULL? So they come from a
+/// shuffle's builders.
+fn lie_in_order(views: &[u128], is_valid: impl Fn(usize) -> bool) -> bool {
     let mut end = 0_u64;
     let mut is_in_order = true;
     for (row, view) in views.iter().enumerate() {
@@ -297,7 +298,7 @@ fn lie_in_order(views: &[u128], bytes: usize, is_valid: impl Fn(usize) -> bool) 
             is_in_order &= is_valid(row) || *view == 0;
         }
     }
-    is_in_order && end == bytes as u64
+    is_in_order
 }
 
 /// The bits from bit 0.

@@ -380,3 +380,56 @@ fn a_type_that_is_not_carried_is_told() {
     assert!(matches!(error, FrameError::Unsupported { column: 0, .. }));
     assert_eq!(error.kind(), Kind::Unsupported);
 }
+
+#[test]
+fn a_frame_does_not_tell_how_its_views_lay() {
+    let long = "longer than twelve bytes";
+    let texts =
+        [Some("first of the long ones"), Some("short"), None, Some(""), Some(long), Some("the last of the long ones")];
+    let in_order = StringViewArray::from_iter(texts);
+    let frame_of =
+        |views: StringViewArray| encode(&RecordBatch::try_from_iter([("view", Arc::new(views) as ArrayRef)]).unwrap());
+    let expected = frame_of(in_order.clone());
+    let bytes = in_order.data_buffers()[0].clone();
+    let with = |change: &dyn Fn(&mut Vec<u128>), buffers: Vec<Buffer>| {
+        let mut views = in_order.views().to_vec();
+        change(&mut views);
+        StringViewArray::try_new(views.into(), buffers, in_order.nulls().cloned()).unwrap()
+    };
+    let moved_by = |bytes: u128| {
+        move |views: &mut Vec<u128>| {
+            for row in [0, 4, 5] {
+                views[row] += bytes << 96
+            }
+        }
+    };
+    let behind = [b"gap", &bytes[..]].concat();
+    let trailing = [&bytes[..], b"other rows' bytes"].concat();
+    let ways = [
+        ("the bytes of other rows behind", with(&|_| {}, vec![trailing.into()])),
+        ("a gap before", with(&moved_by(3), vec![behind.into()])),
+        (
+            "another buffer before",
+            with(
+                &|views| {
+                    for row in [0, 4, 5] {
+                        views[row] += 1 << 64
+                    }
+                },
+                vec![vec![1_u8; 40].into(), bytes.clone()],
+            ),
+        ),
+        ("a short one under a NULL", with(&|views| views[2] = views[1], vec![bytes.clone()])),
+        ("a long one under a NULL", with(&|views| views[2] = views[0], vec![bytes.clone()])),
+        ("nothing is special", with(&|_| {}, vec![bytes.clone()])),
+    ];
+    for (way, views) in ways {
+        assert!(frame_of(views) == expected, "{way}");
+    }
+    // As many bytes as there are, in another order; and a part of the rows.
+    let back: Vec<_> = texts.iter().rev().copied().collect();
+    let rows: UInt64Array = (0..6).rev().collect();
+    let turned = take(&in_order, &rows, None).unwrap();
+    assert!(frame_of(turned.as_string_view().clone()) == frame_of(StringViewArray::from_iter(back)));
+    assert!(frame_of(in_order.slice(1, 4)) == frame_of(StringViewArray::from_iter(&texts[1..5])));
+}
