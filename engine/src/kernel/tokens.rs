@@ -55,6 +55,23 @@ pub(super) unsafe fn word_bounds<V: Vector>(
     (start_count, end_count)
 }
 
+/// Adds the views of pieces of a text, by where they start and end; the longest of them. The text is the buffer of that number.
+pub(super) fn add_views(
+    kernels: &Kernels,
+    text: &[u8],
+    starts: &[u32],
+    ends: &[u32],
+    buffer: u32,
+    views: &mut Vec<u128>,
+) -> u32 {
+    views.reserve(starts.len());
+    let room = &mut views.spare_capacity_mut()[..starts.len()];
+    let longest = (kernels.word_views)(text, starts, ends, buffer, room);
+    // SAFETY: the kernel has written a view for each start.
+    unsafe { views.set_len(views.len() + starts.len()) };
+    longest
+}
+
 /// See [`Kernels::word_views`].
 ///
 /// # Safety
@@ -256,11 +273,7 @@ impl Tokens {
     /// The views of words from those bounds on up to those.
     fn add(&mut self, text: Text<'_>, from: usize, upto: usize) {
         let (starts, ends) = (&self.starts[from..upto], &self.ends[from..upto]);
-        self.views.reserve(starts.len());
-        let room = &mut self.views.spare_capacity_mut()[..starts.len()];
-        let longest = (self.kernels.word_views)(text.bytes, starts, ends, text.buffer, room);
-        // SAFETY: the kernel has written a view for each start.
-        unsafe { self.views.set_len(self.views.len() + starts.len()) };
+        let longest = add_views(self.kernels, text.bytes, starts, ends, text.buffer, &mut self.views);
         self.has_long |= longest as usize > INLINE_BYTES_MAX;
     }
 

@@ -100,32 +100,28 @@ impl Kernels {
         self.name
     }
 
-    /// The group of each row, the top `group_bits` (0 to 8) of its hash; clears and fills `groups`.
+    /// The group of each row, the top `group_bits` (0 to 8) of its hash; `groups` has these and nothing else.
     pub fn group_numbers(&self, hashes: &[u64], group_bits: u32, groups: &mut Vec<u8>) {
-        groups.clear();
         groups.resize(hashes.len(), 0);
         (self.group_numbers)(hashes, group_bits, groups);
     }
 
-    /// The group of each row among `group_count` groups, any number up to [`PARTITIONS_MAX`](super::PARTITIONS_MAX); clears and fills
-    /// `groups`.
+    /// The group of each row among `group_count` groups, any number up to [`PARTITIONS_MAX`](super::PARTITIONS_MAX); `groups` has
+    /// these and nothing else.
     pub fn group_products(&self, hashes: &[u64], group_count: u32, groups: &mut Vec<u16>) {
-        groups.clear();
         groups.resize(hashes.len(), 0);
         (self.group_products)(hashes, group_count, groups);
     }
 
-    /// The group of each key by range: how many of `splitters`, which never fall, are at most the key; clears and fills `groups`.
+    /// The group of each key by range: how many of `splitters`, which never fall, are at most the key; `groups` has these and nothing else.
     pub fn range_numbers(&self, keys: &[u64], splitters: &[u64], groups: &mut Vec<u16>) {
-        groups.clear();
         groups.resize(keys.len(), 0);
         (self.range_numbers)(keys, splitters, groups);
     }
 
-    /// One byte of each number, `(number >> shift) & mask`, `shift` below 16; clears and fills `bytes`. Returns the largest number, 0 of
+    /// One byte of each number, `(number >> shift) & mask`, `shift` below 16; `bytes` has these and nothing else. Returns the largest number, 0 of
     /// none.
     pub fn number_bytes(&self, numbers: &[u16], shift: u32, mask: u8, bytes: &mut Vec<u8>) -> u16 {
-        bytes.clear();
         bytes.resize(numbers.len(), 0);
         (self.number_bytes)(numbers, shift, mask, bytes)
     }
