@@ -6,12 +6,15 @@
 //!
 //! ```text
 //!   chunk = one block   │ column 0: rows × width │ column 1 … │ validity: rows × 1 │ heap of a string column │ …
+//!   tiles = one block   │ 512 bytes of each group, for up to eight words of its last rows │ the next words │ …
 //! ```
 //! All chunks of a shape are laid out alike, so a column stands at one distance from every group's place, and one pass over the rows moves
-//! several columns (`scatter`). While a chunk grows a boolean and a validity take a byte a row, and become bits when it is full. Strings are
-//! offsets, which are written as they stay, and a heap. Views keep their form, with the bytes of the long ones in the heap. Dictionaries are kept: those of
-//! several batches become one (`dictionary`), and where that would be long, a batch with another one begins new chunks. Types without a form of their own (lists, structs, maps, unions, run-ends, what is wider than 16 bytes) go by
-//! `take`, a piece for each group and block of rows.
+//! several columns: straight to the chunks (`scatter`), or, of tables with many columns, by way of tiles (`tiles`), which a chunk empties
+//! when it is given. While a chunk grows a boolean and a validity take a byte a row, and become bits when it is full. Strings are offsets,
+//! which are written as they stay, and a heap. Views keep their form, with the bytes of the long ones in the heap. Dictionaries are kept:
+//! those of several batches become one (`dictionary`), and where that would be long, a batch with another one begins new chunks. Types
+//! without a form of their own (lists, structs, maps, unions, run-ends, what is wider than 16 bytes) go by `take`, a piece for each group
+//! and block of rows.
 
 #![allow(unsafe_code)]
 
@@ -105,7 +108,7 @@ struct Growing {
     dictionary: Option<Dictionary>,
     /// Bytes in the heap of each group; nothing without one.
     heap_bytes: Vec<u64>,
-    /// What the rows at hand add to them; nothing where they add nothing.
+    /// What the rows at hand add to them at most; nothing where they add nothing.
     sums: Vec<u64>,
     /// Pieces of each group of a taken column, together as long as its rows; nothing for others.
     taken: Vec<Vec<ArrayRef>>,
@@ -206,8 +209,8 @@ impl Chunks {
             taken: vec![Vec::new(); if place.form == Form::Taken { group_count } else { 0 }],
             ..Growing::default()
         };
-        // Whole lines of rows: a tile is emptied to where there is room for all of it.
-        let is_streamed = is_streamed && rows_max % 64 == 0;
+        // Fewer rows are not worth a tile.
+        let is_streamed = is_streamed && rows_max >= 64;
         let values: Vec<(usize, usize)> =
             places.iter().map(|place| (place.form.width(), place.first_value())).collect();
         Chunks {
@@ -295,6 +298,9 @@ impl Chunks {
         exchanger: &mut E,
     ) -> Result<Appended, E::Error> {
         assert!(range.end <= rows.rows && groups.len() == range.len(), "as many groups as rows");
+        if groups.is_empty() {
+            return Ok(Appended::All);
+        }
         let mut forms = rows.columns.iter().zip(&self.places);
         let is_prepared =
             rows.columns.len() == self.places.len() && forms.all(|(column, place)| column.form == place.form);
@@ -302,7 +308,7 @@ impl Chunks {
         let mut counts = [0; GROUPS_MAX];
         self.kernels.histogram(groups, &mut counts);
         assert!(counts[self.group_count..].iter().all(|count| *count == 0), "a group that is not there");
-        self.measure(rows, range.clone(), groups);
+        self.measure(rows, range.clone(), groups, &counts);
         if !self.make_room(&counts, exchanger)? {
             return Ok(Appended::TooLarge);
         }
@@ -310,8 +316,8 @@ impl Chunks {
         Ok(Appended::All)
     }
 
-    /// Makes what is not moved as it stands: bytes of bits, lengths of strings, and by how much the heaps grow.
-    fn measure(&mut self, rows: &Rows, range: Range<usize>, groups: &[u8]) {
+    /// Makes what is not moved as it stands: bytes of bits, lengths of strings, and by how much the heaps may grow.
+    fn measure(&mut self, rows: &Rows, range: Range<usize>, groups: &[u8], counts: &[u32; GROUPS_MAX]) {
         for ((place, column), growing) in self.places.iter().zip(&rows.columns).zip(&mut self.columns) {
             let scratch = &mut growing.scratch;
             if place.validity.is_some() && growing.has_nulls {
@@ -344,8 +350,15 @@ impl Chunks {
                 _ => continue,
             }
             if place.form.has_heap() {
+                // As if all were as long as the longest, where little room is lost by it: what the rows of each group take is not added up.
+                let longest = scratch.lengths.iter().fold(0, |longest, length| longest.max(*length));
+                let most = |rows: u32| u64::from(rows) * u64::from(longest);
                 let mut sums = [0; GROUPS_MAX];
-                sum_by_group(&scratch.lengths, groups, &mut sums);
+                if counts.iter().all(|rows| most(*rows) <= place.heap.len() as u64 / 4) {
+                    sums.iter_mut().zip(counts).for_each(|(sum, rows)| *sum = most(*rows));
+                } else {
+                    sum_by_group(&scratch.lengths, groups, &mut sums);
+                }
                 growing.sums.extend_from_slice(&sums[..self.group_count]);
             }
         }
@@ -374,7 +387,10 @@ impl Chunks {
                 return Ok(false);
             }
             if self.tiles.is_none() && !self.bundles.is_empty() {
-                self.tiles = Some(exchanger.block(self.bundles.len() * self.group_count * TILE_BYTES)?);
+                let bytes = self.bundles.len() * self.group_count * TILE_BYTES;
+                let tiles = exchanger.block(bytes)?;
+                assert!(tiles.len() >= bytes, "a block of the size that was asked for");
+                self.tiles = Some(tiles);
             }
             let mut block = exchanger.block(self.block_bytes)?;
             assert!(block.len() >= self.block_bytes, "a block of the size that was asked for");
@@ -396,6 +412,8 @@ impl Chunks {
         groups: &[u8],
         counts: &[u32; GROUPS_MAX],
     ) -> Result<(), ArrowError> {
+        // First what may fail: nothing is half taken in.
+        self.take_others(rows, range.clone(), groups, counts)?;
         let mut starts: Starts = [std::ptr::null_mut(); GROUPS_MAX];
         for (start, block) in starts.iter_mut().zip(&mut self.blocks) {
             *start = block.as_mut().map_or(std::ptr::null_mut(), Block::as_mut_ptr);
@@ -418,8 +436,9 @@ impl Chunks {
         let tiles: *mut Tile = self.tiles.as_mut().map_or(std::ptr::null_mut(), |block| block.as_mut_ptr().cast());
         for (number, bundle) in self.bundles.iter().enumerate() {
             let sources = bundle.sources(from);
-            // SAFETY: as below; columns and blocks begin at a multiple of 64, and `rows_max` is one, so a tile is emptied to where there is
-            // room. There are as many tiles for each bundle as groups, and what they hold follows from `rows` alone.
+            // SAFETY: as below; columns begin at multiples of 64 (`Bundle::of_columns` has asked), as blocks do. A tile is emptied when a row
+            // comes behind it, so there is room for all of its rows. There are as many tiles for each bundle as groups, as `make_room` has
+            // asked where a group has rows, and what they hold follows from `rows` alone.
             unsafe {
                 let tiles = tiles.add(number * self.group_count);
                 (self.kernels.scatter_tiles)(bundle, &sources, groups, &starts, &self.rows, tiles);
@@ -442,7 +461,6 @@ impl Chunks {
             // blocks are borrowed alone through `self`.
             unsafe { (self.kernels.scatter)(width, &streams, groups, &starts, &self.rows, self.group_count) };
         }
-        self.take_others(rows, range, groups, counts)?;
         for (rows, count) in self.rows.iter_mut().zip(counts) {
             *rows += count;
         }
@@ -467,7 +485,6 @@ impl Chunks {
                 Values::Strings(ends, bytes) => {
                     let strings = &bytes[ends.start(range.start)..];
                     let Scratch { lengths, ends, .. } = scratch;
-                    ends.clear();
                     ends.resize(range.len(), 0);
                     // SAFETY: the strings of the range are `bytes[start..]`, as long as their lengths together. `make_room` has
                     // found that each heap holds those of its group, and the layout has `OVERSHOOT_BYTES` behind each heap.
@@ -478,7 +495,6 @@ impl Chunks {
                 }
                 Values::Views(views, Some(buffers)) => {
                     let buffers: Vec<&[u8]> = buffers.iter().map(Buffer::as_slice).collect();
-                    scratch.views.clear();
                     scratch.views.resize(range.len(), 0);
                     // SAFETY: views of an arrow array point into its buffers (those of NULLs have become empty); the heaps as above, and a
                     // chunk is shorter than 4 GiB.
@@ -494,13 +510,13 @@ impl Chunks {
                 }
                 _ => {}
             }
-            for (used, sum) in heap_bytes.iter_mut().zip(sums) {
-                *used += *sum;
+            for ((used, end), start) in heap_bytes.iter_mut().zip(&heap_ends).zip(&heap_starts) {
+                *used = (end.addr() - start.addr()) as u64;
             }
         }
     }
 
-    /// Takes the columns that have no form of their own.
+    /// Takes the columns that have no form of their own: of none a row, if that of one fails.
     fn take_others(
         &mut self,
         rows: &Rows,
@@ -517,9 +533,13 @@ impl Chunks {
         let firsts = first_rows(counts);
         self.kernels.row_order(groups, &mut { firsts }, order);
         let order = UInt32Array::from(order.clone());
-        for (column, growing) in rows.columns.iter().zip(&mut self.columns) {
-            let Values::Taken(array) = &column.values else { continue };
-            let ordered = take(&array.slice(range.start, range.len()), &order, None)?;
+        let take_one = |column: &Column| match &column.values {
+            Values::Taken(array) => take(&array.slice(range.start, range.len()), &order, None).map(Some),
+            _ => Ok(None),
+        };
+        let taken: Vec<Option<ArrayRef>> = rows.columns.iter().map(take_one).collect::<Result<_, _>>()?;
+        for (ordered, growing) in taken.into_iter().zip(&mut self.columns) {
+            let Some(ordered) = ordered else { continue };
             for (group, pieces) in growing.taken.iter_mut().enumerate() {
                 if counts[group] > 0 {
                     pieces.push(ordered.slice(firsts[group] as usize, counts[group] as usize));
@@ -542,11 +562,12 @@ impl Chunks {
     pub fn give<E: Exchanger>(&mut self, group: usize, exchanger: &mut E) -> Result<(), E::Error> {
         let Some(mut block) = self.blocks[group].take() else { return Ok(()) };
         let rows = std::mem::replace(&mut self.rows[group], self.rows_max as u32) as usize;
-        for (number, bundle) in self.bundles.iter().enumerate().filter(|_| rows > 0) {
-            let Some(tiles) = &mut self.tiles else { break };
+        if let Some(tiles) = &mut self.tiles {
             let tiles: *mut Tile = tiles.as_mut_ptr().cast();
-            // SAFETY: there are as many tiles for each bundle as groups, and the layout has room for `rows_max` values of each column.
-            unsafe { bundle.drain(&*tiles.add(number * self.group_count + group), block.as_mut_ptr(), rows) };
+            for (number, bundle) in self.bundles.iter().enumerate() {
+                // SAFETY: there are as many tiles for each bundle as groups, and the layout has room for `rows_max` values of each column.
+                unsafe { bundle.empty(&*tiles.add(number * self.group_count + group), block.as_mut_ptr(), rows) };
+            }
         }
         let buffer = exchanger.freeze(block);
         if rows == 0 {
@@ -701,6 +722,7 @@ fn wide_offsets(offsets: &Buffer) -> Buffer {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
+    use arrow::array::{Int32Array, Int64Array};
     use arrow::datatypes::{Field, Schema};
     use proptest::prelude::*;
 
@@ -710,15 +732,25 @@ mod tests {
         memory::{Pool, freeze},
     };
 
+    /// Keeps what is given; refuses a block when so many were had.
     struct Given {
         pool: Arc<Pool>,
         batches: Vec<(usize, RecordBatch)>,
+        blocks_left: usize,
+    }
+
+    impl Given {
+        fn new() -> Given {
+            Given { pool: Pool::within(1 << 30), batches: Vec::new(), blocks_left: usize::MAX }
+        }
     }
 
     impl Exchanger for Given {
         type Error = ArrowError;
 
         fn block(&mut self, bytes: usize) -> Result<Block, ArrowError> {
+            let refused = || ArrowError::MemoryError("no block is left".to_owned());
+            self.blocks_left = self.blocks_left.checked_sub(1).ok_or_else(refused)?;
             Ok(self.pool.take(bytes)?)
         }
         fn freeze(&mut self, block: Block) -> Buffer {
@@ -730,6 +762,20 @@ mod tests {
         }
     }
 
+    /// Appends all rows, fewer at a time where they do not fit at once.
+    fn append_all(chunks: &mut Chunks, batch: &RecordBatch, groups: &[u8], given: &mut Given) {
+        let rows = chunks.prepare(batch, given).unwrap();
+        let mut first = 0;
+        while first < batch.num_rows() {
+            let mut end = batch.num_rows().min(first + chunks.block_rows());
+            while chunks.append(&rows, first..end, &groups[first..end], given).unwrap() == Appended::TooLarge {
+                assert!(end > first + 1, "a row fits");
+                end = first + (end - first) / 2;
+            }
+            first = end;
+        }
+    }
+
     proptest! {
         #![proptest_config(cases(200))]
 
@@ -737,19 +783,17 @@ mod tests {
         fn rows_in_tiles_come_out_as_those_without(seed: u64) {
             let random = &mut Random::new(seed);
             let group_count = random.pick(&[1, 3, 40, 256]);
+            use DataType as T;
+            let many = [T::Int32, T::Int64, T::Decimal128(38, 0), T::Utf8, T::Utf8View];
             let fields: Vec<Field> = (0..1 + random.below(20))
                 .map(|number| {
-                    let data_type = if random.chance(70) {
-                        random.pick(&[DataType::Int32, DataType::Int64, DataType::Decimal128(38, 0), DataType::Utf8, DataType::Utf8View])
-                    } else {
-                        random_type(random, 1)
-                    };
-                    let is_nullable = data_type == DataType::Null || random.chance(50);
+                    let data_type = if random.chance(70) { random.pick(&many) } else { random_type(random, 1) };
+                    let is_nullable = data_type == T::Null || random.chance(50);
                     Field::new(format!("column{number}"), data_type, is_nullable)
                 })
                 .collect();
             let schema: SchemaRef = Arc::new(Schema::new(fields));
-            let batches: Vec<(RecordBatch, Vec<u8>)> = (0..random.below(4))
+            let batches: Vec<(RecordBatch, Vec<u8>, bool)> = (0..random.below(4))
                 .map(|_| {
                     let rows = random.pick(&[1, 63, 500, 2000]);
                     let arrays = schema.fields().iter();
@@ -757,36 +801,70 @@ mod tests {
                     let batch = RecordBatch::try_new(Arc::clone(&schema), arrays.collect()).unwrap();
                     let is_skewed = random.chance(30);
                     let groups = (0..rows).map(|_| if is_skewed { 0 } else { random.below(group_count) as u8 });
-                    (batch, groups.collect())
+                    (batch, groups.collect(), random.chance(20))
                 })
                 .collect();
-            let chunk_bytes = random.pick(&[16 << 10, 200 << 10]);
+            let chunk_bytes = random.pick(&[60 << 10, 400 << 10]);
             let moved = |kernels: &'static Kernels, is_streamed: bool| {
                 let heap_bytes = vec![30.0; schema.fields().len()];
                 let mut chunks = Chunks::new(kernels, &schema, group_count, chunk_bytes, &heap_bytes, is_streamed);
-                let mut given = Given { pool: Pool::within(1 << 30), batches: Vec::new() };
-                for (batch, groups) in &batches {
-                    let rows = chunks.prepare(batch, &mut given).unwrap();
-                    let mut first = 0;
-                    while first < batch.num_rows() {
-                        let mut end = batch.num_rows().min(first + chunks.block_rows());
-                        while chunks.append(&rows, first..end, &groups[first..end], &mut given).unwrap() == Appended::TooLarge {
-                            // A row fits: strings are not that long.
-                            end = first + (end - first) / 2;
-                        }
-                        first = end;
+                let mut given = Given::new();
+                for (batch, groups, is_ended) in &batches {
+                    append_all(&mut chunks, batch, groups, &mut given);
+                    if *is_ended {
+                        chunks.finish(&mut given).unwrap();
                     }
                 }
                 chunks.finish(&mut given).unwrap();
                 given.batches
             };
             let expected = moved(Kernels::scalar(), false);
-            prop_assert_eq!(expected.iter().map(|(_, batch)| batch.num_rows()).sum::<usize>(), batches.iter().map(|(batch, _)| batch.num_rows()).sum::<usize>());
+            let rows: usize = expected.iter().map(|(_, batch)| batch.num_rows()).sum();
+            prop_assert_eq!(rows, batches.iter().map(|(batch, ..)| batch.num_rows()).sum::<usize>());
             let all = Kernels::all_available().into_iter().map(|(_, kernels)| kernels);
             for kernels in std::iter::once(Kernels::scalar()).chain(all) {
-                for (found, expected) in moved(kernels, true).iter().zip(&expected) {
-                    prop_assert_eq!(found, expected, "{}", kernels.name());
+                prop_assert_eq!(&moved(kernels, true), &expected, "{}", kernels.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_block_loses_no_row() {
+        let rows = 900;
+        let columns = (0..9).map(|number| -> (String, ArrayRef) {
+            let values = (0..rows).map(|row| row * 10 + number);
+            let column: ArrayRef = if number < 6 {
+                Arc::new(values.map(i64::from).collect::<Int64Array>())
+            } else {
+                Arc::new(values.collect::<Int32Array>())
+            };
+            (format!("column{number}"), column)
+        });
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let groups: Vec<u8> = (0..rows).map(|row| (row % 3) as u8).collect();
+        let half = batch.num_rows() / 2;
+        // The tiles, the chunk of a group, of the next, …, and those of the second round.
+        for refused in 0..10 {
+            let mut given = Given::new();
+            let mut chunks = Chunks::new(Kernels::detect(), &batch.schema(), 3, 9 << 10, &[0.0; 9], true);
+            given.blocks_left = refused;
+            let prepared = chunks.prepare(&batch, &mut given).unwrap();
+            for range in [0..half, half..batch.num_rows()] {
+                let mut appended = chunks.append(&prepared, range.clone(), &groups[range.clone()], &mut given);
+                if appended.is_err() {
+                    given.blocks_left = usize::MAX;
+                    appended = chunks.append(&prepared, range.clone(), &groups[range], &mut given);
                 }
+                assert_eq!(appended.unwrap(), Appended::All);
+            }
+            chunks.finish(&mut given).unwrap();
+            for group in 0..3 {
+                let batches: Vec<&RecordBatch> =
+                    given.batches.iter().filter(|(of, _)| *of == group).map(|(_, batch)| batch).collect();
+                let found = arrow::compute::concat_batches(&batch.schema(), batches).unwrap();
+                let rows: UInt32Array = (group as u32..rows as u32).step_by(3).collect();
+                let expected = arrow::compute::take_record_batch(&batch, &rows).unwrap();
+                assert_eq!(found, expected, "group {group}, the block {refused} refused");
             }
         }
     }

@@ -360,7 +360,7 @@ unsafe fn scatter_tiles(
             let (tile, words) = (tiles.add(group), words_of_row(sources, row));
             let place = rows[group] % bundle.tile_rows();
             if place == 0 && rows[group] > 0 {
-                bundle.drain(&*tile, starts[group], rows[group]);
+                bundle.empty(&*tile, starts[group], rows[group]);
             }
             for (word, value) in words.0[..bundle.words()].iter().enumerate() {
                 tile.cast::<u64>().add(place * bundle.words() + word).write(*value);

@@ -12,8 +12,9 @@
 //! ```
 //! The values are stored straight into the chunks. The lines that are open (256 groups of four columns: 64 KiB) lie in L2, so the cache is
 //! the buffer that combines the writes of a line; `research/performance.md` § 1 expects buffers of our own and streaming stores to be
-//! better, and on the machines measured they are not: see `README.md`, § Measured. What is needed for that is done elsewhere: huge pages,
-//! and chunks at addresses that do not meet in a few sets of the cache (`memory::Pool`).
+//! better, and on the machines measured they are not for so few columns: see `README.md`, § Moving rows to their groups; more columns go
+//! through `tiles`. What is needed for that is done elsewhere: huge pages, and chunks at addresses that do not meet in a few sets of the
+//! cache (`memory::Pool`).
 //!
 //! Scatter instructions are not used: no processor of today does them faster than stores.
 

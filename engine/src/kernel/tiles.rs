@@ -30,6 +30,8 @@ use super::vector::Vector;
 /// Words of a row at most, which is how many words a line has.
 const WORDS_MAX: usize = 8;
 
+const LINE_BYTES: usize = size_of::<Words>();
+
 /// A cache line of words, aligned as one: what lies across two lines is twice as slow, and the stack begins anywhere.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
@@ -38,7 +40,7 @@ pub(super) struct Words(pub(super) [u64; WORDS_MAX]);
 /// Eight lines.
 pub(super) type Tile = [Words; 8];
 
-const NOTHING: Words = Words([0; WORDS_MAX]);
+const ZEROS: Words = Words([0; WORDS_MAX]);
 
 /// Bytes of a tile.
 pub(super) const TILE_BYTES: usize = size_of::<Tile>();
@@ -56,12 +58,6 @@ pub(super) enum Part<T> {
     Halves(T, Option<T>),
 }
 
-/// The words of a tile, row by row.
-fn words_of(tile: &Tile) -> &[u64] {
-    // SAFETY: eight lines of eight words each, one behind the other, without anything between them.
-    unsafe { std::slice::from_raw_parts(tile.as_ptr().cast(), TILE_BYTES / 8) }
-}
-
 impl<T> Part<T> {
     fn map<U>(self, mut to: impl FnMut(T) -> U) -> Part<U> {
         match self {
@@ -71,6 +67,12 @@ impl<T> Part<T> {
             Part::Halves(low, high) => Part::Halves(to(low), high.map(to)),
         }
     }
+}
+
+/// The words of a tile, row by row.
+fn words_of(tile: &Tile) -> &[u64] {
+    // SAFETY: eight lines of eight words each, one behind the other, without anything between them.
+    unsafe { std::slice::from_raw_parts(tile.as_ptr().cast(), TILE_BYTES / 8) }
 }
 
 /// Columns that are moved together, as the words of a row.
@@ -90,7 +92,11 @@ pub(super) type Sources = [Part<*const u8>; WORDS_MAX];
 impl Bundle {
     /// The columns of 16, 8 and 4 bytes in as few bundles as there may be, but for a last word that would be one alone; `columns`: the width of
     /// each and where it begins in a chunk.
+    ///
+    /// # Panics
+    /// If one does not begin at a multiple of 64.
     pub(super) fn of_columns(columns: &[(usize, usize)]) -> Vec<Bundle> {
+        assert!(columns.iter().all(|(_, offset)| offset.is_multiple_of(LINE_BYTES)), "columns begin with a line");
         let of_width = |width: usize| (0..columns.len()).filter(move |column| columns[*column].0 == width);
         let mut whole: Vec<Part<usize>> = of_width(16)
             .flat_map(|column| [Part::Wide(column), Part::Nothing])
@@ -108,7 +114,7 @@ impl Bundle {
             let mut columns_of = [Part::Nothing; WORDS_MAX];
             columns_of[..parts.len()].copy_from_slice(&parts);
             let offsets = columns_of.map(|part| part.map(|column| columns[column].1));
-            Bundle { words: parts.len().next_power_of_two().max(2), columns: columns_of, offsets }
+            Bundle { words: parts.len().next_power_of_two(), columns: columns_of, offsets }
         };
         bundles.into_iter().map(bundle).collect()
     }
@@ -137,11 +143,11 @@ impl Bundle {
         TILE_BYTES / 8 / self.words
     }
 
-    /// Writes the rows that the tile of a group of `rows` rows holds to its chunk: the last ones, all of a tile if that is full.
+    /// Empties the tile of a group of `rows` rows, as many of them as it holds: the last ones, all of a tile when they fill it.
     ///
     /// # Safety
     /// Each column is writable behind `start`, for `rows` values.
-    pub(super) unsafe fn drain(&self, tile: &Tile, start: *mut u8, rows: usize) {
+    pub(super) unsafe fn empty(&self, tile: &Tile, start: *mut u8, rows: usize) {
         let held = rows - rows.saturating_sub(1) / self.tile_rows() * self.tile_rows();
         for (row, words) in (rows - held..rows).zip(words_of(tile).chunks_exact(self.words)) {
             for (word, offset) in self.offsets[..self.words].iter().enumerate() {
@@ -170,9 +176,9 @@ impl Bundle {
 /// Moves the words of a bundle to the tiles of their groups, behind the `rows` that these have, and what fills a tile to the chunks.
 ///
 /// # Safety
-/// For each row of a group g, the r-th of them in `groups`: its value is readable at every source; the chunk at `starts[g]`, a multiple of
+/// The processor has the instructions of `V`. For each row of a group g, the r-th of them in `groups`: its value is readable at every source; the chunk at `starts[g]`, a multiple of
 /// 64, is writable for `rows[g] + r + 1` values of each column, and nothing else reaches it; `tiles[g]` is readable and writable, and holds
-/// of g's `rows[g]` rows what [`Bundle::drain`] says.
+/// of g's `rows[g]` rows what [`Bundle::empty`] says.
 #[inline(always)]
 pub(super) unsafe fn scatter_tiles<V: Vector>(
     bundle: &Bundle,
@@ -182,7 +188,7 @@ pub(super) unsafe fn scatter_tiles<V: Vector>(
     rows: &[u32; GROUPS_MAX],
     tiles: *mut Tile,
 ) {
-    let to = Groups { offsets: &bundle.offsets, starts, rows: *rows, tiles };
+    let to = Targets { offsets: &bundle.offsets, starts, rows: *rows, tiles };
     // SAFETY: the caller's promise, for rows of so many words.
     unsafe {
         match bundle.words {
@@ -196,7 +202,7 @@ pub(super) unsafe fn scatter_tiles<V: Vector>(
 }
 
 /// Where rows go.
-struct Groups<'a> {
+struct Targets<'a> {
     offsets: &'a [Part<usize>; WORDS_MAX],
     starts: &'a Starts,
     rows: [u32; GROUPS_MAX],
@@ -206,21 +212,21 @@ struct Groups<'a> {
 /// # Safety
 /// As [`scatter_tiles`], for rows of `W` words.
 #[inline(always)]
-unsafe fn scatter_words<V: Vector, const W: usize>(sources: &Sources, groups: &[u8], mut to: Groups<'_>) {
+unsafe fn scatter_words<V: Vector, const W: usize>(sources: &Sources, groups: &[u8], mut to: Targets<'_>) {
     let at_once = 64 / W;
     let whole = groups.len() / at_once * at_once;
     for (block, groups) in groups[..whole].chunks_exact(at_once).enumerate() {
-        let mut lines = [NOTHING; 8];
-        for (part, lines) in lines.chunks_exact_mut(W).enumerate() {
-            // SAFETY: eight rows of each part are there.
-            unsafe { load::<V, W>(sources, block * at_once + part * 8, lines) };
+        let mut lines = [ZEROS; 8];
+        for (eight, lines) in lines.chunks_exact_mut(W).enumerate() {
+            // SAFETY: so many rows are there.
+            unsafe { load::<V, W>(sources, block * at_once + eight * 8, lines) };
         }
         // SAFETY: the processor has the instructions, as the caller promises.
         unsafe { V::transpose(&mut lines) };
-        for (part, groups) in groups.chunks_exact(8).enumerate() {
+        for (eight, groups) in groups.chunks_exact(8).enumerate() {
             for (line, group) in lines.iter().zip(groups) {
-                // SAFETY: the caller's promise; a line has the words of so many parts.
-                unsafe { put::<V, W>(line.0.as_ptr().add(part * W), *group, &mut to) };
+                // SAFETY: the caller's promise; a line has the words of one row of each eight.
+                unsafe { put::<V, W>(line.0.as_ptr().add(eight * W), *group, &mut to) };
             }
         }
     }
@@ -239,7 +245,7 @@ unsafe fn scatter_words<V: Vector, const W: usize>(sources: &Sources, groups: &[
 /// A value of `row` is readable at every source.
 #[inline(always)]
 pub(super) unsafe fn words_of_row(sources: &Sources, row: usize) -> Words {
-    let Words(mut words) = NOTHING;
+    let Words(mut words) = ZEROS;
     for (word, source) in sources.iter().enumerate() {
         // SAFETY: the caller's promise.
         unsafe {
@@ -300,7 +306,7 @@ unsafe fn load<V: Vector, const W: usize>(sources: &Sources, row: usize, lines: 
 /// # Safety
 /// `W` words are readable; the rest as of [`scatter_tiles`].
 #[inline(always)]
-unsafe fn put<V: Vector, const W: usize>(words: *const u64, group: u8, to: &mut Groups<'_>) {
+unsafe fn put<V: Vector, const W: usize>(words: *const u64, group: u8, to: &mut Targets<'_>) {
     let group = usize::from(group);
     let count = to.rows[group] as usize;
     let place = count % (64 / W);
@@ -309,7 +315,7 @@ unsafe fn put<V: Vector, const W: usize>(words: *const u64, group: u8, to: &mut 
         let tile = to.tiles.add(group);
         // Not when its last row has come, but when the next one does: what was just stored in words cannot be read in lines yet.
         if place == 0 && count > 0 {
-            empty::<V, W>(&*tile, to.starts[group], count - 64 / W, to.offsets);
+            stream_tile::<V, W>(&*tile, to.starts[group], count - 64 / W, to.offsets);
         }
         tile.cast::<[u64; W]>().add(place).write(words.cast::<[u64; W]>().read());
     }
@@ -321,7 +327,7 @@ unsafe fn put<V: Vector, const W: usize>(words: *const u64, group: u8, to: &mut 
 /// # Safety
 /// Each column is writable behind `start`, a multiple of 64, for `first` values and the tile's.
 #[inline(always)]
-unsafe fn empty<V: Vector, const W: usize>(
+unsafe fn stream_tile<V: Vector, const W: usize>(
     tile: &Tile,
     start: *mut u8,
     first: usize,
@@ -360,7 +366,7 @@ unsafe fn empty<V: Vector, const W: usize>(
     }
 }
 
-/// The lines of a word, row by row, `8 / W` of them: each of the turned lines has it of every so manieth row.
+/// The lines of a word, row by row, `8 / W` of them: the q-th of the turned lines that have it has it of the rows q, q + 8 / W, …
 ///
 /// # Safety
 /// The processor has the instructions of `V`.
@@ -369,10 +375,10 @@ unsafe fn column<V: Vector, const W: usize>(lines: &[Words; 8], word: usize) -> 
     // SAFETY: the caller's promise.
     unsafe {
         match W {
-            8 => [lines[word], NOTHING, NOTHING, NOTHING],
+            8 => [lines[word], ZEROS, ZEROS, ZEROS],
             4 => {
                 let [front, back] = V::interleave(&lines[word], &lines[4 + word]);
-                [front, back, NOTHING, NOTHING]
+                [front, back, ZEROS, ZEROS]
             }
             _ => {
                 let even = V::interleave(&lines[word], &lines[4 + word]);
@@ -413,7 +419,7 @@ unsafe fn stream_halves<V: Vector, const W: usize>(lines: &[Words; 8], word: usi
 /// The processor has the instructions of `V`.
 #[inline(always)]
 unsafe fn halves<V: Vector>(even: &Words, odd: &Words, is_high: bool) -> Words {
-    let mut both = NOTHING;
+    let mut both = ZEROS;
     for lane in (0..8).step_by(V::LANES) {
         // SAFETY: the caller's promise; a line has eight words.
         unsafe {

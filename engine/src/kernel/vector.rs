@@ -16,7 +16,7 @@ use super::tokens::NOTED;
 /// # Safety
 ///
 /// Each method asks that the processor has the instruction set of the implementation; those that take a pointer, that
-/// `LANES` elements stand there. No alignment is asked for.
+/// `LANES` elements stand there. No alignment is asked for, but by `stream`.
 pub(super) trait Vector: Copy {
     /// One truth for each lane.
     type Mask: Copy;

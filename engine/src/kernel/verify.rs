@@ -72,9 +72,14 @@ impl Kernels {
         let others = part_found_with(self, &mut found);
         self.compare("few keys", "rows of others", &others, &part_found_with(scalar, &mut expected))?;
         self.compare("few keys", "rows", &found, &expected)?;
-        for (is_streamed, of) in [(false, "rows"), (true, "rows in tiles")] {
-            let found = self.scattered(&columns, &groups, is_streamed)?;
-            let expected = scalar.scattered(&columns, &groups, false)?;
+        // Of the first five columns the words are four and their halves odd, of all of them eight and two.
+        for (columns, is_streamed, of) in [
+            (&columns[..], false, "rows"),
+            (&columns, true, "rows in tiles"),
+            (&columns[..5], true, "rows in small tiles"),
+        ] {
+            let found = self.scattered(columns, &groups, is_streamed)?;
+            let expected = scalar.scattered(columns, &groups, false)?;
             self.compare("scatter", of, &found, &expected)?;
         }
         Ok(())

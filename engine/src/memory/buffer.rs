@@ -47,6 +47,9 @@ const PAGE_BYTES: usize = 4096;
 /// A page of the larger size, on the processors that have one.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
+/// Blocks begin at multiples of a cache line: what is streamed to them is written by whole lines.
+const BLOCK_ALIGNMENT: usize = 64;
+
 /// Memory of several blocks.
 #[derive(Debug)]
 struct Slab {
@@ -58,7 +61,7 @@ struct Slab {
 /// Some bytes of a slab, which nobody else has.
 #[derive(Debug)]
 pub struct Block {
-    /// Invariant: `start[..bytes]` lies in the slab, and in no other block of it.
+    /// Invariant: `start[..bytes]` lies in the slab, and in no other block of it; it begins at a multiple of [`BLOCK_ALIGNMENT`].
     start: NonNull<u8>,
     bytes: usize,
     /// Holds the mapping; its bytes are reached through `start` alone, as a reference to the whole would cover other blocks.
@@ -71,7 +74,14 @@ unsafe impl Send for Block {}
 unsafe impl Sync for Block {}
 
 /// Maps memory for `count` blocks of `block_bytes` behind the first `skipped_bytes`, in huge pages where the system has them.
+///
+/// # Panics
+/// Unless `skipped_bytes` and `block_bytes` are multiples of [`BLOCK_ALIGNMENT`].
 pub(super) fn map_slab(skipped_bytes: usize, block_bytes: usize, count: usize) -> io::Result<Vec<Block>> {
+    assert!(
+        skipped_bytes.is_multiple_of(BLOCK_ALIGNMENT) && block_bytes.is_multiple_of(BLOCK_ALIGNMENT),
+        "whole lines"
+    );
     let bytes = block_bytes.checked_mul(count).and_then(|bytes| bytes.checked_add(skipped_bytes));
     // Whole huge pages: the system aligns only such mappings to them.
     let bytes = bytes.and_then(|bytes| bytes.checked_next_multiple_of(HUGE_PAGE_BYTES));
