@@ -308,8 +308,8 @@ fn each<T: Copy>(values: &[T], rows: usize, sink: &mut Sink<'_>, word_of: impl F
     });
 }
 
-/// The words of strings that stand one behind the other, where most are short by way of views: their words are made many at once. 4 to 12
-/// bytes: 1.9 ns a row instead of 3.1.
+/// The words of strings that stand one behind the other; where most are short by way of views, whose words are made many at once: 0.7 of the
+/// time for 4 to 12 bytes.
 fn words_of_strings(kernels: &Kernels, offsets: &[u32], bytes: &[u8], sink: &mut Sink<'_>) {
     let mut views: Vec<u128> = Vec::with_capacity(BLOCK_ROWS);
     by_block(offsets.len() - 1, sink, |block, words| {
