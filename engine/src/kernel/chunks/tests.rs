@@ -1,0 +1,148 @@
+//! Rows in tiles beside rows without, and blocks that are refused.
+
+use arrow::array::{Int32Array, Int64Array};
+use arrow::datatypes::{Field, Schema};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    kernel::testing::{Random, cases, random_array, random_type},
+    memory::{Pool, freeze},
+};
+
+/// Keeps what is given; refuses a block when so many were had.
+struct Given {
+    pool: Arc<Pool>,
+    batches: Vec<(usize, RecordBatch)>,
+    blocks_left: usize,
+}
+
+impl Given {
+    fn new() -> Given {
+        Given { pool: Pool::within(1 << 30), batches: Vec::new(), blocks_left: usize::MAX }
+    }
+}
+
+impl Exchanger for Given {
+    type Error = ArrowError;
+
+    fn block(&mut self, bytes: usize) -> Result<Block, ArrowError> {
+        let refused = || ArrowError::MemoryError("no block is left".to_owned());
+        self.blocks_left = self.blocks_left.checked_sub(1).ok_or_else(refused)?;
+        Ok(self.pool.take(bytes)?)
+    }
+    fn freeze(&mut self, block: Block) -> Buffer {
+        freeze(block, &self.pool).into()
+    }
+    fn give(&mut self, group: usize, batch: RecordBatch) -> Result<(), ArrowError> {
+        self.batches.push((group, batch));
+        Ok(())
+    }
+}
+
+/// Appends all rows, fewer at a time where they do not fit at once.
+fn append_all(chunks: &mut Chunks, batch: &RecordBatch, groups: &[u8], given: &mut Given) {
+    let rows = chunks.prepare(batch, given).unwrap();
+    let mut first = 0;
+    while first < batch.num_rows() {
+        let mut end = batch.num_rows().min(first + chunks.block_rows());
+        while chunks.append(&rows, first..end, &groups[first..end], given).unwrap() == Appended::TooLarge {
+            assert!(end > first + 1, "a row fits");
+            end = first + (end - first) / 2;
+        }
+        first = end;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
+
+    #[test]
+    fn rows_in_tiles_come_out_as_those_without(seed: u64) {
+        let random = &mut Random::new(seed);
+        let group_count = random.pick(&[1, 3, 40, 256]);
+        use DataType as T;
+        let many = [T::Int32, T::Int64, T::Decimal128(38, 0), T::Utf8, T::Utf8View];
+        let fields: Vec<Field> = (0..1 + random.below(20))
+            .map(|number| {
+                let data_type = if random.chance(70) { random.pick(&many) } else { random_type(random, 1) };
+                let is_nullable = data_type == T::Null || random.chance(50);
+                Field::new(format!("column{number}"), data_type, is_nullable)
+            })
+            .collect();
+        let schema: SchemaRef = Arc::new(Schema::new(fields));
+        let batches: Vec<(RecordBatch, Vec<u8>, bool)> = (0..random.below(4))
+            .map(|_| {
+                let rows = random.pick(&[1, 63, 500, 2000]);
+                let arrays = schema.fields().iter();
+                let arrays = arrays.map(|field| random_array(random, field.data_type(), field.is_nullable(), rows));
+                let batch = RecordBatch::try_new(Arc::clone(&schema), arrays.collect()).unwrap();
+                let is_skewed = random.chance(30);
+                let groups = (0..rows).map(|_| if is_skewed { 0 } else { random.below(group_count) as u8 });
+                (batch, groups.collect(), random.chance(20))
+            })
+            .collect();
+        let chunk_bytes = random.pick(&[60 << 10, 400 << 10]);
+        let moved = |kernels: &'static Kernels, is_streamed: bool| {
+            let heap_bytes = vec![30.0; schema.fields().len()];
+            let mut chunks = Chunks::new(kernels, &schema, group_count, chunk_bytes, &heap_bytes, is_streamed);
+            let mut given = Given::new();
+            for (batch, groups, is_ended) in &batches {
+                append_all(&mut chunks, batch, groups, &mut given);
+                if *is_ended {
+                    chunks.finish(&mut given).unwrap();
+                }
+            }
+            chunks.finish(&mut given).unwrap();
+            given.batches
+        };
+        let expected = moved(Kernels::scalar(), false);
+        let rows: usize = expected.iter().map(|(_, batch)| batch.num_rows()).sum();
+        prop_assert_eq!(rows, batches.iter().map(|(batch, ..)| batch.num_rows()).sum::<usize>());
+        let all = Kernels::all_available().into_iter().map(|(_, kernels)| kernels);
+        for kernels in std::iter::once(Kernels::scalar()).chain(all) {
+            prop_assert_eq!(&moved(kernels, true), &expected, "{}", kernels.name());
+        }
+    }
+}
+
+#[test]
+fn a_refused_block_loses_no_row() {
+    let rows = 900;
+    let columns = (0..9).map(|number| -> (String, ArrayRef) {
+        let values = (0..rows).map(|row| row * 10 + number);
+        let column: ArrayRef = if number < 6 {
+            Arc::new(values.map(i64::from).collect::<Int64Array>())
+        } else {
+            Arc::new(values.collect::<Int32Array>())
+        };
+        (format!("column{number}"), column)
+    });
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let groups: Vec<u8> = (0..rows).map(|row| (row % 3) as u8).collect();
+    let half = batch.num_rows() / 2;
+    // The tiles, the chunk of a group, of the next, …, and those of the second round.
+    for refused in 0..10 {
+        let mut given = Given::new();
+        let mut chunks = Chunks::new(Kernels::detect(), &batch.schema(), 3, 9 << 10, &[0.0; 9], true);
+        given.blocks_left = refused;
+        let prepared = chunks.prepare(&batch, &mut given).unwrap();
+        for range in [0..half, half..batch.num_rows()] {
+            let mut appended = chunks.append(&prepared, range.clone(), &groups[range.clone()], &mut given);
+            if appended.is_err() {
+                given.blocks_left = usize::MAX;
+                appended = chunks.append(&prepared, range.clone(), &groups[range], &mut given);
+            }
+            assert_eq!(appended.unwrap(), Appended::All);
+        }
+        chunks.finish(&mut given).unwrap();
+        for group in 0..3 {
+            let batches: Vec<&RecordBatch> =
+                given.batches.iter().filter(|(of, _)| *of == group).map(|(_, batch)| batch).collect();
+            let found = arrow::compute::concat_batches(&batch.schema(), batches).unwrap();
+            let rows: UInt32Array = (group as u32..rows as u32).step_by(3).collect();
+            let expected = arrow::compute::take_record_batch(&batch, &rows).unwrap();
+            assert_eq!(found, expected, "group {group}, the block {refused} refused");
+        }
+    }
+}
