@@ -176,9 +176,9 @@ impl Bundle {
 /// Moves the words of a bundle to the tiles of their groups, behind the `rows` that these have, and what fills a tile to the chunks.
 ///
 /// # Safety
-/// The processor has the instructions of `V`. For each row of a group g, the r-th of them in `groups`: its value is readable at every source; the chunk at `starts[g]`, a multiple of
-/// 64, is writable for `rows[g] + r + 1` values of each column, and nothing else reaches it; `tiles[g]` is readable and writable, and holds
-/// of g's `rows[g]` rows what [`Bundle::empty`] says.
+/// The processor has the instructions of `V`. For each row of a group g, the r-th of them in `groups`: its value is readable at every source;
+/// the chunk at `starts[g]`, a multiple of 64, is writable for `rows[g] + r + 1` values of each column, and nothing else reaches it; `tiles[g]`
+/// is readable and writable, and holds of g's `rows[g]` rows what [`Bundle::empty`] says.
 #[inline(always)]
 pub(super) unsafe fn scatter_tiles<V: Vector>(
     bundle: &Bundle,

@@ -257,7 +257,7 @@ struct Process {
 struct StoredPlan(Mutex<PlanState>);
 
 struct PlanState {
-    /// As they came; of a statement nobody needs them when it is decoded.
+    /// As it came; nothing once it is decoded, if it is a statement's.
     bytes: Blob,
     decoded: Option<Decoded>,
 }
