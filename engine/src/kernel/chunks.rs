@@ -20,21 +20,22 @@
 
 use std::{ops::Range, sync::Arc};
 
-use arrow::array::{Array, ArrayData, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array, make_array};
-use arrow::buffer::{Buffer, NullBuffer};
-use arrow::compute::{concat, take};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::buffer::Buffer;
+use arrow::compute::take;
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 
 mod arrays; // of a full chunk, where it lies
-use arrays::{bits_of_bytes, coded, primitive, viewed, wide_offsets};
+mod full; // what a full chunk becomes
 
 use super::Kernels;
+use super::bundle::Bundle;
 use super::dictionary::{Dictionary, recode};
 use super::partition::{GROUPS_MAX, first_rows};
 use super::rows::{Column, Form, Rows, Values, bytes_of_bits};
 use super::scatter::{Heaps, INLINE_BYTES_MAX, OVERSHOOT_BYTES, Starts, Stream, sum_by_group};
-use super::tiles::{Bundle, TILE_BYTES, Tile};
+use super::tiles::{TILE_BYTES, Tile};
 use crate::memory::Block;
 
 /// Rows that are moved at a time: more for short rows than for long ones, whose block is to stay in the caches from one column to the
@@ -44,6 +45,8 @@ const BLOCK_ROWS_MIN: usize = 4096;
 const BLOCK_ROWS_MAX: usize = 16_384;
 const BLOCK_BYTES: f64 = (4 << 20) as f64;
 const LINE_BYTES: usize = 64;
+/// Bytes of a block of rows that are asked for before the first pass reads them: half of an L2.
+const AHEAD_BYTES_MAX: usize = 512 << 10;
 /// A heap's bytes at most, so that every offset fits 32 bits with a sign.
 const HEAP_BYTES_MAX: usize = 1 << 30;
 /// Rows that a chunk has room for at most.
@@ -57,6 +60,36 @@ const GAP_MIN_BYTES: usize = 16 << 10;
 /// instead of 20, in 16 groups as many.
 const STREAMED_COLUMNS_MIN: usize = 5;
 const STREAMED_GROUPS_MIN: usize = 64;
+
+/// How values get to their chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Straight to where they stay.
+    Straight,
+    /// By way of tiles, past the caches: better where chunks do not stay there.
+    Tiles,
+    /// To be moved once more: the words of a row stay together, beside a number for each row.
+    Rows,
+    /// What was moved as [`Way::Rows`], by way of tiles.
+    TilesOfRows,
+}
+
+impl Way {
+    fn has_tiles(self) -> bool {
+        matches!(self, Way::Tiles | Way::TilesOfRows)
+    }
+
+    /// Width of the values of a column that may be words of a bundle, 0 of others.
+    fn bundled_width(self, form: Form, data_type: &DataType) -> usize {
+        match (self, form) {
+            (Way::Straight, _) => 0,
+            (Way::Tiles, _) => form.width(),
+            // What is changed on its way stays a column between the passes: codes, and what points to a heap.
+            (_, Form::Fixed { width }) if !matches!(data_type, DataType::Dictionary(..)) => width,
+            _ => 0,
+        }
+    }
+}
 
 /// How a chunk is laid out.
 #[derive(Debug)]
@@ -81,11 +114,15 @@ impl Place {
 pub struct Chunks {
     kernels: &'static Kernels,
     schema: SchemaRef,
+    way: Way,
     places: Vec<Place>,
     /// What of each column changes from batch to batch.
     columns: Vec<Growing>,
-    /// The columns that go through tiles.
+    /// The columns that go through tiles, or stay rows.
     bundles: Vec<Bundle>,
+    /// Where the rows of each bundle begin, and the numbers of the rows, where rows stay rows.
+    row_places: Vec<usize>,
+    number_place: usize,
     /// The tiles of all groups, those of one bundle after the other; nothing without rows.
     tiles: Option<Block>,
     /// Rows that a chunk has room for.
@@ -96,6 +133,10 @@ pub struct Chunks {
     blocks: Vec<Option<Block>>,
     /// Rows that each group has: as many as a chunk has room for where it has none.
     rows: [u32; GROUPS_MAX],
+    /// Rows from which on the chunk of a group is full.
+    limits: [u32; GROUPS_MAX],
+    /// Values of the rows at hand that nobody has asked for yet, where rows stay rows.
+    ahead: Vec<Buffer>,
     order: Vec<u32>,
 }
 
@@ -142,6 +183,8 @@ pub trait Exchanger {
     fn freeze(&mut self, block: Block) -> Buffer;
     /// The rows of a group so far.
     fn give(&mut self, group: usize, batch: RecordBatch) -> Result<(), Self::Error>;
+    /// The same of [`Way::Rows`].
+    fn pass_on(&mut self, group: usize, rows: Rows) -> Result<(), Self::Error>;
 }
 
 /// What came of [`Chunks::append`].
@@ -156,15 +199,14 @@ pub enum Appended {
 impl Chunks {
     /// Chunks of about `chunk_bytes` for batches of `schema`, in `group_count` groups, at most [`GROUPS_MAX`].
     ///
-    /// `heap_bytes`: for each column, bytes of an average row's string; only those of string columns count. `is_streamed`: values go past the
-    /// caches, which is better where chunks do not stay there.
+    /// `heap_bytes`: for each column, bytes of an average row's string; only those of string columns count.
     pub fn new(
         kernels: &'static Kernels,
         schema: &SchemaRef,
         group_count: usize,
         chunk_bytes: usize,
         heap_bytes: &[f64],
-        is_streamed: bool,
+        way: Way,
     ) -> Chunks {
         let forms: Vec<Form> = schema.fields().iter().map(|field| Form::of(field.data_type())).collect();
         let row_bytes: f64 = forms
@@ -187,12 +229,28 @@ impl Chunks {
             end = (end + bytes).next_multiple_of(LINE_BYTES) + gap * LINE_BYTES;
             start
         };
+        // Fewer rows are not worth a tile, unless they are rows as they come.
+        let way = if way == Way::Tiles && rows_max < 64 { Way::Straight } else { way };
+        let widths: Vec<usize> = forms
+            .iter()
+            .zip(schema.fields())
+            .map(|(form, field)| way.bundled_width(*form, field.data_type()))
+            .collect();
+        let bundled = Bundle::of_widths(&widths);
+        let row_places = if way == Way::Rows {
+            bundled.iter().map(|bundle| part(bundle.row_bytes() * rows_max)).collect()
+        } else {
+            Vec::new()
+        };
+        let number_place = if way == Way::Rows { part(rows_max) } else { 0 };
         let mut places: Vec<Place> = Vec::new();
-        for ((form, field), heap) in forms.iter().zip(schema.fields()).zip(heap_bytes) {
+        for (column, ((form, field), heap)) in forms.iter().zip(schema.fields()).zip(heap_bytes).enumerate() {
             let is_string = matches!(form, Form::Strings { .. });
+            let is_row = way == Way::Rows && bundled.iter().any(|bundle| bundle.has(column));
             // The first offset, which is 0, ends a line: those of rows begin one, as other values do.
             let first_bytes = if is_string { LINE_BYTES } else { 0 };
-            let values = part(first_bytes + form.width() * rows_max) + first_bytes.saturating_sub(form.width());
+            let values_bytes = if is_row { 0 } else { first_bytes + form.width() * rows_max };
+            let values = part(values_bytes) + first_bytes.saturating_sub(form.width());
             let validity = (field.is_nullable() && *form != Form::Taken).then(|| part(rows_max));
             let heap = if form.has_heap() {
                 let bytes = ((1.1 * heap * rows_max as f64) as usize + LINE_BYTES).min(HEAP_BYTES_MAX);
@@ -209,15 +267,14 @@ impl Chunks {
             taken: vec![Vec::new(); if place.form == Form::Taken { group_count } else { 0 }],
             ..Growing::default()
         };
-        // Fewer rows are not worth a tile.
-        let is_streamed = is_streamed && rows_max >= 64;
-        let values: Vec<(usize, usize)> =
-            places.iter().map(|place| (place.form.width(), place.first_value())).collect();
         Chunks {
             kernels,
             schema: Arc::clone(schema),
+            way,
             columns: places.iter().map(growing).collect(),
-            bundles: if is_streamed { Bundle::of_columns(&values) } else { Vec::new() },
+            bundles: bundled.into_iter().map(|bundle| bundle.at(|column| places[column].first_value())).collect(),
+            row_places,
+            number_place,
             tiles: None,
             places,
             rows_max,
@@ -226,6 +283,12 @@ impl Chunks {
             group_count,
             blocks: (0..group_count).map(|_| None).collect(),
             rows: [rows_max as u32; GROUPS_MAX],
+            limits: std::array::from_fn(|group| match way {
+                // Groups fill at the same pace: the second pass is to get them one by one.
+                Way::Rows if group < group_count => (rows_max * (group + 1)).div_ceil(group_count) as u32,
+                _ => rows_max as u32,
+            }),
+            ahead: Vec::new(),
             order: Vec::new(),
         }
     }
@@ -234,6 +297,14 @@ impl Chunks {
     pub fn are_better_streamed(schema: &SchemaRef, group_count: usize) -> bool {
         let columns = schema.fields().iter().filter(|field| Form::of(field.data_type()).width() >= 4).count();
         columns >= STREAMED_COLUMNS_MIN && group_count >= STREAMED_GROUPS_MIN
+    }
+
+    /// Do all values stay rows between two passes?
+    pub fn are_all_rows(schema: &SchemaRef) -> bool {
+        let width = |field: &FieldRef| Way::Rows.bundled_width(Form::of(field.data_type()), field.data_type());
+        let widths: Vec<usize> = schema.fields().iter().map(width).collect();
+        let bundles = Bundle::of_widths(&widths);
+        (0..widths.len()).all(|column| bundles.iter().any(|bundle| bundle.has(column)))
     }
 
     /// Bytes of a chunk's block.
@@ -253,12 +324,10 @@ impl Chunks {
         self.blocks.iter().flatten().count()
     }
 
-    /// Makes the columns of a batch ready; if a dictionary cannot become one with the chunks', they are given first.
-    pub fn prepare<E: Exchanger>(&mut self, batch: &RecordBatch, exchanger: &mut E) -> Result<Rows, E::Error> {
-        let mut columns = Vec::with_capacity(self.places.len());
-        for ((place, growing), array) in self.places.iter().zip(&mut self.columns).zip(batch.columns()) {
-            columns.push(Column::new(place.form, array));
-            if let (Some(validity), false, 1..) = (place.validity, growing.has_nulls, array.null_count()) {
+    /// Makes the chunks ready for rows; if a dictionary cannot become one with the chunks', they are given first.
+    pub fn prepare<E: Exchanger>(&mut self, rows: &Rows, exchanger: &mut E) -> Result<(), E::Error> {
+        for ((place, growing), column) in self.places.iter().zip(&mut self.columns).zip(&rows.columns) {
+            if let (Some(validity), false, Some(_)) = (place.validity, growing.has_nulls, &column.nulls) {
                 // Until now no validity was written: all rows that are there have a value.
                 for (block, rows) in self.blocks.iter_mut().zip(&self.rows) {
                     if let Some(block) = block {
@@ -272,9 +341,9 @@ impl Chunks {
             // Taken pieces are put together, and dictionaries of several batches may have more values than there are codes.
             self.finish(exchanger)?;
         }
-        for (number, array) in batch.columns().iter().enumerate() {
-            let Some(dictionary) = array.as_any_dictionary_opt() else { continue };
-            let (values, code) = (dictionary.values(), dictionary.keys().data_type());
+        for (number, column) in rows.columns.iter().enumerate() {
+            let DataType::Dictionary(code, _) = self.schema.field(number).data_type() else { continue };
+            let Some(values) = &column.dictionary else { continue };
             let is_taken_in = match &mut self.columns[number].dictionary {
                 Some(known) => known.take_in(values, code)?,
                 None => false,
@@ -284,12 +353,12 @@ impl Chunks {
                 self.columns[number].dictionary = Some(Dictionary::new(values));
             }
         }
-        Ok(Rows { rows: batch.num_rows(), columns })
+        Ok(())
     }
 
     /// Appends the rows of `range`, at most [`Chunks::block_rows`], to their groups; a group without room gives its chunk first.
     ///
-    /// `rows` is of the last [`Chunks::prepare`]; `groups`: the group of each row of `range`, below the number of groups.
+    /// `rows` are those of the last [`Chunks::prepare`]; `groups`: the group of each row of `range`, below the number of groups.
     pub fn append<E: Exchanger>(
         &mut self,
         rows: &Rows,
@@ -301,19 +370,50 @@ impl Chunks {
         if groups.is_empty() {
             return Ok(Appended::All);
         }
-        let mut forms = rows.columns.iter().zip(&self.places);
-        let is_prepared =
-            rows.columns.len() == self.places.len() && forms.all(|(column, place)| column.form == place.form);
-        assert!(is_prepared, "the columns of the schema");
+        assert!(self.are_own(rows), "rows of the schema, and of a first pass if this is a second");
         let mut counts = [0; GROUPS_MAX];
         self.kernels.histogram(groups, &mut counts);
         assert!(counts[self.group_count..].iter().all(|count| *count == 0), "a group that is not there");
         self.measure(rows, range.clone(), groups, &counts);
-        if !self.make_room(&counts, exchanger)? {
+        self.look_ahead(rows, range.clone());
+        let has_room = self.make_room(&counts, exchanger);
+        self.ahead.clear();
+        if !has_room? {
             return Ok(Appended::TooLarge);
         }
         self.fill(rows, range, groups, &counts)?;
         Ok(Appended::All)
+    }
+
+    /// Are there the values that these chunks move?
+    fn are_own(&self, rows: &Rows) -> bool {
+        let bundles: &[Bundle] = if self.way == Way::TilesOfRows { &self.bundles } else { &[] };
+        let is_own = |(number, (column, place)): (usize, (&Column, &Place))| {
+            let is_bundled = bundles.iter().any(|bundle| bundle.has(number));
+            column.form == place.form && is_bundled == matches!(column.values, Values::Bundled)
+        };
+        rows.columns.len() == self.places.len()
+            && rows.columns.iter().zip(&self.places).enumerate().all(is_own)
+            && rows.bundles.len() == bundles.len()
+            && rows.bundles.iter().zip(bundles).all(|(words, bundle)| words.len() == rows.rows * bundle.row_bytes())
+            && (self.way != Way::Rows || rows.numbers.len() == rows.rows)
+    }
+
+    /// Notes what is read next, if the caches keep it until then.
+    fn look_ahead(&mut self, rows: &Rows, range: Range<usize>) {
+        let row_bytes: usize = self.bundles.iter().map(Bundle::row_bytes).sum();
+        if self.way != Way::Rows || row_bytes * range.len() > AHEAD_BYTES_MAX {
+            return;
+        }
+        let places =
+            self.places.iter().enumerate().filter(|(column, _)| self.bundles.iter().any(|bundle| bundle.has(*column)));
+        self.ahead.extend(places.filter_map(|(column, place)| match &rows.columns[column].values {
+            Values::Fixed(values) => {
+                let width = place.form.width();
+                Some(values.slice_with_length(range.start * width, range.len() * width))
+            }
+            _ => None,
+        }));
     }
 
     /// Makes what is not moved as it stands: bytes of bits, lengths of strings, and by how much the heaps may grow.
@@ -369,8 +469,9 @@ impl Chunks {
     fn make_room<E: Exchanger>(&mut self, counts: &[u32; GROUPS_MAX], exchanger: &mut E) -> Result<bool, E::Error> {
         // One pass over the groups for each thing that may be full: no branch in them.
         let mut is_full = [false; GROUPS_MAX];
-        for ((is_full, rows), count) in is_full.iter_mut().zip(&self.rows).zip(counts) {
-            *is_full = rows + count > self.rows_max as u32;
+        let is_full = &mut is_full[..self.group_count];
+        for (((is_full, rows), limit), count) in is_full.iter_mut().zip(&self.rows).zip(&self.limits).zip(counts) {
+            *is_full = (*count > 0) & (rows + count > *limit);
         }
         for (place, growing) in self.places.iter().zip(&self.columns) {
             let heap_bytes = place.heap.len() as u64;
@@ -386,7 +487,7 @@ impl Chunks {
             if counts[group] as usize > self.rows_max || is_heap_short {
                 return Ok(false);
             }
-            if self.tiles.is_none() && !self.bundles.is_empty() {
+            if self.tiles.is_none() && self.way.has_tiles() && !self.bundles.is_empty() {
                 let bytes = self.bundles.len() * self.group_count * TILE_BYTES;
                 let tiles = exchanger.block(bytes)?;
                 assert!(tiles.len() >= bytes, "a block of the size that was asked for");
@@ -419,6 +520,7 @@ impl Chunks {
             *start = block.as_mut().map_or(std::ptr::null_mut(), Block::as_mut_ptr);
         }
         self.fill_heaps(rows, range.clone(), groups, &starts);
+        let tiles: *mut Tile = self.tiles.as_mut().map_or(std::ptr::null_mut(), |block| block.as_mut_ptr().cast());
         let from = |column: usize| -> *const u8 {
             let (form, growing) = (self.places[column].form, &self.columns[column]);
             let scratch = &growing.scratch;
@@ -430,20 +532,10 @@ impl Chunks {
                 Values::Strings(..) => scratch.ends.as_ptr().cast(),
                 Values::Views(_, Some(_)) => scratch.views.as_ptr().cast(),
                 Values::Views(views, None) => views[range.start..].as_ptr().cast(),
-                Values::Taken(_) => std::ptr::null(),
+                Values::Taken(_) | Values::Bundled => std::ptr::null(),
             }
         };
-        let tiles: *mut Tile = self.tiles.as_mut().map_or(std::ptr::null_mut(), |block| block.as_mut_ptr().cast());
-        for (number, bundle) in self.bundles.iter().enumerate() {
-            let sources = bundle.sources(from);
-            // SAFETY: as below; columns begin at multiples of 64 (`Bundle::of_columns` has asked), as blocks do. A tile is emptied when a row
-            // comes behind it, so there is room for all of its rows. There are as many tiles for each bundle as groups, as `make_room` has
-            // asked where a group has rows, and what they hold follows from `rows` alone.
-            unsafe {
-                let tiles = tiles.add(number * self.group_count);
-                (self.kernels.scatter_tiles)(bundle, &sources, groups, &starts, &self.rows, tiles);
-            }
-        }
+        self.fill_bundles(rows, range.clone(), groups, &starts, tiles, from);
         let mut streams = Vec::with_capacity(2 * self.places.len());
         for width in [16, 8, 4, 2, 1] {
             streams.clear();
@@ -455,16 +547,63 @@ impl Chunks {
                     streams.push(Stream { from: growing.scratch.validity.as_ptr(), offset: validity });
                 }
             }
+            if width == 1 && self.bundles.is_empty() {
+                streams.extend(self.numbers(rows, range.start));
+            }
             // SAFETY: each stream has a value of this width for every row of the range: `Column::new` and `measure` have seen to it, with
             // forms that are those of the schema. The places are the blocks of the groups, which `make_room` has got for every group with
             // rows; it has found `rows + count ≤ rows_max`, and the layout has `rows_max` values of the width at each offset. The
             // blocks are borrowed alone through `self`.
             unsafe { (self.kernels.scatter)(width, &streams, groups, &starts, &self.rows, self.group_count) };
         }
-        for (rows, count) in self.rows.iter_mut().zip(counts) {
+        for (rows, count) in self.rows[..self.group_count].iter_mut().zip(counts) {
             *rows += count;
         }
         Ok(())
+    }
+
+    /// The numbers of the rows from `first` on, where rows stay rows.
+    fn numbers(&self, rows: &Rows, first: usize) -> Option<Stream> {
+        (self.way == Way::Rows).then(|| Stream { from: rows.numbers[first..].as_ptr(), offset: self.number_place })
+    }
+
+    /// Moves what is moved in bundles; `from`: where the values of a column are.
+    fn fill_bundles(
+        &self,
+        rows: &Rows,
+        range: Range<usize>,
+        groups: &[u8],
+        starts: &Starts,
+        tiles: *mut Tile,
+        from: impl Fn(usize) -> *const u8,
+    ) {
+        for (number, bundle) in self.bundles.iter().enumerate() {
+            // Wrapping: without tiles they are not used.
+            let tiles = tiles.wrapping_add(number * self.group_count);
+            // SAFETY: as in `fill`; columns begin at multiples of 64 (`Bundle::at` has asked), and so do rows, as blocks do. A tile is emptied
+            // when a row comes behind it, so there is room for all of its rows. There are as many tiles for each bundle as groups, as
+            // `make_room` has asked where a group has rows, and what they hold follows from `rows` alone. Rows of a first pass have the words
+            // of this bundle, a number is there for each row of one: `append` has asked `are_own`.
+            unsafe {
+                match self.way {
+                    Way::Straight => {}
+                    Way::Tiles => {
+                        let sources = bundle.sources(&from);
+                        (self.kernels.scatter_tiles)(bundle, &sources, groups, starts, &self.rows, tiles);
+                    }
+                    Way::Rows => {
+                        let (sources, offset) = (bundle.sources(&from), self.row_places[number]);
+                        let numbers = self.numbers(rows, range.start).filter(|_| number == 0);
+                        (self.kernels.scatter_rows)(bundle, &sources, groups, offset, starts, &self.rows, numbers);
+                    }
+                    Way::TilesOfRows => {
+                        let from = rows.bundles[number][range.start * bundle.row_bytes()..].as_ptr().cast();
+                        let ahead = if number == 0 && range.start == 0 { &rows.ahead[..] } else { &[] };
+                        (self.kernels.scatter_tiles_of_rows)(bundle, from, groups, starts, &self.rows, tiles, ahead);
+                    }
+                }
+            }
+        }
     }
 
     /// Moves the strings, and makes the views that point to them.
@@ -562,6 +701,7 @@ impl Chunks {
     pub fn give<E: Exchanger>(&mut self, group: usize, exchanger: &mut E) -> Result<(), E::Error> {
         let Some(mut block) = self.blocks[group].take() else { return Ok(()) };
         let rows = std::mem::replace(&mut self.rows[group], self.rows_max as u32) as usize;
+        self.limits[group] = self.rows_max as u32;
         if let Some(tiles) = &mut self.tiles {
             let tiles: *mut Tile = tiles.as_mut_ptr().cast();
             for (number, bundle) in self.bundles.iter().enumerate() {
@@ -574,52 +714,11 @@ impl Chunks {
             // Got while another group had too little room for its rows.
             return Ok(());
         }
-        let mut columns = Vec::with_capacity(self.places.len());
-        for ((place, growing), field) in self.places.iter().zip(&mut self.columns).zip(self.schema.fields()) {
-            let data_type = field.data_type();
-            if place.form == Form::Taken {
-                let pieces = std::mem::take(&mut growing.taken[group]);
-                let pieces: Vec<&dyn Array> = pieces.iter().map(|piece| &**piece as &dyn Array).collect();
-                columns.push(concat(&pieces)?);
-                continue;
-            }
-            let nulls = place.validity.filter(|_| growing.has_nulls);
-            let nulls = nulls.map(|start| NullBuffer::new(bits_of_bytes(&buffer[start..start + rows])));
-            let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
-            let values = buffer.slice_with_length(
-                place.values,
-                place.form.width() * (rows + usize::from(matches!(place.form, Form::Strings { .. }))),
-            );
-            if let (Form::Fixed { .. }, None) = (place.form, &growing.dictionary)
-                && let Some(column) = primitive(data_type, &values, rows, &nulls)
-            {
-                columns.push(column);
-                continue;
-            }
-            if let Some(column) = coded(data_type, &values, rows, &nulls, growing.dictionary.as_ref()) {
-                columns.push(column);
-                continue;
-            }
-            let heap_bytes = growing.heap_bytes.get_mut(group).map_or(0, std::mem::take) as usize;
-            let heap = buffer.slice_with_length(place.heap.start, heap_bytes);
-            if let Some(column) = viewed(data_type, &values, rows, &nulls, &heap) {
-                columns.push(column);
-                continue;
-            }
-            let data = ArrayData::builder(data_type.clone()).len(rows).nulls(nulls);
-            let data = match place.form {
-                Form::Fixed { .. } => data.add_buffer(values),
-                Form::Bits => data.add_buffer(bits_of_bytes(&values).into_inner()),
-                Form::Strings { large: false } => data.add_buffer(values).add_buffer(heap),
-                Form::Strings { large: true } => data.add_buffer(wide_offsets(&values)).add_buffer(heap),
-                Form::Views | Form::Taken => data,
-            };
-            // SAFETY: values, validities and strings are those of valid arrays of this type, moved row by row: offsets are where
-            // strings end.
-            columns.push(make_array(unsafe { data.build_unchecked() }));
+        if self.way == Way::Rows {
+            let rows = self.rows_of(group, rows, &buffer)?;
+            return exchanger.pass_on(group, rows);
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
+        let batch = self.batch_of(group, rows, &buffer)?;
         exchanger.give(group, batch)
     }
 }

@@ -16,7 +16,9 @@ pub use arch::Kernels;
 mod hash;
 mod partition;
 pub use partition::{GROUPS_MAX, PARTITIONS_MAX, first_rows, group_of};
+mod bundle;
 mod gather;
+mod packed;
 mod scatter;
 mod tiles;
 pub use gather::{Strings, gather_strings};
@@ -37,7 +39,7 @@ mod rows;
 pub use rows::Rows;
 mod chunks;
 mod dictionary;
-pub use chunks::{Appended, Chunks, Exchanger};
+pub use chunks::{Appended, Chunks, Exchanger, Way};
 mod views;
 pub use views::{build_views, concat_arrays};
 

@@ -1,11 +1,11 @@
 //! Rows: the columns of one batch in the forms in which a scatter moves them.
 //!
-//! In: arrays of any type. Out: for each the [`Form`] that its chunks have, its values, its NULLs, none of them copied unless something
-//! stands under a NULL. Never: knows a group.
+//! In: arrays of any type, or what a first pass has made of them. Out: for each the [`Form`] that its chunks have, its values, its NULLs, none of
+//! them copied unless something stands under a NULL. Never: knows a group.
 
 use std::{ops::Range, sync::Arc};
 
-use arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, OffsetSizeTrait};
+use arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, OffsetSizeTrait, RecordBatch};
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, ByteViewType, DataType};
 
@@ -63,15 +63,84 @@ impl Form {
 pub struct Rows {
     pub(super) rows: usize,
     pub(super) columns: Vec<Column>,
+    /// Of rows that a first pass has moved, the words of each bundle, row by row; nothing of others.
+    pub(super) bundles: Vec<Buffer>,
+    /// Of rows that are moved in two passes, a number each, which the first takes along for the second; nothing of others.
+    pub(super) numbers: Buffer,
+    /// Of rows that a first pass has moved, what it reads next: asked for while these are moved.
+    pub(super) ahead: Buffer,
+}
+
+impl Rows {
+    /// The rows of a batch.
+    pub fn of(batch: &RecordBatch) -> Rows {
+        let columns = batch.columns().iter().map(|array| Column::new(Form::of(array.data_type()), array)).collect();
+        Rows {
+            rows: batch.num_rows(),
+            columns,
+            bundles: Vec::new(),
+            numbers: Buffer::default(),
+            ahead: Buffer::default(),
+        }
+    }
+
+    /// The same with a number for each row, for a first pass.
+    ///
+    /// # Panics
+    /// If these are not as many as rows.
+    pub fn with_numbers(self, numbers: Vec<u8>) -> Rows {
+        assert_eq!(numbers.len(), self.rows, "a number for each row");
+        Rows { numbers: numbers.into(), ..self }
+    }
+
+    /// How many there are.
+    pub fn row_count(&self) -> usize {
+        self.rows
+    }
+
+    /// The number of each row, where they were given.
+    pub fn numbers(&self) -> &[u8] {
+        &self.numbers
+    }
+
+    /// For each column, bytes of its strings that stand outside of its rows, in this range.
+    pub fn heap_bytes(&self, range: Range<usize>) -> impl Iterator<Item = u64> {
+        self.columns.iter().map(move |column| match &column.values {
+            Values::Strings(ends, _) => (ends.start(range.end) - ends.start(range.start)) as u64,
+            Values::Views(views, Some(_)) => {
+                let long =
+                    |view: &u128| if *view as u32 as usize > INLINE_BYTES_MAX { u64::from(*view as u32) } else { 0 };
+                views[range.clone()].iter().map(long).sum()
+            }
+            _ => 0,
+        })
+    }
+
+    /// Bytes of the rows of a range, about.
+    pub fn bytes(&self, range: Range<usize>) -> u64 {
+        let of = |column: &Column| match &column.values {
+            Values::Taken(array) => {
+                let data = array.to_data();
+                let bytes = data.get_slice_memory_size().unwrap_or_else(|_| data.get_buffer_memory_size());
+                (bytes as f64 * range.len() as f64 / self.rows.max(1) as f64) as usize
+            }
+            _ => column.form.width() * range.len(),
+        };
+        self.columns.iter().map(of).sum::<usize>() as u64 + self.heap_bytes(range.clone()).sum::<u64>()
+    }
 }
 
 pub(super) struct Column {
     pub(super) form: Form,
     pub(super) values: Values,
     pub(super) nulls: Option<NullBuffer>,
+    /// What codes mean.
+    pub(super) dictionary: Option<ArrayRef>,
 }
 
 pub(super) enum Values {
+    /// Among the words of a bundle.
+    Bundled,
     Fixed(Buffer),
     Bits(BooleanBuffer),
     /// Where each string ends, the first one's start before; all bytes.
@@ -114,7 +183,7 @@ impl Ends {
 }
 
 impl Column {
-    pub(super) fn new(form: Form, array: &ArrayRef) -> Column {
+    fn new(form: Form, array: &ArrayRef) -> Column {
         let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0).cloned();
         let values = match form {
             Form::Fixed { width } => {
@@ -130,7 +199,8 @@ impl Column {
             },
             Form::Taken => Values::Taken(Arc::clone(array)),
         };
-        Column { form, values, nulls }
+        let dictionary = array.as_any_dictionary_opt().map(|dictionary| Arc::clone(dictionary.values()));
+        Column { form, values, nulls, dictionary }
     }
 }
 

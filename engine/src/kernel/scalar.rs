@@ -49,11 +49,12 @@ use twox_hash::XxHash3_64;
 
 use super::{
     KernelError, Kernels,
+    bundle::{Bundle, Sources, words_of_row},
     few::{few_keys_scalar, part_scalar},
     nearest::LANES,
     partition::GROUPS_MAX,
     scatter::{Heaps, Starts, Stream},
-    tiles::{Bundle, Sources, Tile, words_of_row},
+    tiles::Tile,
 };
 
 /// What a row's hash starts from: the first digits of π.
@@ -352,18 +353,83 @@ unsafe fn scatter_tiles(
     rows: &[u32; GROUPS_MAX],
     tiles: *mut Tile,
 ) {
+    let mut rows = *rows;
+    for (row, group) in groups.iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let words = words_of_row(sources, row);
+            put_to_tile(bundle, &words.0[..bundle.words()], usize::from(*group), starts, &mut rows, tiles);
+        }
+    }
+}
+
+/// # Safety
+/// As [`tiles::scatter_tiles_of_rows`](super::tiles::scatter_tiles_of_rows).
+unsafe fn scatter_tiles_of_rows(
+    bundle: &Bundle,
+    from: *const u64,
+    groups: &[u8],
+    starts: &Starts,
+    rows: &[u32; GROUPS_MAX],
+    tiles: *mut Tile,
+    _ahead: &[u8],
+) {
+    let mut rows = *rows;
+    for (row, group) in groups.iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let words = std::slice::from_raw_parts(from.add(row * bundle.words()), bundle.words());
+            put_to_tile(bundle, words, usize::from(*group), starts, &mut rows, tiles);
+        }
+    }
+}
+
+/// # Safety
+/// As [`tiles::scatter_tiles`](super::tiles::scatter_tiles), for one row.
+unsafe fn put_to_tile(
+    bundle: &Bundle,
+    words: &[u64],
+    group: usize,
+    starts: &Starts,
+    rows: &mut [u32; GROUPS_MAX],
+    tiles: *mut Tile,
+) {
+    let place = rows[group] as usize % bundle.tile_rows();
+    // SAFETY: the caller's promise.
+    unsafe {
+        let tile = tiles.add(group);
+        if place == 0 && rows[group] > 0 {
+            bundle.empty(&*tile, starts[group], rows[group] as usize);
+        }
+        for (word, value) in words.iter().enumerate() {
+            tile.cast::<u64>().add(place * bundle.words() + word).write(*value);
+        }
+    }
+    rows[group] += 1;
+}
+
+/// # Safety
+/// As [`packed::scatter_rows`](super::packed::scatter_rows).
+unsafe fn scatter_rows(
+    bundle: &Bundle,
+    sources: &Sources,
+    groups: &[u8],
+    offset: usize,
+    starts: &Starts,
+    rows: &[u32; GROUPS_MAX],
+    numbers: Option<Stream>,
+) {
     let mut rows = rows.map(|rows| rows as usize);
     for (row, group) in groups.iter().enumerate() {
         let group = usize::from(*group);
         // SAFETY: the caller's promise.
         unsafe {
-            let (tile, words) = (tiles.add(group), words_of_row(sources, row));
-            let place = rows[group] % bundle.tile_rows();
-            if place == 0 && rows[group] > 0 {
-                bundle.empty(&*tile, starts[group], rows[group]);
+            let place = starts[group].add(offset).cast::<u64>().add(rows[group] * bundle.words());
+            for (word, value) in words_of_row(sources, row).0[..bundle.words()].iter().enumerate() {
+                place.add(word).write(*value);
             }
-            for (word, value) in words.0[..bundle.words()].iter().enumerate() {
-                tile.cast::<u64>().add(place * bundle.words() + word).write(*value);
+            if let Some(numbers) = numbers {
+                starts[group].add(numbers.offset + rows[group]).write(numbers.from.add(row).read());
             }
         }
         rows[group] += 1;
@@ -486,6 +552,8 @@ pub(super) static KERNELS: Kernels = Kernels {
     row_order,
     scatter,
     scatter_tiles,
+    scatter_tiles_of_rows,
+    scatter_rows,
     scatter_strings,
     scatter_views,
 };

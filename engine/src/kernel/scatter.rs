@@ -31,7 +31,7 @@ pub(super) struct Stream {
     pub(super) offset: usize,
 }
 
-const LINE_BYTES: usize = 64;
+pub(super) const LINE_BYTES: usize = 64;
 /// Open lines of one pass at most, where there are so few groups: an L1 of 32 KiB.
 const OPEN_LINES_MAX: usize = 512;
 /// With at most so many open lines, the next line of each is asked for ahead: what that L1 holds.
@@ -44,11 +44,23 @@ const AHEAD_LINES_MAX: usize = 512;
 
 /// Asks for the line of an address, which will be needed soon; any address.
 #[inline(always)]
-fn ask_for_line(address: *const i8) {
+pub(super) fn ask_for_line(address: *const i8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint that reads nothing, of the instructions that every processor of this architecture has.
     unsafe {
         std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+/// Asks for the line of an address, which will be needed later, and not in the nearest cache; any address.
+#[inline(always)]
+pub(super) fn ask_for_later_line(address: *const i8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint that reads nothing, of the instructions that every processor of this architecture has.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(address);
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;

@@ -8,7 +8,7 @@
 
 #![allow(unsafe_code)]
 
-use super::tiles::Words;
+use super::bundle::Words;
 use super::tokens::NOTED;
 
 /// Some lanes of 64 bits.

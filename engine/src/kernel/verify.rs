@@ -14,8 +14,8 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use super::{
-    Appended, Chunks, Exchanger, FewKeys, GROUPS_MAX, KernelError, Kernels, few::part_found_with, first_rows,
-    hash_columns_with, tokens::NOTED,
+    Appended, Chunks, Exchanger, FewKeys, GROUPS_MAX, KernelError, Kernels, Rows, Way, few::part_found_with,
+    first_rows, hash_columns_with, tokens::NOTED,
 };
 use crate::memory::{Block, Pool, freeze};
 
@@ -73,13 +73,18 @@ impl Kernels {
         self.compare("few keys", "rows of others", &others, &part_found_with(scalar, &mut expected))?;
         self.compare("few keys", "rows", &found, &expected)?;
         // Of the first five columns the words are four and their halves odd, of all of them eight and two.
-        for (columns, is_streamed, of) in [
-            (&columns[..], false, "rows"),
-            (&columns, true, "rows in tiles"),
-            (&columns[..5], true, "rows in small tiles"),
+        for (columns, way, of) in [
+            (&columns[..], Some(Way::Straight), "rows"),
+            (&columns, Some(Way::Tiles), "rows in tiles"),
+            (&columns[..5], Some(Way::Tiles), "rows in small tiles"),
+            (&columns, None, "rows in two passes"),
+            (&columns[..5], None, "small rows in two passes"),
         ] {
-            let found = self.scattered(columns, &groups, is_streamed)?;
-            let expected = scalar.scattered(columns, &groups, false)?;
+            let found = match way {
+                Some(way) => self.scattered(columns, &groups, way)?,
+                None => self.scattered_twice(columns, &groups)?,
+            };
+            let expected = scalar.scattered(columns, &groups, Way::Straight)?;
             self.compare("scatter", of, &found, &expected)?;
         }
         Ok(())
@@ -128,28 +133,59 @@ impl Kernels {
         &'static self,
         columns: &[ArrayRef],
         groups: &[u8],
-        is_streamed: bool,
+        way: Way,
     ) -> Result<Vec<(usize, RecordBatch)>, KernelError> {
-        let gather = |source| KernelError::Gather { source };
-        let named = columns.iter().enumerate().map(|(number, column)| (number.to_string(), ArrayRef::clone(column)));
-        let batch = RecordBatch::try_from_iter(named).map_err(gather)?;
-        let mut chunks = Chunks::new(self, &batch.schema(), 1 << 7, 1 << 14, &vec![40.0; columns.len()], is_streamed);
-        let mut given = Given { pool: Pool::within(0), batches: Vec::new() };
-        let rows = chunks.prepare(&batch, &mut given).map_err(gather)?;
-        let appended = chunks.append(&rows, 0..batch.num_rows(), groups, &mut given).map_err(gather)?;
+        let batch = batch_of(columns).map_err(gather)?;
+        let chunks = Chunks::new(self, &batch.schema(), 1 << 7, 1 << 14, &vec![40.0; columns.len()], way);
+        Ok(self.moved(chunks, &Rows::of(&batch), groups)?.batches)
+    }
+
+    /// The same by way of 8 coarse groups of 16.
+    fn scattered_twice(
+        &'static self,
+        columns: &[ArrayRef],
+        groups: &[u8],
+    ) -> Result<Vec<(usize, RecordBatch)>, KernelError> {
+        let (batch, heap_bytes) = (batch_of(columns).map_err(gather)?, vec![40.0; columns.len()]);
+        let rows = Rows::of(&batch).with_numbers(groups.iter().map(|group| group % 16).collect());
+        let coarse: Vec<u8> = groups.iter().map(|group| group / 16).collect();
+        let chunks = Chunks::new(self, &batch.schema(), 8, 1 << 18, &heap_bytes, Way::Rows);
+        let mut batches = Vec::new();
+        for (coarse, rows) in self.moved(chunks, &rows, &coarse)?.rows {
+            let chunks = Chunks::new(self, &batch.schema(), 16, 1 << 14, &heap_bytes, Way::TilesOfRows);
+            let given = self.moved(chunks, &rows, rows.numbers())?;
+            batches.extend(given.batches.into_iter().map(|(fine, batch)| (16 * coarse + fine, batch)));
+        }
+        Ok(batches)
+    }
+
+    fn moved(&self, mut chunks: Chunks, rows: &Rows, groups: &[u8]) -> Result<Given, KernelError> {
+        let mut given = Given { pool: Pool::within(0), batches: Vec::new(), rows: Vec::new() };
+        chunks.prepare(rows, &mut given).map_err(gather)?;
+        let appended = chunks.append(rows, 0..rows.row_count(), groups, &mut given).map_err(gather)?;
         if appended == Appended::TooLarge {
             // Nothing would be compared: the input is to fit.
             return Err(KernelError::Disagrees { kernels: self.name(), kernel: "scatter", of: "room".into() });
         }
         chunks.finish(&mut given).map_err(gather)?;
-        Ok(given.batches)
+        Ok(given)
     }
+}
+
+fn gather(source: ArrowError) -> KernelError {
+    KernelError::Gather { source }
+}
+
+fn batch_of(columns: &[ArrayRef]) -> Result<RecordBatch, ArrowError> {
+    let columns = columns.iter().enumerate();
+    RecordBatch::try_from_iter(columns.map(|(number, column)| (number.to_string(), ArrayRef::clone(column))))
 }
 
 /// Chunks as they are given.
 struct Given {
     pool: Arc<Pool>,
     batches: Vec<(usize, RecordBatch)>,
+    rows: Vec<(usize, Rows)>,
 }
 
 impl Exchanger for Given {
@@ -163,6 +199,10 @@ impl Exchanger for Given {
     }
     fn give(&mut self, group: usize, batch: RecordBatch) -> Result<(), ArrowError> {
         self.batches.push((group, batch));
+        Ok(())
+    }
+    fn pass_on(&mut self, group: usize, rows: Rows) -> Result<(), ArrowError> {
+        self.rows.push((group, rows));
         Ok(())
     }
 }

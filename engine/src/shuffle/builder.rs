@@ -5,27 +5,29 @@
 //!
 //! ```text
 //!   batch ─► rows ─► scatter ─► chunk of group 0 │ 1 │ … │ 255                  up to 256 groups: one pass
+//!
+//!   batch ─► rows ─► rows of coarse group 0 │ 1 │ … │ 63
 //!                                       │ full
 //!                                       ▼
 //!                                     scatter ─► chunk of group 0 │ 1 │ … │ 63       up to 4,096: 64 coarse groups, 64 in each
 //! ```
 //! A builder belongs to one thread of one attempt. Its chunks get smaller as there are more groups and columns, so that a builder of many
-//! groups holds no more than one of few: up to [`BuilderOptions::bytes`], or half as much more in two passes. A group whose rows do not fit into a chunk even when it
-//! is empty (all of a block's rows in one group; long strings) takes them in smaller blocks; a row that alone is too long goes past the
-//! chunks, as a batch of its own.
+//! groups holds little more than one of few: up to [`BuilderOptions::bytes`], or two and a half times as much in two passes, of which the first
+//! keeps values of 4 bytes and more as rows (`kernel/packed.rs`). A group whose rows do not fit into a chunk even when it is empty (all of a
+//! block's rows in one group; long strings) takes them in smaller blocks; a row that alone is too long goes past the chunks, as a batch of
+//! its own.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use crate::{
     batch::{
         Batch,
-        array::{ArrayRef, AsArray, RecordBatchOptions, UInt8Array},
         buffer::Buffer,
-        datatypes::{DataType, Field, Schema, SchemaRef, UInt8Type},
+        datatypes::{DataType, SchemaRef},
         payload_bytes,
     },
     error::{Cause, Error, Kind, Result},
-    kernel::{Appended, Chunks, Exchanger, GROUPS_MAX, Kernels, PARTITIONS_MAX},
+    kernel::{Appended, Chunks, Exchanger, GROUPS_MAX, Kernels, PARTITIONS_MAX, Rows, Way},
     memory::{Block, Pool, Reservation, freeze},
     settings::Settings,
 };
@@ -41,6 +43,11 @@ const CACHED_BYTES: usize = 8 << 20;
 const STREAMED_BYTES: usize = 32 << 20;
 /// The reason for more: so many rows that a batch of them is worth its arrays.
 const CHUNK_ROWS_MIN: usize = 256;
+/// The same for the first of two passes where all values stay rows, which are in the caches still when the second takes them. Others are better
+/// taken many at a time: four short strings 1.25 GiB/s with 32 MiB, 0.9 with 2.
+const COARSE_BYTES: usize = 2 << 20;
+/// There, so many rows that each group of the second pass gets some of them.
+const COARSE_ROWS_MIN: usize = 1024;
 /// Rows of a batch whose strings are measured: the chunks' layout is a guess, which may be wrong for the others.
 const SAMPLE_ROWS: usize = 1024;
 /// Of two passes, the groups of the second within each of the first: with so few the lines ahead are asked for, so neither needs a cache.
@@ -51,12 +58,12 @@ const FINE_GROUPS: usize = 64;
 pub struct BuilderOptions {
     /// Groups, at most [`PARTITIONS_MAX`].
     pub group_count: usize,
-    /// Bytes that the chunks of all groups take together at most.
+    /// Bytes that the chunks of all groups take together at most; those of the second of two passes take twice as much.
     pub bytes: usize,
 }
 
 impl BuilderOptions {
-    /// What a thread's builder takes at most, unless memory is short: 4,096 groups of 16 KiB.
+    /// What a thread's builder takes at most, unless memory is short: 256 groups of 256 KiB; in two passes twice as much, 4,096 groups of 32 KiB.
     pub const BYTES: usize = 64 << 20;
 
     /// What a thread's builder takes of the memory of these settings: what is best, or a small share.
@@ -71,14 +78,12 @@ pub type Give<'a> = &'a mut dyn FnMut(usize, Batch, u64) -> Result<()>;
 
 /// The builders of all groups of one thread.
 pub struct Builder {
-    kernels: &'static Kernels,
     first: Pass,
     /// Of more than [`GROUPS_MAX`] groups: those of each group of the first pass.
     second: Vec<Pass>,
     /// The group of the first pass is the number shifted by so much; what is shifted out is the group of the second.
     shift: u32,
     options: BuilderOptions,
-    schema: SchemaRef,
     pool: Arc<Pool>,
     reservation: Reservation,
     coarse: Vec<u8>,
@@ -86,14 +91,13 @@ pub struct Builder {
 
 /// The chunks of one pass, made when the first rows have shown how long they are.
 struct Pass {
+    kernels: &'static Kernels,
     schema: SchemaRef,
     group_count: usize,
     /// Bytes that its chunks may take together.
     bytes: usize,
-    /// No more of them than is best for the caches, where rows are not too long for it.
-    is_cached: bool,
-    /// Values go past the caches, once chunks are as large as they become.
-    is_streamed: bool,
+    /// How values get to the chunks, once these are as large as they become.
+    way: Way,
     chunks: Option<Chunks>,
     /// Bytes of a chunk: few at first, as many edges carry few rows, and four times as many whenever all groups have given one.
     chunk_bytes: usize,
@@ -120,22 +124,21 @@ impl Builder {
         let group_count = options.group_count.clamp(1, PARTITIONS_MAX);
         let shift = if group_count > GROUPS_MAX { FINE_GROUPS.trailing_zeros() } else { 0 };
         let coarse_count = ((group_count - 1) >> shift) + 1;
+        let pass = |way, group_count, bytes| Pass::new(kernels, schema, way, group_count, bytes);
         let (first, second) = if shift == 0 {
-            (Pass { is_cached: true, ..Pass::new(schema, coarse_count, options.bytes) }, Vec::new())
+            let is_streamed = Chunks::are_better_streamed(schema, group_count);
+            (pass(if is_streamed { Way::Tiles } else { Way::Straight }, group_count, options.bytes), Vec::new())
         } else {
-            let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
-            fields.push(Arc::new(Field::new("group", DataType::UInt8, false)));
-            let numbered: SchemaRef = Arc::new(Schema::new(fields));
-            let second = (0..coarse_count).map(|_| Pass::new(schema, FINE_GROUPS, options.bytes / coarse_count));
-            (Pass::new(&numbered, coarse_count, options.bytes / 2), second.collect())
+            // Twice as much: a batch of 16 KiB costs more than moving its rows.
+            let second =
+                (0..coarse_count).map(|_| pass(Way::TilesOfRows, FINE_GROUPS, 2 * options.bytes / coarse_count));
+            (pass(Way::Rows, coarse_count, options.bytes / 2), second.collect())
         };
         Builder {
-            kernels,
             first,
             second,
             shift,
             options: BuilderOptions { group_count, ..options },
-            schema: Arc::clone(schema),
             pool: Arc::clone(pool),
             reservation,
             coarse: Vec::new(),
@@ -157,80 +160,73 @@ impl Builder {
         if groups.len() != batch.num_rows() {
             return Err(BuilderError::Numbers { rows: batch.num_rows(), numbers: groups.len() }.into());
         }
-        let group = usize::from(self.kernels.number_bytes(groups, self.shift, u8::MAX, &mut self.coarse));
+        let kernels = self.first.kernels;
+        let group = usize::from(kernels.number_bytes(groups, self.shift, u8::MAX, &mut self.coarse));
         let group_count = self.options.group_count;
         if group >= group_count {
             return Err(BuilderError::Group { group, group_count }.into());
         }
-        let Builder { kernels, first, shift, pool, reservation, coarse, .. } = self;
-        if *shift == 0 {
-            return first.push(kernels, batch, coarse, &mut Hand::new(pool, reservation, give));
+        let mut rows = Rows::of(batch);
+        if self.shift > 0 {
+            let mut fine = Vec::new();
+            kernels.number_bytes(groups, 0, (1 << self.shift) - 1, &mut fine);
+            rows = rows.with_numbers(fine);
         }
-        let mut fine = Vec::new();
-        kernels.number_bytes(groups, 0, (1 << *shift) - 1, &mut fine);
-        let numbered = with_column(batch, &first.schema, Arc::new(UInt8Array::from(fine)))?;
-        let mut full = Vec::new();
-        first.push(kernels, &numbered, coarse, &mut Hand::new(pool, reservation, &mut gather(&mut full)))?;
-        self.send_on(full, give)
+        self.first_pass(give, |pass, hand| pass.begin(&rows, hand))?;
+        let mut done = 0;
+        while done < batch.num_rows() {
+            let coarse = std::mem::take(&mut self.coarse);
+            let appended =
+                self.first_pass(give, |pass, hand| pass.append(&rows, done..batch.num_rows(), &coarse, hand));
+            self.coarse = coarse;
+            done = appended?;
+            if done < batch.num_rows() {
+                let (group, row) = (groups[done], batch.slice(done, 1));
+                self.give_group(group, give)?;
+                let bytes = payload_bytes(&row);
+                give(usize::from(group), row, bytes)?;
+                done += 1;
+            }
+        }
+        Ok(())
     }
 
     /// Gives what all groups still have; empty afterwards.
     pub fn finish(&mut self, give: Give<'_>) -> Result<()> {
-        let Builder { first, shift, pool, reservation, .. } = self;
-        if *shift == 0 {
-            return first.finish(&mut Hand::new(pool, reservation, give));
-        }
-        let mut full = Vec::new();
-        first.finish(&mut Hand::new(pool, reservation, &mut gather(&mut full)))?;
-        self.send_on(full, give)?;
+        self.first_pass(give, |pass, hand| pass.finish(hand))?;
         let Builder { second, shift, pool, reservation, .. } = self;
-        for (group, pass) in second.iter_mut().enumerate() {
-            let first_group = group << *shift;
-            let give = &mut |fine, batch, bytes| give(first_group + fine, batch, bytes);
+        for (coarse, pass) in second.iter_mut().enumerate() {
+            let give = &mut |fine, batch, bytes| give((coarse << *shift) + fine, batch, bytes);
             pass.finish(&mut Hand::new(pool, reservation, give))?;
         }
         Ok(())
     }
 
-    /// Sends chunks of the first pass, whose last column is the number within their group, through the second.
-    fn send_on(&mut self, full: Vec<(usize, Batch)>, give: Give<'_>) -> Result<()> {
-        let Builder { kernels, second, shift, schema, pool, reservation, .. } = self;
-        for (group, batch) in full {
-            let rows = batch.num_rows();
-            let (fine, columns) = batch.columns().split_last().ok_or(BuilderError::Numbers { rows, numbers: 0 })?;
-            let options = RecordBatchOptions::new().with_row_count(Some(rows));
-            let batch = Batch::try_new_with_options(Arc::clone(schema), columns.to_vec(), &options)?;
-            let fine = fine.as_primitive::<UInt8Type>().values();
-            let first_group = group << *shift;
-            let give = &mut |fine: usize, batch: Batch, bytes: u64| give(first_group + fine, batch, bytes);
-            second[group].push(kernels, &batch, fine, &mut Hand::new(pool, reservation, give))?;
-        }
-        Ok(())
+    /// Does something with the first pass: what is full there goes to `give`, by way of the second where there is one.
+    fn first_pass<T>(&mut self, give: Give<'_>, run: impl FnOnce(&mut Pass, &mut Hand<'_>) -> Result<T>) -> Result<T> {
+        let Builder { first, second, shift, pool, reservation, .. } = self;
+        run(first, &mut Hand { second, shift: *shift, ..Hand::new(pool, reservation, give) })
     }
-}
 
-/// Keeps what the first pass gives: one batch's rows fill few of its chunks.
-fn gather(full: &mut Vec<(usize, Batch)>) -> impl FnMut(usize, Batch, u64) -> Result<()> {
-    |group, batch, _| {
-        full.push((group, batch));
-        Ok(())
+    /// Gives what a group has so far.
+    fn give_group(&mut self, group: u16, give: Give<'_>) -> Result<()> {
+        let (coarse, fine) = (group >> self.shift, group & ((1 << self.shift) - 1));
+        self.first_pass(give, |pass, hand| pass.give(coarse as u8, hand))?;
+        let Builder { second, pool, reservation, .. } = self;
+        let Some(pass) = second.get_mut(usize::from(coarse)) else { return Ok(()) };
+        let give = &mut |_: usize, batch: Batch, bytes: u64| give(usize::from(group), batch, bytes);
+        pass.give(fine as u8, &mut Hand::new(pool, reservation, give))
     }
-}
-
-fn with_column(batch: &Batch, schema: &SchemaRef, column: ArrayRef) -> Result<Batch> {
-    let mut columns = batch.columns().to_vec();
-    columns.push(column);
-    Ok(Batch::try_new(Arc::clone(schema), columns)?)
 }
 
 impl Pass {
-    fn new(schema: &SchemaRef, group_count: usize, bytes: usize) -> Pass {
+    fn new(kernels: &'static Kernels, schema: &SchemaRef, way: Way, group_count: usize, bytes: usize) -> Pass {
         Pass {
+            kernels,
             schema: Arc::clone(schema),
             group_count,
             bytes,
-            is_cached: false,
-            is_streamed: Chunks::are_better_streamed(schema, group_count),
+            way,
             chunks: None,
             chunk_bytes: 0,
             given: 0,
@@ -238,21 +234,25 @@ impl Pass {
         }
     }
 
-    fn push(&mut self, kernels: &'static Kernels, batch: &Batch, groups: &[u8], hand: &mut Hand<'_>) -> Result<()> {
-        if batch.num_rows() == 0 {
+    /// Makes chunks ready for these rows.
+    fn begin(&mut self, rows: &Rows, hand: &mut Hand<'_>) -> Result<()> {
+        if rows.row_count() == 0 {
             return Ok(());
         }
-        if self.schema.fields().iter().any(|field| is_string(field.data_type())) {
-            self.measure(batch, hand)?;
+        if self.chunks.is_none() || self.schema.fields().iter().any(|field| is_string(field.data_type())) {
+            self.measure(rows, hand)?;
         }
         if self.chunk_bytes == 0 {
-            let batch_bytes = payload_bytes(batch) as usize;
-            if self.is_cached {
-                let needed = CHUNK_ROWS_MIN * (batch_bytes / batch.num_rows()) * self.group_count;
-                let best = if self.is_streamed { STREAMED_BYTES } else { CACHED_BYTES };
-                self.bytes = self.bytes.min(best.max(needed));
-            }
-            self.chunk_bytes = (4 * batch_bytes / self.group_count).clamp(CHUNK_BYTES_MIN, self.chunk_bytes_max());
+            let row_bytes = rows.bytes(0..rows.row_count()) as usize / rows.row_count();
+            let (best, rows_min) = match self.way {
+                Way::Straight => (CACHED_BYTES, CHUNK_ROWS_MIN),
+                Way::Tiles => (STREAMED_BYTES, CHUNK_ROWS_MIN),
+                Way::Rows if Chunks::are_all_rows(&self.schema) => (COARSE_BYTES, COARSE_ROWS_MIN),
+                Way::Rows | Way::TilesOfRows => (self.bytes, 0),
+            };
+            self.bytes = self.bytes.min(best.max(rows_min * row_bytes * self.group_count));
+            let first_bytes = 4 * row_bytes * rows.row_count() / self.group_count;
+            self.chunk_bytes = first_bytes.clamp(CHUNK_BYTES_MIN, self.chunk_bytes_max());
         } else if self.given >= self.group_count && self.chunk_bytes < self.chunk_bytes_max() {
             self.finish(hand)?;
             self.chunks = None;
@@ -260,31 +260,61 @@ impl Pass {
             self.given = 0;
         }
         // Small chunks are given before tiles are worth their while.
-        let is_streamed = self.is_streamed && self.chunk_bytes == self.chunk_bytes_max();
+        let is_small = self.way == Way::Tiles && self.chunk_bytes < self.chunk_bytes_max();
+        let way = if is_small { Way::Straight } else { self.way };
         let chunks = self.chunks.get_or_insert_with(|| {
-            self.heap_bytes.resize(batch.num_columns(), 0.0);
-            Chunks::new(kernels, &self.schema, self.group_count, self.chunk_bytes, &self.heap_bytes, is_streamed)
+            Chunks::new(self.kernels, &self.schema, self.group_count, self.chunk_bytes, &self.heap_bytes, way)
         });
-        let rows = chunks.prepare(batch, hand)?;
+        chunks.prepare(rows, hand)
+    }
+
+    /// Appends the rows of a range, `groups` those of all rows; the number of the first that is not in, as it alone is too long for a chunk, or the
+    /// range's end.
+    fn append(&mut self, rows: &Rows, range: Range<usize>, groups: &[u8], hand: &mut Hand<'_>) -> Result<usize> {
+        let Some(chunks) = &mut self.chunks else { return Ok(range.end) };
         let block_rows = chunks.block_rows();
-        let mut first = 0;
-        while first < batch.num_rows() {
+        let given = hand.given;
+        let mut first = range.start;
+        while first < range.end {
             // Smaller and smaller while some group cannot take its rows at once.
-            let mut end = batch.num_rows().min(first + block_rows);
-            while let Appended::TooLarge = chunks.append(&rows, first..end, &groups[first..end], hand)? {
+            let mut end = range.end.min(first + block_rows);
+            while let Appended::TooLarge = chunks.append(rows, first..end, &groups[first..end], hand)? {
                 if end == first + 1 {
-                    chunks.give(usize::from(groups[first]), hand)?;
-                    let row = batch.slice(first, 1);
-                    let bytes = payload_bytes(&row);
-                    (hand.give)(usize::from(groups[first]), row, bytes)?;
-                    break;
+                    return Ok(first);
                 }
                 end = first + (end - first) / 2;
             }
             first = end;
         }
-        self.given += hand.given;
+        self.given += hand.given - given;
+        Ok(first)
+    }
+
+    /// Takes all rows of a first pass, by their numbers.
+    fn take(&mut self, rows: &Rows, hand: &mut Hand<'_>) -> Result<()> {
+        self.begin(rows, hand)?;
+        let mut done = 0;
+        while done < rows.row_count() {
+            done = self.append(rows, done..rows.row_count(), rows.numbers(), hand)?;
+            if done < rows.row_count() {
+                self.give(rows.numbers()[done], hand)?;
+                self.append_alone(rows, done, hand)?;
+                done += 1;
+            }
+        }
         Ok(())
+    }
+
+    /// Gives a row as a batch of its own.
+    fn append_alone(&self, rows: &Rows, row: usize, hand: &mut Hand<'_>) -> Result<()> {
+        let heap_bytes: Vec<f64> = rows.heap_bytes(row..row + 1).map(|bytes| bytes as f64).collect();
+        let mut chunks = Chunks::new(self.kernels, &self.schema, self.group_count, 1, &heap_bytes, self.way);
+        chunks.prepare(rows, hand)?;
+        match chunks.append(rows, row..row + 1, &rows.numbers()[row..=row], hand)? {
+            Appended::All => chunks.finish(hand),
+            // Its strings are in memory already, in one piece.
+            Appended::TooLarge => Err(BuilderError::Row { bytes: rows.bytes(row..row + 1) }.into()),
+        }
     }
 
     fn chunk_bytes_max(&self) -> usize {
@@ -292,10 +322,9 @@ impl Pass {
     }
 
     /// Looks at how long strings are; where they have become much longer than the chunks are laid out for, new chunks are begun.
-    fn measure(&mut self, batch: &Batch, hand: &mut Hand<'_>) -> Result<()> {
-        let sample = batch.slice(0, batch.num_rows().min(SAMPLE_ROWS));
-        let rows = sample.num_rows() as f64;
-        let found: Vec<f64> = sample.columns().iter().map(|column| heap_bytes(column) as f64 / rows).collect();
+    fn measure(&mut self, rows: &Rows, hand: &mut Hand<'_>) -> Result<()> {
+        let sample = rows.row_count().min(SAMPLE_ROWS);
+        let found: Vec<f64> = rows.heap_bytes(0..sample).map(|bytes| bytes as f64 / sample as f64).collect();
         let total: f64 = found.iter().sum();
         let planned: f64 = self.heap_bytes.iter().sum();
         if self.chunks.is_none() || total > 2.0 * planned + 16.0 {
@@ -309,6 +338,10 @@ impl Pass {
     fn finish(&mut self, hand: &mut Hand<'_>) -> Result<()> {
         self.chunks.as_mut().map_or(Ok(()), |chunks| chunks.finish(hand))
     }
+
+    fn give(&mut self, group: u8, hand: &mut Hand<'_>) -> Result<()> {
+        self.chunks.as_mut().map_or(Ok(()), |chunks| chunks.give(usize::from(group), hand))
+    }
 }
 
 fn is_string(data_type: &DataType) -> bool {
@@ -316,32 +349,14 @@ fn is_string(data_type: &DataType) -> bool {
     matches!(data_type, D::Utf8 | D::LargeUtf8 | D::Binary | D::LargeBinary | D::Utf8View | D::BinaryView)
 }
 
-/// Bytes of the strings of a column that stand outside of its rows.
-fn heap_bytes(column: &ArrayRef) -> u64 {
-    let data = column.to_data();
-    let rows = data.len();
-    match data.data_type() {
-        DataType::Utf8 | DataType::Binary => {
-            let offsets = data.buffer::<i32>(0);
-            u64::from((offsets[rows] - offsets[0]) as u32)
-        }
-        DataType::LargeUtf8 | DataType::LargeBinary => {
-            let offsets = data.buffer::<i64>(0);
-            (offsets[rows] - offsets[0]) as u64
-        }
-        DataType::Utf8View | DataType::BinaryView => {
-            let long = |view: &u128| if *view as u32 > 12 { u64::from(*view as u32) } else { 0 };
-            data.buffer::<u128>(0)[..rows].iter().map(long).sum()
-        }
-        _ => 0,
-    }
-}
-
 /// What chunks get from the node and give to the builder's owner.
 struct Hand<'a> {
     pool: &'a Arc<Pool>,
     reservation: &'a mut Reservation,
     give: Give<'a>,
+    /// Who takes what the first pass gives, and by how much its groups are shifted; nobody if it is the last.
+    second: &'a mut [Pass],
+    shift: u32,
     /// Bytes of the block that was frozen last: what the batch that is given next holds.
     frozen_bytes: u64,
     /// Batches that were given.
@@ -349,8 +364,9 @@ struct Hand<'a> {
 }
 
 impl<'a> Hand<'a> {
+    /// Of a last pass.
     fn new(pool: &'a Arc<Pool>, reservation: &'a mut Reservation, give: Give<'a>) -> Hand<'a> {
-        Hand { pool, reservation, give, frozen_bytes: 0, given: 0 }
+        Hand { pool, reservation, give, second: &mut [], shift: 0, frozen_bytes: 0, given: 0 }
     }
 }
 
@@ -374,6 +390,15 @@ impl Exchanger for Hand<'_> {
         self.given += 1;
         (self.give)(group, batch, self.frozen_bytes)
     }
+
+    /// At once: the rows are in the caches still, and so is the block, which the first pass gets back.
+    fn pass_on(&mut self, coarse: usize, rows: Rows) -> Result<()> {
+        self.given += 1;
+        let Hand { pool, reservation, give, second, shift, .. } = self;
+        let pass = second.get_mut(coarse).ok_or(BuilderError::Pass)?;
+        let give = &mut |fine: usize, batch: Batch, bytes: u64| give((coarse << *shift) + fine, batch, bytes);
+        pass.take(&rows, &mut Hand::new(pool, reservation, give))
+    }
 }
 
 /// Why rows could not be put to their groups.
@@ -395,6 +420,15 @@ pub enum BuilderError {
         /// How many there are.
         group_count: usize,
     },
+    /// A row that no chunk takes.
+    #[error("put a row of {bytes} bytes to its group")]
+    Row {
+        /// Its length.
+        bytes: u64,
+    },
+    /// Rows for a second pass that is not there.
+    #[error("put rows to their groups in one pass that were for the first of two")]
+    Pass,
     /// The system gives no memory.
     #[error("map {bytes} bytes for the rows of a group")]
     Memory {
@@ -409,7 +443,8 @@ impl Cause for BuilderError {
     fn kind(&self) -> Kind {
         match self {
             BuilderError::Memory { .. } => Kind::Limit,
-            BuilderError::Numbers { .. } | BuilderError::Group { .. } => Kind::Internal,
+            BuilderError::Row { .. } => Kind::Limit,
+            BuilderError::Numbers { .. } | BuilderError::Group { .. } | BuilderError::Pass => Kind::Internal,
         }
     }
 }
@@ -422,9 +457,9 @@ mod tests {
     use super::*;
     use crate::{
         batch::{
-            array::{Int64Array, StringArray, UInt32Array},
+            array::{ArrayRef, Int64Array, StringArray, UInt32Array},
             compute, concat,
-            datatypes::FieldRef,
+            datatypes::{Field, FieldRef, Schema},
             take_rows,
         },
         kernel::testing::{Random, cases, random_array, random_type},
@@ -544,21 +579,30 @@ mod tests {
 
     #[test]
     fn a_string_longer_than_a_chunk_goes_past_it() {
-        let texts: Vec<String> = (0..100).map(|row| "x".repeat(if row == 40 { 1 << 20 } else { row })).collect();
-        let column: ArrayRef = Arc::new(StringArray::from(texts));
-        let batch = Batch::try_from_iter([("text", column)]).unwrap();
-        let groups: Vec<Vec<u16>> = vec![(0..100).map(|row| row % 3).collect()];
-        let mut builder = builder(Kernels::detect(), &batch.schema(), 3, 1 << 14);
-        // Laid out for short strings.
-        let out = split(&mut builder, &[batch.slice(0, 30)], &[groups[0][..30].to_vec()]);
-        assert_eq!(out.iter().flatten().map(Batch::num_rows).sum::<usize>(), 30);
-        let batches = [batch.clone()];
-        let out = split(&mut builder, &batches, &groups);
-        for (group, found) in out.iter().enumerate() {
-            let found = concat(&batch.schema(), found).unwrap();
-            assert_eq!(found, expected(&batch.schema(), &batches, &groups, group));
+        // Too long for the one pass, for the first of two, for the second.
+        for (group_count, bytes, longest) in [(3, 1 << 14, 1 << 20), (300, 1 << 14, 1 << 20), (300, 1 << 20, 30_000)] {
+            let texts: Vec<String> = (0..100).map(|row| "x".repeat(if row == 40 { longest } else { row })).collect();
+            let column: ArrayRef = Arc::new(StringArray::from(texts));
+            let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..100));
+            let others: ArrayRef = Arc::new(Int64Array::from_iter_values(1000..1100));
+            let batch = Batch::try_from_iter([("text", column), ("number", numbers), ("other", others)]).unwrap();
+            let groups: Vec<Vec<u16>> = vec![(0..100).map(|row| row % 3 * (group_count / 3)).collect()];
+            let batches = [batch.clone()];
+            let (schema, group_count) = (batch.schema(), usize::from(group_count));
+            let check = |out: Vec<Vec<Batch>>| {
+                for (group, found) in out.iter().enumerate() {
+                    let found = concat(&schema, found).unwrap();
+                    assert_eq!(found, expected(&schema, &batches, &groups, group));
+                }
+            };
+            let mut builder = builder(Kernels::detect(), &schema, group_count, bytes);
+            check(split(&mut builder, &batches, &groups));
+            // Laid out for short strings.
+            let out = split(&mut builder, &[batch.slice(0, 30)], &[groups[0][..30].to_vec()]);
+            assert_eq!(out.iter().flatten().map(Batch::num_rows).sum::<usize>(), 30);
+            check(split(&mut builder, &batches, &groups));
+            assert_eq!(builder.held_bytes(), 0);
         }
-        assert_eq!(builder.held_bytes(), 0);
     }
 
     #[test]

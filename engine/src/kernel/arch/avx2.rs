@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernel::{tiles::Words, vector::Vector};
+use crate::kernel::{bundle::Words, vector::Vector};
 
 /// The table, when this processor has AVX2, and BMI1 and POPCNT as all of them.
 pub(super) fn new() -> Option<&'static Kernels> {

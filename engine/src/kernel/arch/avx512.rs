@@ -8,7 +8,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernel::{tiles::Words, vector::Vector};
+use crate::kernel::{bundle::Words, vector::Vector};
 
 /// The table, when this processor has the extensions.
 pub(super) fn new() -> Option<&'static Kernels> {

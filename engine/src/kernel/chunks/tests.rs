@@ -1,7 +1,10 @@
-//! Rows in tiles beside rows without, and blocks that are refused.
+//! Rows in tiles, and rows in two passes, beside rows without, and blocks that are refused.
+
+use std::collections::BTreeMap;
 
 use arrow::array::{Int32Array, Int64Array};
 use arrow::datatypes::{Field, Schema};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use proptest::prelude::*;
 
 use super::*;
@@ -14,12 +17,13 @@ use crate::{
 struct Given {
     pool: Arc<Pool>,
     batches: Vec<(usize, RecordBatch)>,
+    rows: Vec<(usize, Rows)>,
     blocks_left: usize,
 }
 
 impl Given {
     fn new() -> Given {
-        Given { pool: Pool::within(1 << 30), batches: Vec::new(), blocks_left: usize::MAX }
+        Given { pool: Pool::within(1 << 30), batches: Vec::new(), rows: Vec::new(), blocks_left: usize::MAX }
     }
 }
 
@@ -38,15 +42,19 @@ impl Exchanger for Given {
         self.batches.push((group, batch));
         Ok(())
     }
+    fn pass_on(&mut self, group: usize, rows: Rows) -> Result<(), ArrowError> {
+        self.rows.push((group, rows));
+        Ok(())
+    }
 }
 
 /// Appends all rows, fewer at a time where they do not fit at once.
-fn append_all(chunks: &mut Chunks, batch: &RecordBatch, groups: &[u8], given: &mut Given) {
-    let rows = chunks.prepare(batch, given).unwrap();
+fn append_all(chunks: &mut Chunks, rows: &Rows, groups: &[u8], given: &mut Given) {
+    chunks.prepare(rows, given).unwrap();
     let mut first = 0;
-    while first < batch.num_rows() {
-        let mut end = batch.num_rows().min(first + chunks.block_rows());
-        while chunks.append(&rows, first..end, &groups[first..end], given).unwrap() == Appended::TooLarge {
+    while first < rows.row_count() {
+        let mut end = rows.row_count().min(first + chunks.block_rows());
+        while chunks.append(rows, first..end, &groups[first..end], given).unwrap() == Appended::TooLarge {
             assert!(end > first + 1, "a row fits");
             end = first + (end - first) / 2;
         }
@@ -54,11 +62,33 @@ fn append_all(chunks: &mut Chunks, batch: &RecordBatch, groups: &[u8], given: &m
     }
 }
 
+/// Puts what the first pass has given through the second.
+fn send_on(second: &mut [Chunks], given: &mut Given) {
+    for (coarse, rows) in std::mem::take(&mut given.rows) {
+        let mut fine = Given::new();
+        append_all(&mut second[coarse], &rows, rows.numbers(), &mut fine);
+        given.batches.extend(fine.batches.into_iter().map(|(group, batch)| (16 * coarse + group, batch)));
+    }
+}
+
+/// The rows of each group as text, whatever the batches and dictionaries they came in.
+fn by_group(batches: Vec<(usize, RecordBatch)>) -> BTreeMap<usize, Vec<String>> {
+    let mut rows: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    let options = FormatOptions::default().with_null("NULL");
+    for (group, batch) in batches {
+        let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap());
+        let columns: Vec<ArrayFormatter<'_>> = columns.collect();
+        let text = |row: usize| columns.iter().map(|column| column.value(row).to_string() + "|").collect();
+        rows.entry(group).or_default().extend((0..batch.num_rows()).map(text));
+    }
+    rows
+}
+
 proptest! {
     #![proptest_config(cases(200))]
 
     #[test]
-    fn rows_in_tiles_come_out_as_those_without(seed: u64) {
+    fn rows_in_tiles_and_in_two_passes_come_out_as_those_without(seed: u64) {
         let random = &mut Random::new(seed);
         let group_count = random.pick(&[1, 3, 40, 256]);
         use DataType as T;
@@ -83,12 +113,12 @@ proptest! {
             })
             .collect();
         let chunk_bytes = random.pick(&[60 << 10, 400 << 10]);
-        let moved = |kernels: &'static Kernels, is_streamed: bool| {
+        let moved = |kernels: &'static Kernels, way: Way| {
             let heap_bytes = vec![30.0; schema.fields().len()];
-            let mut chunks = Chunks::new(kernels, &schema, group_count, chunk_bytes, &heap_bytes, is_streamed);
+            let mut chunks = Chunks::new(kernels, &schema, group_count, chunk_bytes, &heap_bytes, way);
             let mut given = Given::new();
             for (batch, groups, is_ended) in &batches {
-                append_all(&mut chunks, batch, groups, &mut given);
+                append_all(&mut chunks, &Rows::of(batch), groups, &mut given);
                 if *is_ended {
                     chunks.finish(&mut given).unwrap();
                 }
@@ -96,12 +126,37 @@ proptest! {
             chunks.finish(&mut given).unwrap();
             given.batches
         };
-        let expected = moved(Kernels::scalar(), false);
+        let moved_twice = |kernels: &'static Kernels| {
+            let heap_bytes = vec![30.0; schema.fields().len()];
+            let mut first = Chunks::new(kernels, &schema, group_count.div_ceil(16), chunk_bytes, &heap_bytes, Way::Rows);
+            let second = |_| Chunks::new(kernels, &schema, 16, chunk_bytes, &heap_bytes, Way::TilesOfRows);
+            let mut second: Vec<Chunks> = (0..group_count.div_ceil(16)).map(second).collect();
+            let mut given = Given::new();
+            for (batch, groups, is_ended) in &batches {
+                let rows = Rows::of(batch).with_numbers(groups.iter().map(|group| group % 16).collect());
+                let coarse: Vec<u8> = groups.iter().map(|group| group / 16).collect();
+                append_all(&mut first, &rows, &coarse, &mut given);
+                if *is_ended {
+                    first.finish(&mut given).unwrap();
+                }
+                send_on(&mut second, &mut given);
+            }
+            first.finish(&mut given).unwrap();
+            send_on(&mut second, &mut given);
+            for (coarse, chunks) in second.iter_mut().enumerate() {
+                let mut fine = Given::new();
+                chunks.finish(&mut fine).unwrap();
+                given.batches.extend(fine.batches.into_iter().map(|(group, batch)| (16 * coarse + group, batch)));
+            }
+            given.batches
+        };
+        let expected = moved(Kernels::scalar(), Way::Straight);
         let rows: usize = expected.iter().map(|(_, batch)| batch.num_rows()).sum();
         prop_assert_eq!(rows, batches.iter().map(|(batch, ..)| batch.num_rows()).sum::<usize>());
         let all = Kernels::all_available().into_iter().map(|(_, kernels)| kernels);
         for kernels in std::iter::once(Kernels::scalar()).chain(all) {
-            prop_assert_eq!(&moved(kernels, true), &expected, "{}", kernels.name());
+            prop_assert_eq!(&moved(kernels, Way::Tiles), &expected, "{}", kernels.name());
+            prop_assert_eq!(by_group(moved_twice(kernels)), by_group(expected.clone()), "{}", kernels.name());
         }
     }
 }
@@ -124,9 +179,10 @@ fn a_refused_block_loses_no_row() {
     // The tiles, the chunk of a group, of the next, …, and those of the second round.
     for refused in 0..10 {
         let mut given = Given::new();
-        let mut chunks = Chunks::new(Kernels::detect(), &batch.schema(), 3, 9 << 10, &[0.0; 9], true);
+        let mut chunks = Chunks::new(Kernels::detect(), &batch.schema(), 3, 9 << 10, &[0.0; 9], Way::Tiles);
         given.blocks_left = refused;
-        let prepared = chunks.prepare(&batch, &mut given).unwrap();
+        let prepared = Rows::of(&batch);
+        chunks.prepare(&prepared, &mut given).unwrap();
         for range in [0..half, half..batch.num_rows()] {
             let mut appended = chunks.append(&prepared, range.clone(), &groups[range.clone()], &mut given);
             if appended.is_err() {
