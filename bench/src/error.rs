@@ -101,6 +101,12 @@ pub enum BenchError {
         /// How many there are.
         columns: usize,
     },
+    /// A file without a row.
+    #[error("splitting the rows of {}: it has none", path.display())]
+    NoRows {
+        /// The file.
+        path: PathBuf,
+    },
     /// What came out is not what went in.
     #[error("splitting {before} rows gave {after}")]
     RowsLost {
@@ -134,7 +140,8 @@ impl Cause for BenchError {
             | BenchError::NoSuchQuestion { .. }
             | BenchError::NoSuchProgram { .. }
             | BenchError::NoSuchWorkload { .. }
-            | BenchError::NoSuchColumn { .. } => Kind::Request,
+            | BenchError::NoSuchColumn { .. }
+            | BenchError::NoRows { .. } => Kind::Request,
             BenchError::NotDone { .. } | BenchError::RowsLost { .. } | BenchError::RunsDiffer { .. } => Kind::Internal,
             // It may be the rival that is wrong, or that takes something else for a word.
             BenchError::RowsDiffer { .. } => Kind::Job,

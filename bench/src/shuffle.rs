@@ -102,9 +102,12 @@ impl ShuffleRun<'_> {
         if let Some(column) = self.hash_columns.iter().find(|column| **column >= columns) {
             return Err(E::from(BenchError::NoSuchColumn { column: *column, columns }.into()));
         }
+        let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        if rows == 0 {
+            return Err(E::from(BenchError::NoRows { path: self.input.to_owned() }.into()));
+        }
         let bytes: u64 = batches.iter().flat_map(|batch| batch.columns()).map(logical_bytes).sum();
         let moved_bytes: u64 = batches.iter().flat_map(|batch| batch.columns()).map(moved_bytes).sum();
-        let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
         // One pool for all runs, as a node has.
         let governor = Governor::of(self.session.settings());
         let mut copy = Copy::new((bytes as usize).clamp(1, COPY_BYTES_MAX));

@@ -52,6 +52,17 @@ const BAD: &[Bad] = &[
     bad(&["sql", "-c", "select * from 'HERE/page.parquet'"], 6, &["error: ", "page.parquet"]),
     bad(&["sql", "-c", "select * from 'HERE/text.parquet'"], 6, &["error: ", "text.parquet"]),
     bad(&["sql", "-f", "HERE/binary.sql"], 1, &["error: reading ", "binary.sql"]),
+    bad(
+        &["bench", "shuffle", "--input", "DATA/nation.parquet", "--hash-columns", "0,4"],
+        1,
+        &["error: splitting rows by the hash of column 4", "4 columns"],
+    ),
+    bad(
+        &["bench", "shuffle", "--input", "HERE/header.csv"],
+        1,
+        &["error: splitting the rows of", "header.csv", "none"],
+    ),
+    bad(&["bench", "shuffle", "--input", "DATA/nation.parquet", "--partitions", "4097"], 2, &["4097", "1..=4096"]),
     // SQL that does not bind, with the place and what may have been meant.
     bad(&["sql", "-c", "select * from nothing"], 1, &["error: ", "nothing", " --> -c:1:15", "^^^^^^^"]),
     bad(
@@ -184,6 +195,7 @@ fn bad_input_is_told_with_its_exit_code() {
     for (name, bytes) in [
         ("empty.parquet", Vec::new()),
         ("empty.csv", Vec::new()),
+        ("header.csv", b"a,b\n".to_vec()),
         // Some splits behind the rows that tell the columns; the newlines in quotes are lines, too.
         ("late.csv", [b"a,b\n".to_vec(), b"\"\n,\",12345678\n".repeat(600_001), b"y,x\n".to_vec()].concat()),
         ("empty.jsonl", Vec::new()),

@@ -41,6 +41,29 @@ fn generated_groups_are_as_many_as_asked_for() {
 }
 
 #[test]
+fn benched_shuffles_lose_no_row() {
+    let place = Place::new();
+    for partitions in ["1", "200", "4096"] {
+        let words = [
+            "bench",
+            "shuffle",
+            "--input",
+            "DATA/lineitem.parquet",
+            "--partitions",
+            partitions,
+            "--hash-columns",
+            "0,3",
+        ];
+        let lines = place.prints(&[&words[..], &["--runs", "2", "--json"]].concat());
+        assert_eq!(lines.lines().count(), 2, "{lines}");
+        for line in lines.lines() {
+            assert!(line.contains(&format!("\"partitions\":{partitions},\"rows\":60175,")), "{line}");
+        }
+    }
+    assert!(place.files().is_empty(), "frames are left behind");
+}
+
+#[test]
 fn bench_replaces_its_results_and_prints_lines() {
     let place = Place::new();
     place.write("answers/q6.csv", "yesterday's");
