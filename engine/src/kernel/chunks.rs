@@ -6,11 +6,12 @@
 //!
 //! ```text
 //!   chunk = one block   │ column 0: rows × width │ column 1 … │ validity: rows × 1 │ heap of a string column │ …
+//!   of a first pass     │ rows: words of each, one bundle after the other │ numbers: rows × 1 │ the other columns … │
 //!   tiles = one block   │ 512 bytes of each group, for up to eight words of its last rows │ the next words │ …
 //! ```
 //! All chunks of a shape are laid out alike, so a column stands at one distance from every group's place, and one pass over the rows moves
 //! several columns: straight to the chunks (`scatter`), or, of tables with many columns, by way of tiles (`tiles`), which a chunk empties
-//! when it is given. While a chunk grows a boolean and a validity take a byte a row, and become bits when it is full. Strings are offsets,
+//! when it is given. The first of two passes leaves the words of a row together (`packed`): [`Way`]. While a chunk grows a boolean and a validity take a byte a row, and become bits when it is full. Strings are offsets,
 //! which are written as they stay, and a heap. Views keep their form, with the bytes of the long ones in the heap. Dictionaries are kept:
 //! those of several batches become one (`dictionary`), and where that would be long, a batch with another one begins new chunks. Types
 //! without a form of their own (lists, structs, maps, unions, run-ends, what is wider than 16 bytes) go by `take`, a piece for each group
@@ -179,7 +180,7 @@ pub trait Exchanger {
     type Error: From<ArrowError>;
     /// A block of at least so many bytes.
     fn block(&mut self, bytes: usize) -> Result<Block, Self::Error>;
-    /// A group's block is full: what stands in it, to be read.
+    /// A group's block is full: what stands in it, to be read where it stands.
     fn freeze(&mut self, block: Block) -> Buffer;
     /// The rows of a group so far.
     fn give(&mut self, group: usize, batch: RecordBatch) -> Result<(), Self::Error>;
@@ -209,6 +210,20 @@ impl Chunks {
         way: Way,
     ) -> Chunks {
         let forms: Vec<Form> = schema.fields().iter().map(|field| Form::of(field.data_type())).collect();
+        let widths = |way: Way| -> Vec<usize> {
+            forms.iter().zip(schema.fields()).map(|(form, field)| way.bundled_width(*form, field.data_type())).collect()
+        };
+        // What rows take beyond their columns: words that are empty, and the number.
+        let padding = if way == Way::Rows {
+            let (widths, bundles) = (widths(way), Bundle::of_widths(&widths(way)));
+            let of = |bundle: &Bundle| {
+                let columns = widths.iter().enumerate().filter(|(column, _)| bundle.has(*column));
+                bundle.row_bytes() - columns.map(|(_, width)| width).sum::<usize>()
+            };
+            bundles.iter().map(of).sum::<usize>() + 1
+        } else {
+            0
+        };
         let row_bytes: f64 = forms
             .iter()
             .zip(schema.fields())
@@ -217,7 +232,8 @@ impl Chunks {
                 let validity = f64::from(u8::from(field.is_nullable() && *form != Form::Taken));
                 form.width() as f64 + validity + if form.has_heap() { 1.1 * heap } else { 0.0 }
             })
-            .sum();
+            .sum::<f64>()
+            + padding as f64;
         let rows_max = ((chunk_bytes as f64 / row_bytes.max(1.0)) as usize).clamp(1, ROWS_MAX);
         let rows_max = if rows_max < 64 { rows_max } else { rows_max.next_multiple_of(64) };
         let block_rows = 1 << ((BLOCK_BYTES / row_bytes.max(1.0)) as usize).max(1).ilog2();
@@ -231,12 +247,7 @@ impl Chunks {
         };
         // Fewer rows are not worth a tile, unless they are rows as they come.
         let way = if way == Way::Tiles && rows_max < 64 { Way::Straight } else { way };
-        let widths: Vec<usize> = forms
-            .iter()
-            .zip(schema.fields())
-            .map(|(form, field)| way.bundled_width(*form, field.data_type()))
-            .collect();
-        let bundled = Bundle::of_widths(&widths);
+        let bundled = Bundle::of_widths(&widths(way));
         let row_places = if way == Way::Rows {
             bundled.iter().map(|bundle| part(bundle.row_bytes() * rows_max)).collect()
         } else {
@@ -307,21 +318,11 @@ impl Chunks {
         (0..widths.len()).all(|column| bundles.iter().any(|bundle| bundle.has(column)))
     }
 
-    /// Bytes of a chunk's block.
-    pub fn block_bytes(&self) -> usize {
-        self.block_bytes
-    }
-
     /// Rows that are best moved at a time.
     pub fn block_rows(&self) -> usize {
         let is_taken = self.places.iter().any(|place| place.form == Form::Taken);
         // Each block of a taken column makes a piece for every group: few large ones.
         if is_taken { self.rows_max.max(self.block_rows) } else { self.block_rows }
-    }
-
-    /// Blocks that groups hold now.
-    pub fn block_count(&self) -> usize {
-        self.blocks.iter().flatten().count()
     }
 
     /// Makes the chunks ready for rows; if a dictionary cannot become one with the chunks', they are given first.
@@ -390,12 +391,16 @@ impl Chunks {
         let bundles: &[Bundle] = if self.way == Way::TilesOfRows { &self.bundles } else { &[] };
         let is_own = |(number, (column, place)): (usize, (&Column, &Place))| {
             let is_bundled = bundles.iter().any(|bundle| bundle.has(number));
-            column.form == place.form && is_bundled == matches!(column.values, Values::Bundled)
+            let is_prepared = column.nulls.is_none() || place.validity.is_none() || self.columns[number].has_nulls;
+            column.form == place.form && is_bundled == matches!(column.values, Values::Bundled) && is_prepared
+        };
+        let are_words = |(words, bundle): (&Buffer, &Bundle)| {
+            words.len() == rows.rows * bundle.row_bytes() && words.as_ptr().cast::<u64>().is_aligned()
         };
         rows.columns.len() == self.places.len()
             && rows.columns.iter().zip(&self.places).enumerate().all(is_own)
             && rows.bundles.len() == bundles.len()
-            && rows.bundles.iter().zip(bundles).all(|(words, bundle)| words.len() == rows.rows * bundle.row_bytes())
+            && rows.bundles.iter().zip(bundles).all(are_words)
             && (self.way != Way::Rows || rows.numbers.len() == rows.rows)
     }
 

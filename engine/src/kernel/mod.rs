@@ -36,10 +36,10 @@ mod vector;
 mod columns;
 pub use columns::{HASH_VERSION, KernelError, hash_columns, hash_columns_with};
 mod rows;
-pub use rows::Rows;
+pub(crate) use rows::Rows;
 mod chunks;
 mod dictionary;
-pub use chunks::{Appended, Chunks, Exchanger, Way};
+pub(crate) use chunks::{Appended, Chunks, Exchanger, Way};
 mod views;
 pub use views::{build_views, concat_arrays};
 

@@ -99,8 +99,8 @@ pub(super) unsafe fn scatter_tiles<V: Vector>(
 
 /// [`scatter_tiles`] of rows that lie as such, one behind the other; meanwhile asks for `ahead`, as much as these rows are.
 ///
-/// Writing past the caches waits for memory as reading does, and not for the same: four columns of 8 bytes in two passes of 64 groups, 8.0 ns a row
-/// without, 6.7 with.
+/// Writing past the caches waits for memory as reading does, and not for the same: four columns of 8 bytes in two passes of 64 groups, one
+/// coarse group after the other, 7.7 ns a row without, 6.7 with.
 ///
 /// # Safety
 /// As [`scatter_tiles`]; the words of all rows are readable at `from`.

@@ -72,7 +72,8 @@ impl Kernels {
         let others = part_found_with(self, &mut found);
         self.compare("few keys", "rows of others", &others, &part_found_with(scalar, &mut expected))?;
         self.compare("few keys", "rows", &found, &expected)?;
-        // Of the first five columns the words are four and their halves odd, of all of them eight and two.
+        // Of the first five columns the words are four and their halves odd; of all of them eight and two, of those that stay rows between
+        // two passes, too.
         for (columns, way, of) in [
             (&columns[..], Some(Way::Straight), "rows"),
             (&columns, Some(Way::Tiles), "rows in tiles"),
@@ -222,6 +223,7 @@ fn columns(numbers: &[u64]) -> Vec<ArrayRef> {
         Arc::new(numbers.iter().map(|number| i128::from(*number) << (number % 40)).collect::<Decimal128Array>()),
         Arc::new(numbers.iter().map(text).collect::<StringArray>()),
         Arc::new(numbers.iter().map(text).collect::<StringViewArray>()),
+        Arc::new(numbers.iter().map(|number| number >> 9).collect::<UInt64Array>()),
     ]
 }
 

@@ -66,6 +66,11 @@ impl BuilderOptions {
     /// What a thread's builder takes at most, unless memory is short: 256 groups of 256 KiB; in two passes twice as much, 4,096 groups of 32 KiB.
     pub const BYTES: usize = 64 << 20;
 
+    /// What such a builder's chunks take at most, without tiles.
+    pub fn most_bytes(&self) -> usize {
+        if self.group_count > GROUPS_MAX { self.bytes / 2 + 2 * self.bytes } else { self.bytes }
+    }
+
     /// What a thread's builder takes of the memory of these settings: what is best, or a small share.
     pub fn bytes_within(settings: &Settings) -> usize {
         let share = settings.memory_bytes / (32 * settings.threads.max(1) as u64);
@@ -271,16 +276,19 @@ impl Pass {
     /// Appends the rows of a range, `groups` those of all rows; the number of the first that is not in, as it alone is too long for a chunk, or the
     /// range's end.
     fn append(&mut self, rows: &Rows, range: Range<usize>, groups: &[u8], hand: &mut Hand<'_>) -> Result<usize> {
-        let Some(chunks) = &mut self.chunks else { return Ok(range.end) };
+        let Some(chunks) = &mut self.chunks else {
+            assert!(range.is_empty(), "rows that were begun");
+            return Ok(range.end);
+        };
         let block_rows = chunks.block_rows();
         let given = hand.given;
         let mut first = range.start;
-        while first < range.end {
+        'blocks: while first < range.end {
             // Smaller and smaller while some group cannot take its rows at once.
             let mut end = range.end.min(first + block_rows);
             while let Appended::TooLarge = chunks.append(rows, first..end, &groups[first..end], hand)? {
                 if end == first + 1 {
-                    return Ok(first);
+                    break 'blocks;
                 }
                 end = first + (end - first) / 2;
             }

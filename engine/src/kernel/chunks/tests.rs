@@ -202,3 +202,33 @@ fn a_refused_block_loses_no_row() {
         }
     }
 }
+
+#[test]
+fn rows_of_other_chunks_are_refused() {
+    let column = |number: i64| -> ArrayRef { Arc::new((0..100).map(|row| row * number).collect::<Int64Array>()) };
+    let batch = RecordBatch::try_from_iter([("a", column(1)), ("b", column(2))]).unwrap();
+    let narrow: ArrayRef = Arc::new((0..100).collect::<Int32Array>());
+    let other = RecordBatch::try_from_iter([("a", column(1)), ("b", narrow)]).unwrap();
+    let groups = [0; 100];
+    let chunks = |way: Way| Chunks::new(Kernels::detect(), &batch.schema(), 2, 1 << 14, &[0.0; 2], way);
+    let packed = |batch: &RecordBatch| {
+        let mut given = Given::new();
+        let mut first = Chunks::new(Kernels::detect(), &batch.schema(), 2, 1 << 14, &[0.0; 2], Way::Rows);
+        append_all(&mut first, &Rows::of(batch).with_numbers(vec![1; 100]), &groups, &mut given);
+        first.finish(&mut given).unwrap();
+        given.rows.remove(0).1
+    };
+    let is_taken = |way: Way, rows: &Rows| {
+        let mut chunks = chunks(way);
+        let append =
+            || chunks.append(rows, 0..rows.row_count(), &groups[..rows.row_count()], &mut Given::new()).unwrap();
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(append)).is_ok()
+    };
+    let (plain, numbered) = (Rows::of(&batch), Rows::of(&batch).with_numbers(vec![1; 100]));
+    for way in [Way::Straight, Way::Tiles] {
+        assert!(is_taken(way, &plain) && !is_taken(way, &packed(&batch)), "{way:?}");
+    }
+    assert!(is_taken(Way::Rows, &numbered) && !is_taken(Way::Rows, &plain) && !is_taken(Way::Rows, &packed(&batch)));
+    assert!(is_taken(Way::TilesOfRows, &packed(&batch)) && !is_taken(Way::TilesOfRows, &numbered));
+    assert!(!is_taken(Way::TilesOfRows, &packed(&other)) && !is_taken(Way::Straight, &Rows::of(&other)));
+}

@@ -107,7 +107,9 @@ impl Sink for GroupsSink {
 
     fn floor_bytes(&self) -> u64 {
         let settings = &self.0.context.settings;
-        (BuilderOptions::bytes_within(settings) * settings.threads) as u64
+        let bytes = BuilderOptions::bytes_within(settings);
+        let builder = BuilderOptions { group_count: self.0.parts.len(), bytes };
+        (builder.most_bytes() * settings.threads) as u64
     }
 
     fn held_bytes(&self) -> u64 {
