@@ -11,31 +11,32 @@
 //! ```
 //! All chunks of a shape are laid out alike, so a column stands at one distance from every group's place, and one pass over the rows moves
 //! several columns: straight to the chunks (`scatter`), or, of tables with many columns, by way of tiles (`tiles`), which a chunk empties
-//! when it is given. The first of two passes leaves the words of a row together (`packed`): [`Way`]. While a chunk grows a boolean and a validity take a byte a row, and become bits when it is full. Strings are offsets,
-//! which are written as they stay, and a heap. Views keep their form, with the bytes of the long ones in the heap. Dictionaries are kept:
-//! those of several batches become one (`dictionary`), and where that would be long, a batch with another one begins new chunks. Types
-//! without a form of their own (lists, structs, maps, unions, run-ends, what is wider than 16 bytes) go by `take`, a piece for each group
-//! and block of rows.
+//! when it is given. The first of two passes leaves the words of a row together (`packed`): [`Way`].
+//!
+//! While a chunk grows a boolean and a validity take a byte a row, and become bits when it is full. Strings are offsets, which are written as
+//! they stay, and a heap. Views keep their form, with the bytes of the long ones in the heap. Dictionaries are kept: those of several batches
+//! become one (`dictionary`), and where that would be long, a batch with another one begins new chunks. Types without a form of their own
+//! (lists, structs, maps, unions, run-ends, what is wider than 16 bytes) go by `take`, a piece for each group and block of rows.
 
 #![allow(unsafe_code)]
 
 use std::{ops::Range, sync::Arc};
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::Buffer;
-use arrow::compute::take;
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 
 mod arrays; // of a full chunk, where it lies
+mod fill; // rows on their way to the chunks
 mod full; // what a full chunk becomes
 
 use super::Kernels;
 use super::bundle::Bundle;
 use super::dictionary::{Dictionary, recode};
-use super::partition::{GROUPS_MAX, first_rows};
+use super::partition::GROUPS_MAX;
 use super::rows::{Column, Form, Rows, Values, bytes_of_bits};
-use super::scatter::{Heaps, INLINE_BYTES_MAX, OVERSHOOT_BYTES, Starts, Stream, sum_by_group};
+use super::scatter::{INLINE_BYTES_MAX, OVERSHOOT_BYTES, sum_by_group};
 use super::tiles::{TILE_BYTES, Tile};
 use crate::memory::Block;
 
@@ -508,189 +509,6 @@ impl Chunks {
             self.rows[group] = 0;
         }
         Ok(true)
-    }
-
-    /// Moves the rows. Every group with rows has room for them.
-    fn fill(
-        &mut self,
-        rows: &Rows,
-        range: Range<usize>,
-        groups: &[u8],
-        counts: &[u32; GROUPS_MAX],
-    ) -> Result<(), ArrowError> {
-        // First what may fail: nothing is half taken in.
-        self.take_others(rows, range.clone(), groups, counts)?;
-        let mut starts: Starts = [std::ptr::null_mut(); GROUPS_MAX];
-        for (start, block) in starts.iter_mut().zip(&mut self.blocks) {
-            *start = block.as_mut().map_or(std::ptr::null_mut(), Block::as_mut_ptr);
-        }
-        self.fill_heaps(rows, range.clone(), groups, &starts);
-        let tiles: *mut Tile = self.tiles.as_mut().map_or(std::ptr::null_mut(), |block| block.as_mut_ptr().cast());
-        let from = |column: usize| -> *const u8 {
-            let (form, growing) = (self.places[column].form, &self.columns[column]);
-            let scratch = &growing.scratch;
-            match &rows.columns[column].values {
-                // In bounds: `Column::new` has made sure that there are as many values as rows.
-                Values::Fixed(_) if growing.is_recoded() => scratch.bytes.as_ptr(),
-                Values::Fixed(values) => values[range.start * form.width()..].as_ptr(),
-                Values::Bits(_) => scratch.bytes.as_ptr(),
-                Values::Strings(..) => scratch.ends.as_ptr().cast(),
-                Values::Views(_, Some(_)) => scratch.views.as_ptr().cast(),
-                Values::Views(views, None) => views[range.start..].as_ptr().cast(),
-                Values::Taken(_) | Values::Bundled => std::ptr::null(),
-            }
-        };
-        self.fill_bundles(rows, range.clone(), groups, &starts, tiles, from);
-        let mut streams = Vec::with_capacity(2 * self.places.len());
-        for width in [16, 8, 4, 2, 1] {
-            streams.clear();
-            for (column, (place, growing)) in self.places.iter().zip(&self.columns).enumerate() {
-                if place.form.width() == width && !self.bundles.iter().any(|bundle| bundle.has(column)) {
-                    streams.push(Stream { from: from(column), offset: place.first_value() });
-                }
-                if let (1, Some(validity), true) = (width, place.validity, growing.has_nulls) {
-                    streams.push(Stream { from: growing.scratch.validity.as_ptr(), offset: validity });
-                }
-            }
-            if width == 1 && self.bundles.is_empty() {
-                streams.extend(self.numbers(rows, range.start));
-            }
-            // SAFETY: each stream has a value of this width for every row of the range: `Column::new` and `measure` have seen to it, with
-            // forms that are those of the schema. The places are the blocks of the groups, which `make_room` has got for every group with
-            // rows; it has found `rows + count ≤ rows_max`, and the layout has `rows_max` values of the width at each offset. The
-            // blocks are borrowed alone through `self`.
-            unsafe { (self.kernels.scatter)(width, &streams, groups, &starts, &self.rows, self.group_count) };
-        }
-        for (rows, count) in self.rows[..self.group_count].iter_mut().zip(counts) {
-            *rows += count;
-        }
-        Ok(())
-    }
-
-    /// The numbers of the rows from `first` on, where rows stay rows.
-    fn numbers(&self, rows: &Rows, first: usize) -> Option<Stream> {
-        (self.way == Way::Rows).then(|| Stream { from: rows.numbers[first..].as_ptr(), offset: self.number_place })
-    }
-
-    /// Moves what is moved in bundles; `from`: where the values of a column are.
-    fn fill_bundles(
-        &self,
-        rows: &Rows,
-        range: Range<usize>,
-        groups: &[u8],
-        starts: &Starts,
-        tiles: *mut Tile,
-        from: impl Fn(usize) -> *const u8,
-    ) {
-        for (number, bundle) in self.bundles.iter().enumerate() {
-            // Wrapping: without tiles they are not used.
-            let tiles = tiles.wrapping_add(number * self.group_count);
-            // SAFETY: as in `fill`; columns begin at multiples of 64 (`Bundle::at` has asked), and so do rows, as blocks do. A tile is emptied
-            // when a row comes behind it, so there is room for all of its rows. There are as many tiles for each bundle as groups, as
-            // `make_room` has asked where a group has rows, and what they hold follows from `rows` alone. Rows of a first pass have the words
-            // of this bundle, a number is there for each row of one: `append` has asked `are_own`.
-            unsafe {
-                match self.way {
-                    Way::Straight => {}
-                    Way::Tiles => {
-                        let sources = bundle.sources(&from);
-                        (self.kernels.scatter_tiles)(bundle, &sources, groups, starts, &self.rows, tiles);
-                    }
-                    Way::Rows => {
-                        let (sources, offset) = (bundle.sources(&from), self.row_places[number]);
-                        let numbers = self.numbers(rows, range.start).filter(|_| number == 0);
-                        (self.kernels.scatter_rows)(bundle, &sources, groups, offset, starts, &self.rows, numbers);
-                    }
-                    Way::TilesOfRows => {
-                        let from = rows.bundles[number][range.start * bundle.row_bytes()..].as_ptr().cast();
-                        let ahead = if number == 0 && range.start == 0 { &rows.ahead[..] } else { &[] };
-                        (self.kernels.scatter_tiles_of_rows)(bundle, from, groups, starts, &self.rows, tiles, ahead);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Moves the strings, and makes the views that point to them.
-    fn fill_heaps(&mut self, rows: &Rows, range: Range<usize>, groups: &[u8], starts: &Starts) {
-        for ((place, column), growing) in self.places.iter().zip(&rows.columns).zip(&mut self.columns) {
-            let Growing { heap_bytes, sums, scratch, .. } = growing;
-            if sums.is_empty() {
-                continue;
-            }
-            // Wrapping: the heap of a group without a block is never used.
-            let heap_starts: Starts = starts.map(|start| start.wrapping_add(place.heap.start));
-            let mut heap_ends = heap_starts;
-            for (heap, used) in heap_ends.iter_mut().zip(heap_bytes.iter()) {
-                *heap = heap.wrapping_add(*used as usize);
-            }
-            let heaps = Heaps { starts: &heap_starts, ends: &mut heap_ends };
-            match &column.values {
-                Values::Strings(ends, bytes) => {
-                    let strings = &bytes[ends.start(range.start)..];
-                    let Scratch { lengths, ends, .. } = scratch;
-                    ends.resize(range.len(), 0);
-                    // SAFETY: the strings of the range are `bytes[start..]`, as long as their lengths together. `make_room` has
-                    // found that each heap holds those of its group, and the layout has `OVERSHOOT_BYTES` behind each heap.
-                    unsafe {
-                        let (from, length) = (strings.as_ptr(), strings.len());
-                        (self.kernels.scatter_strings)(from, length, lengths, groups, heaps, ends);
-                    }
-                }
-                Values::Views(views, Some(buffers)) => {
-                    let buffers: Vec<&[u8]> = buffers.iter().map(Buffer::as_slice).collect();
-                    scratch.views.resize(range.len(), 0);
-                    // SAFETY: views of an arrow array point into its buffers (those of NULLs have become empty); the heaps as above, and a
-                    // chunk is shorter than 4 GiB.
-                    unsafe {
-                        (self.kernels.scatter_views)(
-                            &views[range.clone()],
-                            &buffers,
-                            groups,
-                            heaps,
-                            &mut scratch.views,
-                        );
-                    }
-                }
-                _ => {}
-            }
-            for ((used, end), start) in heap_bytes.iter_mut().zip(&heap_ends).zip(&heap_starts) {
-                *used = (end.addr() - start.addr()) as u64;
-            }
-        }
-    }
-
-    /// Takes the columns that have no form of their own: of none a row, if that of one fails.
-    fn take_others(
-        &mut self,
-        rows: &Rows,
-        range: Range<usize>,
-        groups: &[u8],
-        counts: &[u32; GROUPS_MAX],
-    ) -> Result<(), ArrowError> {
-        if !self.places.iter().any(|place| place.form == Form::Taken) {
-            return Ok(());
-        }
-        let order = &mut self.order;
-        order.clear();
-        order.resize(groups.len(), 0);
-        let firsts = first_rows(counts);
-        self.kernels.row_order(groups, &mut { firsts }, order);
-        let order = UInt32Array::from(order.clone());
-        let take_one = |column: &Column| match &column.values {
-            Values::Taken(array) => take(&array.slice(range.start, range.len()), &order, None).map(Some),
-            _ => Ok(None),
-        };
-        let taken: Vec<Option<ArrayRef>> = rows.columns.iter().map(take_one).collect::<Result<_, _>>()?;
-        for (ordered, growing) in taken.into_iter().zip(&mut self.columns) {
-            let Some(ordered) = ordered else { continue };
-            for (group, pieces) in growing.taken.iter_mut().enumerate() {
-                if counts[group] > 0 {
-                    pieces.push(ordered.slice(firsts[group] as usize, counts[group] as usize));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Gives what all groups have, in the order of the groups.

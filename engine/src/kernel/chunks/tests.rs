@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Int32Array, Int64Array};
+use arrow::array::{Int32Array, Int64Array, UInt32Array};
 use arrow::datatypes::{Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use proptest::prelude::*;
