@@ -12,6 +12,7 @@
 
 #![allow(unsafe_code)]
 
+use super::scatter::{ASKED_BYTES, ask_for_line};
 use super::vector::Vector;
 
 /// Words of a row at most, which is how many words a line has.
@@ -217,6 +218,21 @@ pub(super) unsafe fn words_of_row(sources: &Sources, row: usize) -> Words {
 #[inline(always)]
 unsafe fn load<V: Vector, const W: usize>(sources: &Sources, row: usize, lines: &mut [Words]) {
     for (word, source) in sources[..W].iter().enumerate() {
+        let at = source.map(|from| from.wrapping_byte_add(ASKED_BYTES));
+        match at {
+            Part::Nothing => {}
+            Part::Word(from) => ask_for_line(from.cast::<u64>().wrapping_add(row).cast()),
+            Part::Wide(from) => {
+                ask_for_line(from.cast::<u128>().wrapping_add(row).cast());
+                ask_for_line(from.cast::<u128>().wrapping_add(row + 4).cast());
+            }
+            Part::Halves(low, high) => {
+                ask_for_line(low.cast::<u32>().wrapping_add(row).cast());
+                if let Some(high) = high {
+                    ask_for_line(high.cast::<u32>().wrapping_add(row).cast());
+                }
+            }
+        }
         for lane in (0..8).step_by(V::LANES) {
             let row = row + lane;
             // SAFETY: the caller's promise; a line has room for eight.

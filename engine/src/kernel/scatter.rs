@@ -42,6 +42,10 @@ const OPEN_LINES_MAX: usize = 512;
 /// the columns of lineitem in 200 groups, two at a time, 46 ns a row instead of 52.
 const AHEAD_LINES_MAX: usize = 512;
 
+/// So far ahead the values of each column are asked for: the next page, which the processor does not foresee. The first of two passes of four
+/// columns of 8 bytes, in 64 groups: 4.3 ns a row without, 3.6 with.
+pub(super) const ASKED_BYTES: usize = 4096;
+
 /// Asks for the line of an address, which will be needed soon; any address.
 #[inline(always)]
 pub(super) fn ask_for_line(address: *const i8) {
@@ -152,20 +156,26 @@ unsafe fn scatter_some<T: Copy, const N: usize, const AHEAD: bool>(
     groups: &[u8],
     places: &mut [*mut T; GROUPS_MAX],
 ) {
-    for (row, group) in groups.iter().enumerate() {
-        let place = &mut places[usize::from(*group)];
+    let line_rows = LINE_BYTES / size_of::<T>();
+    for (line, groups) in groups.chunks(line_rows).enumerate() {
         for stream in &streams {
-            // SAFETY: the caller promises that the value can be read and its place be written; neither need be aligned.
-            unsafe {
-                let value = stream.from.cast::<T>().add(row).read_unaligned();
-                let to = place.byte_add(stream.offset);
-                to.write_unaligned(value);
-                if AHEAD {
-                    ask_for_line(to.wrapping_byte_add(LINE_BYTES).cast());
+            ask_for_line(stream.from.wrapping_add(LINE_BYTES * line + ASKED_BYTES).cast());
+        }
+        for (row, group) in (line * line_rows..).zip(groups) {
+            let place = &mut places[usize::from(*group)];
+            for stream in &streams {
+                // SAFETY: the caller promises that the value can be read and its place be written; neither need be aligned.
+                unsafe {
+                    let value = stream.from.cast::<T>().add(row).read_unaligned();
+                    let to = place.byte_add(stream.offset);
+                    to.write_unaligned(value);
+                    if AHEAD {
+                        ask_for_line(to.wrapping_byte_add(LINE_BYTES).cast());
+                    }
                 }
             }
+            *place = place.wrapping_add(1);
         }
-        *place = place.wrapping_add(1);
     }
 }
 
