@@ -12,6 +12,8 @@
 
 #![allow(unsafe_code)]
 
+use std::ops::Range;
+
 use super::scatter::{ASKED_BYTES, ask_for_line};
 use super::vector::Vector;
 
@@ -78,7 +80,7 @@ impl Bundle {
         while whole.len() > WORDS_MAX / 2 {
             bundles.push(whole.drain(..whole.len().min(WORDS_MAX)).collect());
         }
-        // Halves are not among eight words, whose tile has half a line of them.
+        // Halves are not among eight words, whose tile has half a line of each.
         let halves: Vec<usize> = of_width(4).collect();
         whole.extend(halves.chunks(2).map(|pair| Part::Halves(pair[0], pair.get(1).copied())));
         bundles.extend(whole.chunks(WORDS_MAX / 2).filter(|parts| parts.len() > 1).map(<[_]>::to_vec));
@@ -124,6 +126,34 @@ impl Bundle {
     /// Bytes of a row.
     pub(super) fn row_bytes(&self) -> usize {
         8 * self.words
+    }
+
+    /// Writes rows of a group to their places, value by value; `words`: those of the rows, one behind the other.
+    ///
+    /// # Safety
+    /// Each column is writable behind `start` for these rows.
+    pub(super) unsafe fn write_rows(&self, words: &[u64], start: *mut u8, rows: Range<usize>) {
+        for (row, words) in rows.zip(words.chunks_exact(self.words)) {
+            for (word, offset) in self.offsets[..self.words].iter().enumerate() {
+                // SAFETY: the caller's promise, for a row that is one of its.
+                unsafe {
+                    match *offset {
+                        Part::Nothing => {}
+                        Part::Word(offset) => start.add(offset).cast::<u64>().add(row).write_unaligned(words[word]),
+                        Part::Wide(offset) => {
+                            let value = [words[word], words[word + 1]];
+                            start.add(offset).cast::<[u64; 2]>().add(row).write_unaligned(value);
+                        }
+                        Part::Halves(low, high) => {
+                            start.add(low).cast::<u32>().add(row).write_unaligned(words[word] as u32);
+                            if let Some(high) = high {
+                                start.add(high).cast::<u32>().add(row).write_unaligned((words[word] >> 32) as u32);
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// Hands the words of each row to `to`.

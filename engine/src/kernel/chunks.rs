@@ -7,11 +7,11 @@
 //! ```text
 //!   chunk = one block   │ column 0: rows × width │ column 1 … │ validity: rows × 1 │ heap of a string column │ …
 //!   of a first pass     │ rows: words of each, one bundle after the other │ numbers: rows × 1 │ the other columns … │
-//!   tiles = one block   │ 512 bytes of each group, for up to eight words of its last rows │ the next words │ …
+//!   waiting = one block │ of each group up to eight words of its last rows │ the next words │ …                           tiles, rests
 //! ```
 //! All chunks of a shape are laid out alike, so a column stands at one distance from every group's place, and one pass over the rows moves
 //! several columns: straight to the chunks (`scatter`), or, of tables with many columns, by way of tiles (`tiles`), which a chunk empties
-//! when it is given. The first of two passes leaves the words of a row together (`packed`): [`Way`].
+//! when it is given. The first of two passes leaves the words of a row together (`packed`), the second makes columns of them (`sorted`): [`Way`].
 //!
 //! While a chunk grows a boolean and a validity take a byte a row, and become bits when it is full. Strings are offsets, which are written as
 //! they stay, and a heap. Views keep their form, with the bytes of the long ones in the heap. Dictionaries are kept: those of several batches
@@ -37,7 +37,7 @@ use super::dictionary::{Dictionary, recode};
 use super::partition::GROUPS_MAX;
 use super::rows::{Column, Form, Rows, Values, bytes_of_bits};
 use super::scatter::{INLINE_BYTES_MAX, OVERSHOOT_BYTES, sum_by_group};
-use super::tiles::{TILE_BYTES, Tile};
+use super::tiles::TILE_BYTES;
 use crate::memory::Block;
 
 /// Rows that are moved at a time: more for short rows than for long ones, whose block is to stay in the caches from one column to the
@@ -72,13 +72,27 @@ pub enum Way {
     Tiles,
     /// To be moved once more: the words of a row stay together, beside a number for each row.
     Rows,
-    /// What was moved as [`Way::Rows`], by way of tiles.
-    TilesOfRows,
+    /// What was moved as [`Way::Rows`]: in the order of the groups, past the caches.
+    Sorted,
 }
 
 impl Way {
-    fn has_tiles(self) -> bool {
-        matches!(self, Way::Tiles | Way::TilesOfRows)
+    /// Bytes that rows of a group wait in until they fill lines.
+    fn waiting_bytes(self, bundle: &Bundle) -> usize {
+        match self {
+            Way::Straight | Way::Rows => 0,
+            Way::Tiles => TILE_BYTES,
+            Way::Sorted => bundle.rest_bytes(),
+        }
+    }
+
+    /// How many of a group's rows wait there.
+    fn waiting_rows(self, bundle: &Bundle, rows: usize) -> usize {
+        match self {
+            Way::Straight | Way::Rows => 0,
+            Way::Tiles => bundle.held_rows(rows),
+            Way::Sorted => rows % bundle.leaving_rows(),
+        }
     }
 
     /// Width of the values of a column that may be words of a bundle, 0 of others.
@@ -120,13 +134,13 @@ pub struct Chunks {
     places: Vec<Place>,
     /// What of each column changes from batch to batch.
     columns: Vec<Growing>,
-    /// The columns that go through tiles, or stay rows.
+    /// The columns that are words of rows on their way, or stay so.
     bundles: Vec<Bundle>,
     /// Where the rows of each bundle begin, and the numbers of the rows, where rows stay rows.
     row_places: Vec<usize>,
     number_place: usize,
-    /// The tiles of all groups, those of one bundle after the other; nothing without rows.
-    tiles: Option<Block>,
+    /// Where rows of all groups wait until they fill lines, those of one bundle after the other; nothing without rows.
+    waiting: Option<Block>,
     /// Rows that a chunk has room for.
     rows_max: usize,
     block_rows: usize,
@@ -287,7 +301,7 @@ impl Chunks {
             bundles: bundled.into_iter().map(|bundle| bundle.at(|column| places[column].first_value())).collect(),
             row_places,
             number_place,
-            tiles: None,
+            waiting: None,
             places,
             rows_max,
             block_rows: block_rows.clamp(BLOCK_ROWS_MIN, BLOCK_ROWS_MAX),
@@ -389,7 +403,7 @@ impl Chunks {
 
     /// Are there the values that these chunks move?
     fn are_own(&self, rows: &Rows) -> bool {
-        let bundles: &[Bundle] = if self.way == Way::TilesOfRows { &self.bundles } else { &[] };
+        let bundles: &[Bundle] = if self.way == Way::Sorted { &self.bundles } else { &[] };
         let is_own = |(number, (column, place)): (usize, (&Column, &Place))| {
             let is_bundled = bundles.iter().any(|bundle| bundle.has(number));
             let is_prepared = column.nulls.is_none() || place.validity.is_none() || self.columns[number].has_nulls;
@@ -493,11 +507,11 @@ impl Chunks {
             if counts[group] as usize > self.rows_max || is_heap_short {
                 return Ok(false);
             }
-            if self.tiles.is_none() && self.way.has_tiles() && !self.bundles.is_empty() {
-                let bytes = self.bundles.len() * self.group_count * TILE_BYTES;
-                let tiles = exchanger.block(bytes)?;
-                assert!(tiles.len() >= bytes, "a block of the size that was asked for");
-                self.tiles = Some(tiles);
+            let bytes = self.waiting_place(self.bundles.len());
+            if self.waiting.is_none() && bytes > 0 {
+                let waiting = exchanger.block(bytes)?;
+                assert!(waiting.len() >= bytes, "a block of the size that was asked for");
+                self.waiting = Some(waiting);
             }
             let mut block = exchanger.block(self.block_bytes)?;
             assert!(block.len() >= self.block_bytes, "a block of the size that was asked for");
@@ -514,10 +528,15 @@ impl Chunks {
     /// Gives what all groups have, in the order of the groups.
     pub fn finish<E: Exchanger>(&mut self, exchanger: &mut E) -> Result<(), E::Error> {
         (0..self.group_count).try_for_each(|group| self.give(group, exchanger))?;
-        if let Some(tiles) = self.tiles.take() {
-            drop(exchanger.freeze(tiles));
+        if let Some(waiting) = self.waiting.take() {
+            drop(exchanger.freeze(waiting));
         }
         Ok(())
+    }
+
+    /// Where rows of a bundle wait, those of the first group, in bytes from the first bundle's.
+    fn waiting_place(&self, bundle: usize) -> usize {
+        self.bundles[..bundle].iter().map(|bundle| self.group_count * self.way.waiting_bytes(bundle)).sum()
     }
 
     /// Gives what a group has, if it has anything.
@@ -525,11 +544,17 @@ impl Chunks {
         let Some(mut block) = self.blocks[group].take() else { return Ok(()) };
         let rows = std::mem::replace(&mut self.rows[group], self.rows_max as u32) as usize;
         self.limits[group] = self.rows_max as u32;
-        if let Some(tiles) = &mut self.tiles {
-            let tiles: *mut Tile = tiles.as_mut_ptr().cast();
+        if let Some(waiting) = &self.waiting {
             for (number, bundle) in self.bundles.iter().enumerate() {
-                // SAFETY: there are as many tiles for each bundle as groups, and the layout has room for `rows_max` values of each column.
-                unsafe { bundle.empty(&*tiles.add(number * self.group_count + group), block.as_mut_ptr(), rows) };
+                let place = self.waiting_place(number) + group * self.way.waiting_bytes(bundle);
+                let count = self.way.waiting_rows(bundle, rows);
+                let words = &waiting.as_slice()[place..place + count * bundle.row_bytes()];
+                // SAFETY: any bytes are words, which begin at multiples of 64, as blocks do; the layout has room for `rows_max` values of each
+                // column.
+                unsafe {
+                    let words = std::slice::from_raw_parts(words.as_ptr().cast(), count * bundle.words());
+                    bundle.write_rows(words, block.as_mut_ptr(), rows - count..rows);
+                }
             }
         }
         let buffer = exchanger.freeze(block);

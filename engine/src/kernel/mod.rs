@@ -20,6 +20,7 @@ mod bundle;
 mod gather;
 mod packed;
 mod scatter;
+mod sorted;
 mod tiles;
 pub use gather::{Strings, gather_strings};
 mod lines;

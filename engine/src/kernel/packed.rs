@@ -1,4 +1,4 @@
-//! Rows to coarse groups as rows: the words of a row stay together, for a second pass that puts them to their groups by way of tiles.
+//! Rows to coarse groups as rows: the words of a row stay together, for a second pass (`sorted`).
 //!
 //! In: up to eight words of each row, the group of each row. Out: in the chunk of each group its rows, one behind the other. Never: looks at a
 //! type; knows how much room a group has.

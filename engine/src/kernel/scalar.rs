@@ -54,6 +54,7 @@ use super::{
     nearest::LANES,
     partition::GROUPS_MAX,
     scatter::{Heaps, Starts, Stream},
+    sorted::Ordered,
     tiles::Tile,
 };
 
@@ -355,57 +356,48 @@ unsafe fn scatter_tiles(
 ) {
     let mut rows = *rows;
     for (row, group) in groups.iter().enumerate() {
+        let (group, words) = (usize::from(*group), bundle.words());
+        let before = rows[group] as usize;
         // SAFETY: the caller's promise.
         unsafe {
-            let words = words_of_row(sources, row);
-            put_to_tile(bundle, &words.0[..bundle.words()], usize::from(*group), starts, &mut rows, tiles);
+            let tile = tiles.add(group).cast::<u64>();
+            if before > 0 && before.is_multiple_of(bundle.tile_rows()) {
+                let tile = std::slice::from_raw_parts(tile, bundle.tile_rows() * words);
+                bundle.write_rows(tile, starts[group], before - bundle.tile_rows()..before);
+            }
+            let place = tile.add(before % bundle.tile_rows() * words);
+            std::ptr::copy_nonoverlapping(words_of_row(sources, row).0.as_ptr(), place, words);
         }
+        rows[group] += 1;
     }
 }
 
 /// # Safety
-/// As [`tiles::scatter_tiles_of_rows`](super::tiles::scatter_tiles_of_rows).
-unsafe fn scatter_tiles_of_rows(
+/// As [`sorted::scatter_sorted`](super::sorted::scatter_sorted).
+unsafe fn scatter_sorted(
     bundle: &Bundle,
-    from: *const u64,
-    groups: &[u8],
+    ordered: Ordered<'_>,
     starts: &Starts,
     rows: &[u32; GROUPS_MAX],
-    tiles: *mut Tile,
-    _ahead: &[u8],
+    rests: *mut u64,
 ) {
-    let mut rows = *rows;
-    for (row, group) in groups.iter().enumerate() {
+    let Ordered { from, order, counts, .. } = ordered;
+    let (words, leaving) = (bundle.words(), bundle.leaving_rows());
+    let groups = counts.iter().enumerate().flat_map(|(group, count)| std::iter::repeat_n(group, *count as usize));
+    let mut rows = rows.map(|rows| rows as usize);
+    for (group, row) in groups.zip(order) {
+        let place = rows[group] % leaving;
         // SAFETY: the caller's promise.
         unsafe {
-            let words = std::slice::from_raw_parts(from.add(row * bundle.words()), bundle.words());
-            put_to_tile(bundle, words, usize::from(*group), starts, &mut rows, tiles);
+            let rest = rests.add(group * leaving * words);
+            std::ptr::copy_nonoverlapping(from.add(*row as usize * words), rest.add(place * words), words);
+            if place + 1 == leaving {
+                let rest = std::slice::from_raw_parts(rest, leaving * words);
+                bundle.write_rows(rest, starts[group], rows[group] - place..rows[group] + 1);
+            }
         }
+        rows[group] += 1;
     }
-}
-
-/// # Safety
-/// As [`tiles::scatter_tiles`](super::tiles::scatter_tiles), for one row.
-unsafe fn put_to_tile(
-    bundle: &Bundle,
-    words: &[u64],
-    group: usize,
-    starts: &Starts,
-    rows: &mut [u32; GROUPS_MAX],
-    tiles: *mut Tile,
-) {
-    let place = rows[group] as usize % bundle.tile_rows();
-    // SAFETY: the caller's promise.
-    unsafe {
-        let tile = tiles.add(group);
-        if place == 0 && rows[group] > 0 {
-            bundle.empty(&*tile, starts[group], rows[group] as usize);
-        }
-        for (word, value) in words.iter().enumerate() {
-            tile.cast::<u64>().add(place * bundle.words() + word).write(*value);
-        }
-    }
-    rows[group] += 1;
 }
 
 /// # Safety
@@ -552,7 +544,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     row_order,
     scatter,
     scatter_tiles,
-    scatter_tiles_of_rows,
+    scatter_sorted,
     scatter_rows,
     scatter_strings,
     scatter_views,

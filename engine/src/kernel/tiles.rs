@@ -25,7 +25,7 @@
 
 use super::bundle::{Bundle, Part, Sources, TakeRow, WORDS_MAX, Words, ZEROS};
 use super::partition::GROUPS_MAX;
-use super::scatter::{LINE_BYTES, Starts, ask_for_later_line};
+use super::scatter::Starts;
 use super::vector::Vector;
 
 /// Eight lines.
@@ -34,45 +34,15 @@ pub(super) type Tile = [Words; 8];
 /// Bytes of a tile.
 pub(super) const TILE_BYTES: usize = size_of::<Tile>();
 
-/// The words of a tile, row by row.
-fn words_of(tile: &Tile) -> &[u64] {
-    // SAFETY: eight lines of eight words each, one behind the other, without anything between them.
-    unsafe { std::slice::from_raw_parts(tile.as_ptr().cast(), TILE_BYTES / 8) }
-}
-
 impl Bundle {
     /// Rows that a tile holds.
     pub(super) fn tile_rows(&self) -> usize {
         TILE_BYTES / 8 / self.words
     }
 
-    /// Empties the tile of a group of `rows` rows, as many of them as it holds: the last ones, all of a tile when they fill it.
-    ///
-    /// # Safety
-    /// Each column is writable behind `start`, for `rows` values.
-    pub(super) unsafe fn empty(&self, tile: &Tile, start: *mut u8, rows: usize) {
-        let held = rows - rows.saturating_sub(1) / self.tile_rows() * self.tile_rows();
-        for (row, words) in (rows - held..rows).zip(words_of(tile).chunks_exact(self.words)) {
-            for (word, offset) in self.offsets[..self.words].iter().enumerate() {
-                // SAFETY: the caller's promise, for a row that is one of its.
-                unsafe {
-                    match *offset {
-                        Part::Nothing => {}
-                        Part::Word(offset) => start.add(offset).cast::<u64>().add(row).write_unaligned(words[word]),
-                        Part::Wide(offset) => {
-                            let value = [words[word], words[word + 1]];
-                            start.add(offset).cast::<[u64; 2]>().add(row).write_unaligned(value);
-                        }
-                        Part::Halves(low, high) => {
-                            start.add(low).cast::<u32>().add(row).write_unaligned(words[word] as u32);
-                            if let Some(high) = high {
-                                start.add(high).cast::<u32>().add(row).write_unaligned((words[word] >> 32) as u32);
-                            }
-                        }
-                    }
-                }
-            }
-        }
+    /// How many of a group's rows its tile holds: the last ones, all of a tile when they fill it.
+    pub(super) fn held_rows(&self, rows: usize) -> usize {
+        rows - rows.saturating_sub(1) / self.tile_rows() * self.tile_rows()
     }
 }
 
@@ -81,7 +51,7 @@ impl Bundle {
 /// # Safety
 /// The processor has the instructions of `V`. For each row of a group g, the r-th of them in `groups`: its value is readable at every source;
 /// the chunk at `starts[g]`, a multiple of 64, is writable for `rows[g] + r + 1` values of each column, and nothing else reaches it; `tiles[g]`
-/// is readable and writable, and holds of g's `rows[g]` rows what [`Bundle::empty`] says.
+/// is readable and writable, and holds the words of the last [`Bundle::held_rows`] of g's `rows[g]` rows.
 #[inline(always)]
 pub(super) unsafe fn scatter_tiles<V: Vector>(
     bundle: &Bundle,
@@ -95,55 +65,6 @@ pub(super) unsafe fn scatter_tiles<V: Vector>(
     // SAFETY: the caller's promise.
     unsafe { bundle.each_row::<V, _>(sources, groups, &mut to) };
     end_streams();
-}
-
-/// [`scatter_tiles`] of rows that lie as such, one behind the other; meanwhile asks for `ahead`, as much as these rows are.
-///
-/// Writing past the caches waits for memory as reading does, and not for the same: four columns of 8 bytes in two passes of 64 groups, one
-/// coarse group after the other, 7.7 ns a row without, 6.7 with.
-///
-/// # Safety
-/// As [`scatter_tiles`]; the words of all rows are readable at `from`.
-#[inline(always)]
-pub(super) unsafe fn scatter_tiles_of_rows<V: Vector>(
-    bundle: &Bundle,
-    from: *const u64,
-    groups: &[u8],
-    starts: &Starts,
-    rows: &[u32; GROUPS_MAX],
-    tiles: *mut Tile,
-    ahead: &[u8],
-) {
-    let mut to = Targets { offsets: &bundle.offsets, starts, rows: *rows, tiles };
-    // SAFETY: the caller's promise, for rows of so many words.
-    unsafe {
-        match bundle.words {
-            2 => take_rows::<V, 2>(from, groups, &mut to, ahead),
-            4 => take_rows::<V, 4>(from, groups, &mut to, ahead),
-            8 => take_rows::<V, 8>(from, groups, &mut to, ahead),
-            words => unreachable!("no row has {words} words"),
-        }
-    }
-    end_streams();
-}
-
-/// # Safety
-/// As [`scatter_tiles_of_rows`], for rows of `W` words.
-#[inline(always)]
-unsafe fn take_rows<V: Vector, const W: usize>(from: *const u64, groups: &[u8], to: &mut Targets<'_>, ahead: &[u8]) {
-    let line_rows = WORDS_MAX / W;
-    let with = groups.len().min(ahead.len() / LINE_BYTES * line_rows);
-    for (row, group) in groups[..with].iter().enumerate() {
-        if row % line_rows == 0 {
-            ask_for_later_line(ahead.as_ptr().wrapping_add(row / line_rows * LINE_BYTES).cast());
-        }
-        // SAFETY: the caller's promise.
-        unsafe { to.take::<V, W>(from.add(row * W), *group) };
-    }
-    for (row, group) in groups.iter().enumerate().skip(with) {
-        // SAFETY: the caller's promise.
-        unsafe { to.take::<V, W>(from.add(row * W), *group) };
-    }
 }
 
 /// Where rows go.
@@ -270,7 +191,7 @@ unsafe fn stream_halves<V: Vector, const W: usize>(lines: &[Words; 8], word: usi
 /// # Safety
 /// The processor has the instructions of `V`.
 #[inline(always)]
-unsafe fn halves<V: Vector>(even: &Words, odd: &Words, is_high: bool) -> Words {
+pub(super) unsafe fn halves<V: Vector>(even: &Words, odd: &Words, is_high: bool) -> Words {
     let mut both = ZEROS;
     for lane in (0..8).step_by(V::LANES) {
         // SAFETY: the caller's promise; a line has eight words.
@@ -290,7 +211,7 @@ unsafe fn halves<V: Vector>(even: &Words, odd: &Words, is_high: bool) -> Words {
 
 /// What was written past the caches comes before what is written from now on.
 #[inline(always)]
-fn end_streams() {
+pub(super) fn end_streams() {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: every processor of this architecture has the instruction, and it has no conditions.
     unsafe {

@@ -149,6 +149,22 @@ pub(super) trait Vector: Copy {
         *lines = turned;
     }
 
+    /// Rows of `W` words, 2, 4 or 8, become columns: the k-th words of all of them the k-th line, for `k < W`.
+    ///
+    /// # Safety
+    /// As the trait says; `W` words are readable at each.
+    #[inline(always)]
+    unsafe fn turn_rows<const W: usize>(rows: &[*const u64; 8]) -> [Words; 8] {
+        let mut lines = [Words([0; 8]); 8];
+        for (row, words) in rows.iter().enumerate() {
+            for (word, line) in lines[..W].iter_mut().enumerate() {
+                // SAFETY: the caller's promise.
+                line.0[row] = unsafe { words.add(word).read() };
+            }
+        }
+        lines
+    }
+
     /// The words of both in turn: of their front halves, then of their back halves.
     ///
     /// # Safety

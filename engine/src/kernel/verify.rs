@@ -73,13 +73,16 @@ impl Kernels {
         self.compare("few keys", "rows of others", &others, &part_found_with(scalar, &mut expected))?;
         self.compare("few keys", "rows", &found, &expected)?;
         // Of the first five columns the words are four and their halves odd; of all of them eight and two, of those that stay rows between
-        // two passes, too.
+        // two passes, too. Those without halves leave eight at once.
+        let whole = [0, 3, 9].map(|column: usize| ArrayRef::clone(&columns[column]));
         for (columns, way, of) in [
             (&columns[..], Some(Way::Straight), "rows"),
             (&columns, Some(Way::Tiles), "rows in tiles"),
             (&columns[..5], Some(Way::Tiles), "rows in small tiles"),
             (&columns, None, "rows in two passes"),
             (&columns[..5], None, "small rows in two passes"),
+            (&whole, None, "rows of whole words in two passes"),
+            (&whole[..2], None, "rows of two words in two passes"),
         ] {
             let found = match way {
                 Some(way) => self.scattered(columns, &groups, way)?,
@@ -153,7 +156,7 @@ impl Kernels {
         let chunks = Chunks::new(self, &batch.schema(), 8, 1 << 18, &heap_bytes, Way::Rows);
         let mut batches = Vec::new();
         for (coarse, rows) in self.moved(chunks, &rows, &coarse)?.rows {
-            let chunks = Chunks::new(self, &batch.schema(), 16, 1 << 14, &heap_bytes, Way::TilesOfRows);
+            let chunks = Chunks::new(self, &batch.schema(), 16, 1 << 14, &heap_bytes, Way::Sorted);
             let given = self.moved(chunks, &rows, rows.numbers())?;
             batches.extend(given.batches.into_iter().map(|(fine, batch)| (16 * coarse + fine, batch)));
         }

@@ -135,8 +135,7 @@ impl Builder {
             (pass(if is_streamed { Way::Tiles } else { Way::Straight }, group_count, options.bytes), Vec::new())
         } else {
             // Twice as much: a batch of 16 KiB costs more than moving its rows.
-            let second =
-                (0..coarse_count).map(|_| pass(Way::TilesOfRows, FINE_GROUPS, 2 * options.bytes / coarse_count));
+            let second = (0..coarse_count).map(|_| pass(Way::Sorted, FINE_GROUPS, 2 * options.bytes / coarse_count));
             (pass(Way::Rows, coarse_count, options.bytes / 2), second.collect())
         };
         Builder {
@@ -253,7 +252,7 @@ impl Pass {
                 Way::Straight => (CACHED_BYTES, CHUNK_ROWS_MIN),
                 Way::Tiles => (STREAMED_BYTES, CHUNK_ROWS_MIN),
                 Way::Rows if Chunks::are_all_rows(&self.schema) => (COARSE_BYTES, COARSE_ROWS_MIN),
-                Way::Rows | Way::TilesOfRows => (self.bytes, 0),
+                Way::Rows | Way::Sorted => (self.bytes, 0),
             };
             self.bytes = self.bytes.min(best.max(rows_min * row_bytes * self.group_count));
             let first_bytes = 4 * row_bytes * rows.row_count() / self.group_count;

@@ -207,4 +207,45 @@ impl Vector for Avx2 {
             }
         }
     }
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn turn_rows<const W: usize>(rows: &[*const u64; 8]) -> [Words; 8] {
+        let mut lines = [Words([0; 8]); 8];
+        if W == 8 {
+            for (line, row) in lines.iter_mut().zip(rows) {
+                // SAFETY: the caller proves eight readable words.
+                line.0 = unsafe { row.cast::<[u64; 8]>().read() };
+            }
+            // SAFETY: the processor has the instructions.
+            unsafe { Avx2::transpose(&mut lines) };
+            return lines;
+        }
+        for first in [0, 4] {
+            let turned = if W == 4 {
+                // SAFETY: the caller proves four readable words.
+                let load = |row: usize| unsafe { _mm256_loadu_si256(rows[first + row].cast()) };
+                let (a, b, c, d) = (load(0), load(1), load(2), load(3));
+                let (low, high) = (_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+                let (low_back, high_back) = (_mm256_unpacklo_epi64(c, d), _mm256_unpackhi_epi64(c, d));
+                [
+                    _mm256_permute2x128_si256::<0x20>(low, low_back),
+                    _mm256_permute2x128_si256::<0x20>(high, high_back),
+                    _mm256_permute2x128_si256::<0x31>(low, low_back),
+                    _mm256_permute2x128_si256::<0x31>(high, high_back),
+                ]
+            } else {
+                // SAFETY: the caller proves two readable words.
+                let load = |row: usize| unsafe { _mm_loadu_si128(rows[first + row].cast()) };
+                let pair = |row: usize| _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(row)), load(row + 2));
+                let (even, odd) = (pair(0), pair(1));
+                let none = _mm256_setzero_si256();
+                [_mm256_unpacklo_epi64(even, odd), _mm256_unpackhi_epi64(even, odd), none, none]
+            };
+            for (line, turned) in lines.iter_mut().zip(turned) {
+                // SAFETY: a line is 64 writable bytes; a half of one begins at word 0 or 4.
+                unsafe { _mm256_storeu_si256(line.0.as_mut_ptr().add(first).cast(), turned) };
+            }
+        }
+        lines
+    }
 }

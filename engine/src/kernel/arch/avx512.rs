@@ -224,6 +224,52 @@ impl Vector for Avx512 {
     }
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
+    unsafe fn turn_rows<const W: usize>(rows: &[*const u64; 8]) -> [Words; 8] {
+        let mut lines = [Words([0; 8]); 8];
+        if W == 8 {
+            for (line, row) in lines.iter_mut().zip(rows) {
+                // SAFETY: the caller proves eight readable words; a line is 64 writable bytes.
+                unsafe { _mm512_storeu_si512(line.0.as_mut_ptr().cast(), _mm512_loadu_si512(row.cast())) };
+            }
+            // SAFETY: the processor has the instructions.
+            unsafe { Avx512::transpose(&mut lines) };
+            return lines;
+        }
+        let turned = if W == 4 {
+            // SAFETY: the caller proves four readable words.
+            let load = |row: usize| unsafe { _mm256_loadu_si256(rows[row].cast()) };
+            let pair = |row: usize| _mm512_inserti64x4::<1>(_mm512_castsi256_si512(load(row)), load(row + 4));
+            let (first, second, third, fourth) = (pair(0), pair(1), pair(2), pair(3));
+            // Words of two rows each: of columns 0 and 2, of 1 and 3; then blocks of two words, of one of these.
+            let (front, back) = (_mm512_unpacklo_epi64(first, second), _mm512_unpacklo_epi64(third, fourth));
+            let (odd_front, odd_back) = (_mm512_unpackhi_epi64(first, second), _mm512_unpackhi_epi64(third, fourth));
+            let (low, high) =
+                (_mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15));
+            [
+                _mm512_permutex2var_epi64(front, low, back),
+                _mm512_permutex2var_epi64(odd_front, low, odd_back),
+                _mm512_permutex2var_epi64(front, high, back),
+                _mm512_permutex2var_epi64(odd_front, high, odd_back),
+            ]
+        } else {
+            // SAFETY: the caller proves two readable words.
+            let load = |row: usize| unsafe { _mm_loadu_si128(rows[row].cast()) };
+            let four = |row: usize| {
+                let front = _mm512_inserti64x2::<1>(_mm512_castsi128_si512(load(row)), load(row + 2));
+                _mm512_inserti64x2::<3>(_mm512_inserti64x2::<2>(front, load(row + 4)), load(row + 6))
+            };
+            let (even, odd) = (four(0), four(1));
+            let none = _mm512_setzero_si512();
+            [_mm512_unpacklo_epi64(even, odd), _mm512_unpackhi_epi64(even, odd), none, none]
+        };
+        for (line, turned) in lines.iter_mut().zip(turned) {
+            // SAFETY: a line is 64 writable bytes.
+            unsafe { _mm512_storeu_si512(line.0.as_mut_ptr().cast(), turned) };
+        }
+        lines
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
     unsafe fn interleave(even: &Words, odd: &Words) -> [Words; 2] {
         // SAFETY: a line is 64 readable bytes.
         let (even, odd) =

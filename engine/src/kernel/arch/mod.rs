@@ -18,6 +18,7 @@ use super::nearest::LANES;
 use super::partition::GROUPS_MAX;
 use super::scalar;
 use super::scatter::{Heaps, Starts, Stream};
+use super::sorted::Ordered;
 use super::tiles::Tile;
 
 /// The kernels of one instruction set, as plain functions.
@@ -56,7 +57,7 @@ pub struct Kernels {
     /// See [`scatter::scatter`](super::scatter::scatter), [`tiles::scatter_tiles`](super::tiles::scatter_tiles), and so on.
     pub(super) scatter: Scatter,
     pub(super) scatter_tiles: ScatterTiles,
-    pub(super) scatter_tiles_of_rows: ScatterTilesOfRows,
+    pub(super) scatter_sorted: ScatterSorted,
     pub(super) scatter_rows: ScatterRows,
     pub(super) scatter_strings: ScatterStrings,
     pub(super) scatter_views: ScatterViews,
@@ -67,7 +68,7 @@ type Few = fn(&[Line], &[[u16; 4]], &[u128], &mut [u32]);
 type WordViews = fn(&[u8], &[u32], &[u32], u32, &mut [MaybeUninit<u128>]) -> u32;
 type Scatter = unsafe fn(usize, &[Stream], &[u8], &Starts, &[u32; GROUPS_MAX], usize);
 type ScatterTiles = unsafe fn(&Bundle, &Sources, &[u8], &Starts, &[u32; GROUPS_MAX], *mut Tile);
-type ScatterTilesOfRows = unsafe fn(&Bundle, *const u64, &[u8], &Starts, &[u32; GROUPS_MAX], *mut Tile, &[u8]);
+type ScatterSorted = unsafe fn(&Bundle, Ordered<'_>, &Starts, &[u32; GROUPS_MAX], *mut u64);
 type ScatterRows = unsafe fn(&Bundle, &Sources, &[u8], usize, &Starts, &[u32; GROUPS_MAX], Option<Stream>);
 type ScatterStrings = unsafe fn(*const u8, usize, &[u32], &[u8], Heaps<'_>, &mut [u32]);
 type ScatterViews = unsafe fn(&[u128], &[&[u8]], &[u8], Heaps<'_>, &mut [u128]);
@@ -175,7 +176,7 @@ macro_rules! kernels {
     };
     ($vector:ty, $name:literal, $feature:tt) => {
         use std::mem::MaybeUninit;
-        use crate::kernel::{Kernels, bundle::{Bundle, Sources}, few::{self, Line}, hash, nearest, partition::{self, GROUPS_MAX}, scatter::{self, Heaps, Starts, Stream}, packed, tiles::{self, Tile}, tokens};
+        use crate::kernel::{Kernels, bundle::{Bundle, Sources}, few::{self, Line}, hash, nearest, partition::{self, GROUPS_MAX}, scatter::{self, Heaps, Starts, Stream}, packed, sorted::{self, Ordered}, tiles::{self, Tile}, tokens};
 
         kernels! { @entry $feature fold_u64(values: &[u64], validity: &[u64], hashes: &mut [u64])
             = hash::fold::<$vector, u64> }
@@ -226,9 +227,8 @@ macro_rules! kernels {
                 bundle: &Bundle, sources: &Sources, groups: &[u8], starts: &Starts, rows: &[u32; GROUPS_MAX], tiles: *mut Tile)
             = tiles::scatter_tiles::<$vector> }
         kernels! { @unsafe $feature
-            scatter_tiles_of_rows(
-                bundle: &Bundle, from: *const u64, groups: &[u8], starts: &Starts, rows: &[u32; GROUPS_MAX], tiles: *mut Tile, ahead: &[u8])
-            = tiles::scatter_tiles_of_rows::<$vector> }
+            scatter_sorted(bundle: &Bundle, ordered: Ordered<'_>, starts: &Starts, rows: &[u32; GROUPS_MAX], rests: *mut u64)
+            = sorted::scatter_sorted::<$vector> }
         kernels! { @unsafe $feature
             scatter_rows(
                 bundle: &Bundle, sources: &Sources, groups: &[u8], offset: usize, starts: &Starts, rows: &[u32; GROUPS_MAX], numbers: Option<Stream>)
@@ -247,7 +247,7 @@ macro_rules! kernels {
             line_ends, nearest, few_keys, part_found, word_views,
             group_numbers,
             group_products, range_numbers, number_bytes,
-            histogram, row_order, scatter, scatter_tiles, scatter_tiles_of_rows, scatter_rows, scatter_strings,
+            histogram, row_order, scatter, scatter_tiles, scatter_sorted, scatter_rows, scatter_strings,
             scatter_views,
         };
     };

@@ -15,8 +15,18 @@ use super::{Chunks, Growing, Scratch, Way};
 use crate::kernel::partition::{GROUPS_MAX, first_rows};
 use crate::kernel::rows::{Column, Form, Rows, Values};
 use crate::kernel::scatter::{Heaps, Starts, Stream};
-use crate::kernel::tiles::Tile;
+use crate::kernel::sorted::Ordered;
 use crate::memory::Block;
+
+/// Which rows each group gets.
+#[derive(Clone, Copy)]
+struct Grouped<'a> {
+    /// The group of each row.
+    groups: &'a [u8],
+    counts: &'a [u32; GROUPS_MAX],
+    /// The numbers of the rows by group, where they are asked for.
+    order: &'a [u32],
+}
 
 impl Chunks {
     /// Moves the rows. Every group with rows has room for them.
@@ -27,14 +37,19 @@ impl Chunks {
         groups: &[u8],
         counts: &[u32; GROUPS_MAX],
     ) -> Result<(), ArrowError> {
+        let mut order = std::mem::take(&mut self.order);
+        if self.way == Way::Sorted || self.places.iter().any(|place| place.form == Form::Taken) {
+            order.resize(groups.len(), 0);
+            self.kernels.row_order(groups, &mut first_rows(counts), &mut order);
+        }
         // First what may fail: nothing is half taken in.
-        self.take_others(rows, range.clone(), groups, counts)?;
+        self.take_others(rows, range.clone(), &order, counts)?;
         let mut starts: Starts = [std::ptr::null_mut(); GROUPS_MAX];
         for (start, block) in starts.iter_mut().zip(&mut self.blocks) {
             *start = block.as_mut().map_or(std::ptr::null_mut(), Block::as_mut_ptr);
         }
         self.fill_heaps(rows, range.clone(), groups, &starts);
-        let tiles: *mut Tile = self.tiles.as_mut().map_or(std::ptr::null_mut(), |block| block.as_mut_ptr().cast());
+        let waiting = self.waiting.as_mut().map_or(std::ptr::null_mut(), Block::as_mut_ptr);
         let from = |column: usize| -> *const u8 {
             let (form, growing) = (self.places[column].form, &self.columns[column]);
             let scratch = &growing.scratch;
@@ -49,7 +64,7 @@ impl Chunks {
                 Values::Taken(_) | Values::Bundled => std::ptr::null(),
             }
         };
-        self.fill_bundles(rows, range.clone(), groups, &starts, tiles, from);
+        self.fill_bundles(rows, range.clone(), Grouped { groups, counts, order: &order }, &starts, waiting, from);
         let mut streams = Vec::with_capacity(2 * self.places.len());
         for width in [16, 8, 4, 2, 1] {
             streams.clear();
@@ -73,6 +88,7 @@ impl Chunks {
         for (rows, count) in self.rows[..self.group_count].iter_mut().zip(counts) {
             *rows += count;
         }
+        self.order = order;
         Ok(())
     }
 
@@ -86,34 +102,37 @@ impl Chunks {
         &self,
         rows: &Rows,
         range: Range<usize>,
-        groups: &[u8],
+        grouped: Grouped<'_>,
         starts: &Starts,
-        tiles: *mut Tile,
+        waiting: *mut u8,
         from: impl Fn(usize) -> *const u8,
     ) {
+        let Grouped { groups, counts, order } = grouped;
         for (number, bundle) in self.bundles.iter().enumerate() {
-            // Wrapping: without tiles they are not used.
-            let tiles = tiles.wrapping_add(number * self.group_count);
-            // SAFETY: as in `fill`; columns begin at multiples of 64 (`Bundle::at` has asked), and so do rows, as blocks do. A tile is emptied
-            // when a row comes behind it, so there is room for all of its rows. There are as many tiles for each bundle as groups, as
-            // `make_room` has asked where a group has rows, and what they hold follows from `rows` alone. Rows of a first pass have the words
-            // of this bundle, a number is there for each row of one: `append` has asked `are_own`.
+            // Wrapping: where no rows wait it is not used.
+            let waiting = waiting.wrapping_add(self.waiting_place(number));
+            // SAFETY: as in `fill`; columns begin at multiples of 64 (`Bundle::at` has asked), and so do rows, as blocks do. Rows that waited
+            // leave when there are others behind them, or enough of them, so there is room for all of them. There are as many places to wait
+            // as groups for each bundle, as `make_room` has asked where a group has rows, and what they hold follows from `rows` alone. Rows
+            // of a first pass have the words of this bundle, a number is there for each row of one: `append` has asked `are_own`. The order
+            // is that of the rows of the range.
             unsafe {
                 match self.way {
                     Way::Straight => {}
                     Way::Tiles => {
                         let sources = bundle.sources(&from);
-                        (self.kernels.scatter_tiles)(bundle, &sources, groups, starts, &self.rows, tiles);
+                        (self.kernels.scatter_tiles)(bundle, &sources, groups, starts, &self.rows, waiting.cast());
                     }
                     Way::Rows => {
                         let (sources, offset) = (bundle.sources(&from), self.row_places[number]);
                         let numbers = self.numbers(rows, range.start).filter(|_| number == 0);
                         (self.kernels.scatter_rows)(bundle, &sources, groups, offset, starts, &self.rows, numbers);
                     }
-                    Way::TilesOfRows => {
+                    Way::Sorted => {
                         let from = rows.bundles[number][range.start * bundle.row_bytes()..].as_ptr().cast();
                         let ahead = if number == 0 && range.start == 0 { &rows.ahead[..] } else { &[] };
-                        (self.kernels.scatter_tiles_of_rows)(bundle, from, groups, starts, &self.rows, tiles, ahead);
+                        let ordered = Ordered { from, order, counts, ahead };
+                        (self.kernels.scatter_sorted)(bundle, ordered, starts, &self.rows, waiting.cast());
                     }
                 }
             }
@@ -174,18 +193,14 @@ impl Chunks {
         &mut self,
         rows: &Rows,
         range: Range<usize>,
-        groups: &[u8],
+        order: &[u32],
         counts: &[u32; GROUPS_MAX],
     ) -> Result<(), ArrowError> {
         if !self.places.iter().any(|place| place.form == Form::Taken) {
             return Ok(());
         }
-        let order = &mut self.order;
-        order.clear();
-        order.resize(groups.len(), 0);
         let firsts = first_rows(counts);
-        self.kernels.row_order(groups, &mut { firsts }, order);
-        let order = UInt32Array::from(order.clone());
+        let order = UInt32Array::from(order.to_vec());
         let take_one = |column: &Column| match &column.values {
             Values::Taken(array) => take(&array.slice(range.start, range.len()), &order, None).map(Some),
             _ => Ok(None),

@@ -129,7 +129,7 @@ proptest! {
         let moved_twice = |kernels: &'static Kernels| {
             let heap_bytes = vec![30.0; schema.fields().len()];
             let mut first = Chunks::new(kernels, &schema, group_count.div_ceil(16), chunk_bytes, &heap_bytes, Way::Rows);
-            let second = |_| Chunks::new(kernels, &schema, 16, chunk_bytes, &heap_bytes, Way::TilesOfRows);
+            let second = |_| Chunks::new(kernels, &schema, 16, chunk_bytes, &heap_bytes, Way::Sorted);
             let mut second: Vec<Chunks> = (0..group_count.div_ceil(16)).map(second).collect();
             let mut given = Given::new();
             for (batch, groups, is_ended) in &batches {
@@ -175,32 +175,49 @@ fn a_refused_block_loses_no_row() {
     });
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     let groups: Vec<u8> = (0..rows).map(|row| (row % 3) as u8).collect();
-    let half = batch.num_rows() / 2;
-    // The tiles, the chunk of a group, of the next, …, and those of the second round.
-    for refused in 0..10 {
-        let mut given = Given::new();
-        let mut chunks = Chunks::new(Kernels::detect(), &batch.schema(), 3, 9 << 10, &[0.0; 9], Way::Tiles);
-        given.blocks_left = refused;
-        let prepared = Rows::of(&batch);
-        chunks.prepare(&prepared, &mut given).unwrap();
-        for range in [0..half, half..batch.num_rows()] {
-            let mut appended = chunks.append(&prepared, range.clone(), &groups[range.clone()], &mut given);
-            if appended.is_err() {
-                given.blocks_left = usize::MAX;
-                appended = chunks.append(&prepared, range.clone(), &groups[range], &mut given);
-            }
-            assert_eq!(appended.unwrap(), Appended::All);
-        }
-        chunks.finish(&mut given).unwrap();
+    let chunks =
+        |group_count, bytes, way| Chunks::new(Kernels::detect(), &batch.schema(), group_count, bytes, &[0.0; 9], way);
+    let check = |batches: &[(usize, RecordBatch)], of: &str| {
         for group in 0..3 {
-            let batches: Vec<&RecordBatch> =
-                given.batches.iter().filter(|(of, _)| *of == group).map(|(_, batch)| batch).collect();
+            let batches = batches.iter().filter(|(of, _)| *of == group).map(|(_, batch)| batch);
             let found = arrow::compute::concat_batches(&batch.schema(), batches).unwrap();
             let rows: UInt32Array = (group as u32..rows as u32).step_by(3).collect();
             let expected = arrow::compute::take_record_batch(&batch, &rows).unwrap();
-            assert_eq!(found, expected, "group {group}, the block {refused} refused");
+            assert_eq!(found, expected, "group {group}, {of}");
         }
+    };
+    // The tiles, the chunk of a group, of the next, …, and those of the second round; of two passes, the same in each.
+    for refused in 0..10 {
+        let given = append_with_refusal(&mut chunks(3, 9 << 10, Way::Tiles), &Rows::of(&batch), &groups, refused);
+        check(&given.batches, &format!("the block {refused} refused"));
+        let rows = Rows::of(&batch).with_numbers(groups.iter().map(|group| group % 2).collect());
+        let coarse: Vec<u8> = groups.iter().map(|group| group / 2).collect();
+        let first = append_with_refusal(&mut chunks(2, 32 << 10, Way::Rows), &rows, &coarse, refused);
+        let mut batches = Vec::new();
+        for (coarse, rows) in &first.rows {
+            let second = append_with_refusal(&mut chunks(2, 9 << 10, Way::Sorted), rows, rows.numbers(), refused);
+            batches.extend(second.batches.into_iter().map(|(fine, batch)| (2 * coarse + fine, batch)));
+        }
+        check(&batches, &format!("the block {refused} of each pass refused"));
     }
+}
+
+/// Appends rows in two halves, each again if a block is refused, which is the case of the one of that number, and gives all.
+fn append_with_refusal(chunks: &mut Chunks, rows: &Rows, groups: &[u8], refused: usize) -> Given {
+    let mut given = Given::new();
+    given.blocks_left = refused;
+    chunks.prepare(rows, &mut given).unwrap();
+    let half = groups.len() / 2;
+    for range in [0..half, half..groups.len()] {
+        let mut appended = chunks.append(rows, range.clone(), &groups[range.clone()], &mut given);
+        if appended.is_err() {
+            given.blocks_left = usize::MAX;
+            appended = chunks.append(rows, range.clone(), &groups[range], &mut given);
+        }
+        assert_eq!(appended.unwrap(), Appended::All);
+    }
+    chunks.finish(&mut given).unwrap();
+    given
 }
 
 #[test]
@@ -229,6 +246,6 @@ fn rows_of_other_chunks_are_refused() {
         assert!(is_taken(way, &plain) && !is_taken(way, &packed(&batch)), "{way:?}");
     }
     assert!(is_taken(Way::Rows, &numbered) && !is_taken(Way::Rows, &plain) && !is_taken(Way::Rows, &packed(&batch)));
-    assert!(is_taken(Way::TilesOfRows, &packed(&batch)) && !is_taken(Way::TilesOfRows, &numbered));
-    assert!(!is_taken(Way::TilesOfRows, &packed(&other)) && !is_taken(Way::Straight, &Rows::of(&other)));
+    assert!(is_taken(Way::Sorted, &packed(&batch)) && !is_taken(Way::Sorted, &numbered));
+    assert!(!is_taken(Way::Sorted, &packed(&other)) && !is_taken(Way::Straight, &Rows::of(&other)));
 }
