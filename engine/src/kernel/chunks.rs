@@ -34,7 +34,7 @@ mod full; // what a full chunk becomes
 use super::Kernels;
 use super::bundle::Bundle;
 use super::dictionary::{Dictionary, recode};
-use super::partition::GROUPS_MAX;
+use super::partition::{GROUPS_MAX, first_rows};
 use super::rows::{Column, Form, Rows, Values, bytes_of_bits};
 use super::scatter::{INLINE_BYTES_MAX, OVERSHOOT_BYTES, sum_by_group};
 use super::tiles::TILE_BYTES;
@@ -153,7 +153,6 @@ pub struct Chunks {
     limits: [u32; GROUPS_MAX],
     /// Values of the rows at hand that nobody has asked for yet, where rows stay rows.
     ahead: Vec<Buffer>,
-    order: Vec<u32>,
 }
 
 /// One column of all chunks.
@@ -201,6 +200,18 @@ pub trait Exchanger {
     fn give(&mut self, group: usize, batch: RecordBatch) -> Result<(), Self::Error>;
     /// The same of [`Way::Rows`].
     fn pass_on(&mut self, group: usize, rows: Rows) -> Result<(), Self::Error>;
+    /// Room for the order of the rows at hand: the same for the chunks of all passes, so that it stays in the caches.
+    fn order(&mut self) -> &mut Vec<u32>;
+}
+
+/// Which rows each group gets.
+#[derive(Clone, Copy)]
+struct Grouped<'a> {
+    /// The group of each row.
+    groups: &'a [u8],
+    counts: &'a [u32; GROUPS_MAX],
+    /// The numbers of the rows by group, where they are asked for.
+    order: &'a [u32],
 }
 
 /// What came of [`Chunks::append`].
@@ -315,7 +326,6 @@ impl Chunks {
                 _ => rows_max as u32,
             }),
             ahead: Vec::new(),
-            order: Vec::new(),
         }
     }
 
@@ -335,9 +345,12 @@ impl Chunks {
 
     /// Rows that are best moved at a time.
     pub fn block_rows(&self) -> usize {
-        let is_taken = self.places.iter().any(|place| place.form == Form::Taken);
         // Each block of a taken column makes a piece for every group: few large ones.
-        if is_taken { self.rows_max.max(self.block_rows) } else { self.block_rows }
+        if self.has_taken() { self.rows_max.max(self.block_rows) } else { self.block_rows }
+    }
+
+    fn has_taken(&self) -> bool {
+        self.places.iter().any(|place| place.form == Form::Taken)
     }
 
     /// Makes the chunks ready for rows; if a dictionary cannot become one with the chunks', they are given first.
@@ -397,7 +410,13 @@ impl Chunks {
         if !has_room? {
             return Ok(Appended::TooLarge);
         }
-        self.fill(rows, range, groups, &counts)?;
+        let order = exchanger.order();
+        order.clear();
+        if self.way == Way::Sorted || self.has_taken() {
+            order.resize(groups.len(), 0);
+            self.kernels.row_order(groups, &mut first_rows(&counts), order);
+        }
+        self.fill(rows, range, Grouped { groups, counts: &counts, order })?;
         Ok(Appended::All)
     }
 

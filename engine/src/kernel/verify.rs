@@ -164,7 +164,7 @@ impl Kernels {
     }
 
     fn moved(&self, mut chunks: Chunks, rows: &Rows, groups: &[u8]) -> Result<Given, KernelError> {
-        let mut given = Given { pool: Pool::within(0), batches: Vec::new(), rows: Vec::new() };
+        let mut given = Given { order: Vec::new(), pool: Pool::within(0), batches: Vec::new(), rows: Vec::new() };
         chunks.prepare(rows, &mut given).map_err(gather)?;
         let appended = chunks.append(rows, 0..rows.row_count(), groups, &mut given).map_err(gather)?;
         if appended == Appended::TooLarge {
@@ -187,6 +187,7 @@ fn batch_of(columns: &[ArrayRef]) -> Result<RecordBatch, ArrowError> {
 
 /// Chunks as they are given.
 struct Given {
+    order: Vec<u32>,
     pool: Arc<Pool>,
     batches: Vec<(usize, RecordBatch)>,
     rows: Vec<(usize, Rows)>,
@@ -208,6 +209,9 @@ impl Exchanger for Given {
     fn pass_on(&mut self, group: usize, rows: Rows) -> Result<(), ArrowError> {
         self.rows.push((group, rows));
         Ok(())
+    }
+    fn order(&mut self) -> &mut Vec<u32> {
+        &mut self.order
     }
 }
 

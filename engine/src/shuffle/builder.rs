@@ -89,8 +89,7 @@ pub struct Builder {
     /// The group of the first pass is the number shifted by so much; what is shifted out is the group of the second.
     shift: u32,
     options: BuilderOptions,
-    pool: Arc<Pool>,
-    reservation: Reservation,
+    means: Means,
     coarse: Vec<u8>,
 }
 
@@ -143,15 +142,14 @@ impl Builder {
             second,
             shift,
             options: BuilderOptions { group_count, ..options },
-            pool: Arc::clone(pool),
-            reservation,
+            means: Means { pool: Arc::clone(pool), reservation, order: Vec::new() },
             coarse: Vec::new(),
         }
     }
 
     /// Bytes that the chunks hold now.
     pub fn held_bytes(&self) -> u64 {
-        self.reservation.bytes()
+        self.means.reservation.bytes()
     }
 
     /// How many groups there are.
@@ -198,28 +196,28 @@ impl Builder {
     /// Gives what all groups still have; empty afterwards.
     pub fn finish(&mut self, give: Give<'_>) -> Result<()> {
         self.first_pass(give, |pass, hand| pass.finish(hand))?;
-        let Builder { second, shift, pool, reservation, .. } = self;
+        let Builder { second, shift, means, .. } = self;
         for (coarse, pass) in second.iter_mut().enumerate() {
             let give = &mut |fine, batch, bytes| give((coarse << *shift) + fine, batch, bytes);
-            pass.finish(&mut Hand::new(pool, reservation, give))?;
+            pass.finish(&mut Hand::new(means, give))?;
         }
         Ok(())
     }
 
     /// Does something with the first pass: what is full there goes to `give`, by way of the second where there is one.
     fn first_pass<T>(&mut self, give: Give<'_>, run: impl FnOnce(&mut Pass, &mut Hand<'_>) -> Result<T>) -> Result<T> {
-        let Builder { first, second, shift, pool, reservation, .. } = self;
-        run(first, &mut Hand { second, shift: *shift, ..Hand::new(pool, reservation, give) })
+        let Builder { first, second, shift, means, .. } = self;
+        run(first, &mut Hand { second, shift: *shift, ..Hand::new(means, give) })
     }
 
     /// Gives what a group has so far.
     fn give_group(&mut self, group: u16, give: Give<'_>) -> Result<()> {
         let (coarse, fine) = (group >> self.shift, group & ((1 << self.shift) - 1));
         self.first_pass(give, |pass, hand| pass.give(coarse as u8, hand))?;
-        let Builder { second, pool, reservation, .. } = self;
+        let Builder { second, means, .. } = self;
         let Some(pass) = second.get_mut(usize::from(coarse)) else { return Ok(()) };
         let give = &mut |_: usize, batch: Batch, bytes: u64| give(usize::from(group), batch, bytes);
-        pass.give(fine as u8, &mut Hand::new(pool, reservation, give))
+        pass.give(fine as u8, &mut Hand::new(means, give))
     }
 }
 
@@ -356,10 +354,16 @@ fn is_string(data_type: &DataType) -> bool {
     matches!(data_type, D::Utf8 | D::LargeUtf8 | D::Binary | D::LargeBinary | D::Utf8View | D::BinaryView)
 }
 
+/// What all passes of a builder share.
+struct Means {
+    pool: Arc<Pool>,
+    reservation: Reservation,
+    order: Vec<u32>,
+}
+
 /// What chunks get from the node and give to the builder's owner.
 struct Hand<'a> {
-    pool: &'a Arc<Pool>,
-    reservation: &'a mut Reservation,
+    means: &'a mut Means,
     give: Give<'a>,
     /// Who takes what the first pass gives, and by how much its groups are shifted; nobody if it is the last.
     second: &'a mut [Pass],
@@ -372,8 +376,8 @@ struct Hand<'a> {
 
 impl<'a> Hand<'a> {
     /// Of a last pass.
-    fn new(pool: &'a Arc<Pool>, reservation: &'a mut Reservation, give: Give<'a>) -> Hand<'a> {
-        Hand { pool, reservation, give, second: &mut [], shift: 0, frozen_bytes: 0, given: 0 }
+    fn new(means: &'a mut Means, give: Give<'a>) -> Hand<'a> {
+        Hand { means, give, second: &mut [], shift: 0, frozen_bytes: 0, given: 0 }
     }
 }
 
@@ -381,16 +385,16 @@ impl Exchanger for Hand<'_> {
     type Error = Error;
 
     fn block(&mut self, bytes: usize) -> Result<Block> {
-        self.reservation.grow(Pool::block_bytes(bytes) as u64)?;
-        Ok(self.pool.take(bytes).map_err(|source| BuilderError::Memory { bytes, source })?)
+        self.means.reservation.grow(Pool::block_bytes(bytes) as u64)?;
+        Ok(self.means.pool.take(bytes).map_err(|source| BuilderError::Memory { bytes, source })?)
     }
 
     fn freeze(&mut self, block: Block) -> Buffer {
         self.frozen_bytes = block.len() as u64;
-        let left = self.reservation.bytes().saturating_sub(self.frozen_bytes);
+        let left = self.means.reservation.bytes().saturating_sub(self.frozen_bytes);
         // Less than before is always granted.
-        let _ = self.reservation.resize(left);
-        freeze(block, self.pool).into()
+        let _ = self.means.reservation.resize(left);
+        freeze(block, &self.means.pool).into()
     }
 
     fn give(&mut self, group: usize, batch: Batch) -> Result<()> {
@@ -401,10 +405,14 @@ impl Exchanger for Hand<'_> {
     /// At once: the rows are in the caches still, and so is the block, which the first pass gets back.
     fn pass_on(&mut self, coarse: usize, rows: Rows) -> Result<()> {
         self.given += 1;
-        let Hand { pool, reservation, give, second, shift, .. } = self;
+        let Hand { means, give, second, shift, .. } = self;
         let pass = second.get_mut(coarse).ok_or(BuilderError::Pass)?;
         let give = &mut |fine: usize, batch: Batch, bytes: u64| give((coarse << *shift) + fine, batch, bytes);
-        pass.take(&rows, &mut Hand::new(pool, reservation, give))
+        pass.take(&rows, &mut Hand::new(means, give))
+    }
+
+    fn order(&mut self) -> &mut Vec<u32> {
+        &mut self.means.order
     }
 }
 

@@ -11,39 +11,19 @@ use arrow::buffer::Buffer;
 use arrow::compute::take;
 use arrow::error::ArrowError;
 
-use super::{Chunks, Growing, Scratch, Way};
+use super::{Chunks, Grouped, Growing, Scratch, Way};
 use crate::kernel::partition::{GROUPS_MAX, first_rows};
-use crate::kernel::rows::{Column, Form, Rows, Values};
+use crate::kernel::rows::{Column, Rows, Values};
 use crate::kernel::scatter::{Heaps, Starts, Stream};
 use crate::kernel::sorted::Ordered;
 use crate::memory::Block;
 
-/// Which rows each group gets.
-#[derive(Clone, Copy)]
-struct Grouped<'a> {
-    /// The group of each row.
-    groups: &'a [u8],
-    counts: &'a [u32; GROUPS_MAX],
-    /// The numbers of the rows by group, where they are asked for.
-    order: &'a [u32],
-}
-
 impl Chunks {
     /// Moves the rows. Every group with rows has room for them.
-    pub(super) fn fill(
-        &mut self,
-        rows: &Rows,
-        range: Range<usize>,
-        groups: &[u8],
-        counts: &[u32; GROUPS_MAX],
-    ) -> Result<(), ArrowError> {
-        let mut order = std::mem::take(&mut self.order);
-        if self.way == Way::Sorted || self.places.iter().any(|place| place.form == Form::Taken) {
-            order.resize(groups.len(), 0);
-            self.kernels.row_order(groups, &mut first_rows(counts), &mut order);
-        }
+    pub(super) fn fill(&mut self, rows: &Rows, range: Range<usize>, grouped: Grouped<'_>) -> Result<(), ArrowError> {
         // First what may fail: nothing is half taken in.
-        self.take_others(rows, range.clone(), &order, counts)?;
+        self.take_others(rows, range.clone(), grouped)?;
+        let Grouped { groups, counts, .. } = grouped;
         let mut starts: Starts = [std::ptr::null_mut(); GROUPS_MAX];
         for (start, block) in starts.iter_mut().zip(&mut self.blocks) {
             *start = block.as_mut().map_or(std::ptr::null_mut(), Block::as_mut_ptr);
@@ -64,7 +44,7 @@ impl Chunks {
                 Values::Taken(_) | Values::Bundled => std::ptr::null(),
             }
         };
-        self.fill_bundles(rows, range.clone(), Grouped { groups, counts, order: &order }, &starts, waiting, from);
+        self.fill_bundles(rows, range.clone(), grouped, &starts, waiting, from);
         let mut streams = Vec::with_capacity(2 * self.places.len());
         for width in [16, 8, 4, 2, 1] {
             streams.clear();
@@ -88,7 +68,6 @@ impl Chunks {
         for (rows, count) in self.rows[..self.group_count].iter_mut().zip(counts) {
             *rows += count;
         }
-        self.order = order;
         Ok(())
     }
 
@@ -189,16 +168,11 @@ impl Chunks {
     }
 
     /// Takes the columns that have no form of their own: of none a row, if that of one fails.
-    fn take_others(
-        &mut self,
-        rows: &Rows,
-        range: Range<usize>,
-        order: &[u32],
-        counts: &[u32; GROUPS_MAX],
-    ) -> Result<(), ArrowError> {
-        if !self.places.iter().any(|place| place.form == Form::Taken) {
+    fn take_others(&mut self, rows: &Rows, range: Range<usize>, grouped: Grouped<'_>) -> Result<(), ArrowError> {
+        if !self.has_taken() {
             return Ok(());
         }
+        let Grouped { counts, order, .. } = grouped;
         let firsts = first_rows(counts);
         let order = UInt32Array::from(order.to_vec());
         let take_one = |column: &Column| match &column.values {

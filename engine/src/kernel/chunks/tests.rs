@@ -15,6 +15,7 @@ use crate::{
 
 /// Keeps what is given; refuses a block when so many were had.
 struct Given {
+    order: Vec<u32>,
     pool: Arc<Pool>,
     batches: Vec<(usize, RecordBatch)>,
     rows: Vec<(usize, Rows)>,
@@ -23,7 +24,8 @@ struct Given {
 
 impl Given {
     fn new() -> Given {
-        Given { pool: Pool::within(1 << 30), batches: Vec::new(), rows: Vec::new(), blocks_left: usize::MAX }
+        let (pool, blocks_left) = (Pool::within(1 << 30), usize::MAX);
+        Given { order: Vec::new(), pool, batches: Vec::new(), rows: Vec::new(), blocks_left }
     }
 }
 
@@ -45,6 +47,9 @@ impl Exchanger for Given {
     fn pass_on(&mut self, group: usize, rows: Rows) -> Result<(), ArrowError> {
         self.rows.push((group, rows));
         Ok(())
+    }
+    fn order(&mut self) -> &mut Vec<u32> {
+        &mut self.order
     }
 }
 
