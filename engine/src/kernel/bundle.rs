@@ -1,7 +1,7 @@
 //! Bundles: columns whose values are moved together, as the words of a row.
 //!
-//! In: the widths of columns. Out: which of them go together; eight rows at a time, a line of a column each, or the words of one row. Never:
-//! looks at a type; moves a row.
+//! In: the widths of columns. Out: which of them go together; their rows one by one, or the words of rows where they belong. Never: looks at a type;
+//! knows a group.
 //!
 //! ```text
 //!  columns      a │ b │ c │ d         eight lines at a time are turned: a line of a column becomes a word of eight rows
@@ -14,13 +14,14 @@
 
 use std::ops::Range;
 
-use super::scatter::{ASKED_BYTES, ask_for_line};
+use super::scatter::{ASKED_BYTES, LINE_BYTES, ask_for_line};
 use super::vector::Vector;
 
 /// Words of a row at most, which is how many words a line has.
 pub(super) const WORDS_MAX: usize = 8;
 
-const LINE_BYTES: usize = size_of::<Words>();
+/// Rows that are turned at once: a line of a column of 8 bytes.
+pub(super) const TURNED_ROWS: usize = 8;
 
 /// A cache line of words, aligned as one: what lies across two lines is twice as slow, and the stack begins anywhere.
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +127,17 @@ impl Bundle {
     /// Bytes of a row.
     pub(super) fn row_bytes(&self) -> usize {
         8 * self.words
+    }
+
+    /// Rows that leave together where lines are put together of rows: as many as give each column whole ones.
+    pub(super) fn leaving_rows(&self) -> usize {
+        let has_halves = self.columns.iter().any(|part| matches!(part, Part::Halves(..)));
+        if has_halves { 2 * TURNED_ROWS } else { TURNED_ROWS }
+    }
+
+    /// Bytes of what waits until so many are there.
+    pub(super) fn rest_bytes(&self) -> usize {
+        self.leaving_rows() * self.row_bytes()
     }
 
     /// Writes rows of a group to their places, value by value; `words`: those of the rows, one behind the other.

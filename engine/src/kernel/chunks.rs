@@ -36,7 +36,7 @@ use super::bundle::Bundle;
 use super::dictionary::{Dictionary, recode};
 use super::partition::{GROUPS_MAX, first_rows};
 use super::rows::{Column, Form, Rows, Values, bytes_of_bits};
-use super::scatter::{INLINE_BYTES_MAX, OVERSHOOT_BYTES, sum_by_group};
+use super::scatter::{INLINE_BYTES_MAX, LINE_BYTES, OVERSHOOT_BYTES, sum_by_group};
 use super::tiles::TILE_BYTES;
 use crate::memory::Block;
 
@@ -46,7 +46,6 @@ use crate::memory::Block;
 const BLOCK_ROWS_MIN: usize = 4096;
 const BLOCK_ROWS_MAX: usize = 16_384;
 const BLOCK_BYTES: f64 = (4 << 20) as f64;
-const LINE_BYTES: usize = 64;
 /// Bytes of a block of rows that are asked for before the first pass reads them: half of an L2.
 const AHEAD_BYTES_MAX: usize = 512 << 10;
 /// A heap's bytes at most, so that every offset fits 32 bits with a sign.
@@ -271,7 +270,7 @@ impl Chunks {
             end = (end + bytes).next_multiple_of(LINE_BYTES) + gap * LINE_BYTES;
             start
         };
-        // Fewer rows are not worth a tile, unless they are rows as they come.
+        // Fewer rows are not worth a tile.
         let way = if way == Way::Tiles && rows_max < 64 { Way::Straight } else { way };
         let bundled = Bundle::of_widths(&widths(way));
         let row_places = if way == Way::Rows {
@@ -412,7 +411,7 @@ impl Chunks {
         }
         let order = exchanger.order();
         order.clear();
-        if self.way == Way::Sorted || self.has_taken() {
+        if self.way == Way::Sorted && !self.bundles.is_empty() || self.has_taken() {
             order.resize(groups.len(), 0);
             self.kernels.row_order(groups, &mut first_rows(&counts), order);
         }

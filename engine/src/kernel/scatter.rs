@@ -159,7 +159,7 @@ unsafe fn scatter_some<T: Copy, const N: usize, const AHEAD: bool>(
     let line_rows = LINE_BYTES / size_of::<T>();
     for (line, groups) in groups.chunks(line_rows).enumerate() {
         for stream in &streams {
-            ask_for_line(stream.from.wrapping_add(LINE_BYTES * line + ASKED_BYTES).cast());
+            ask_for_later_line(stream.from.wrapping_add(LINE_BYTES * line + ASKED_BYTES).cast());
         }
         for (row, group) in (line * line_rows..).zip(groups) {
             let place = &mut places[usize::from(*group)];

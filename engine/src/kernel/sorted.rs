@@ -1,6 +1,6 @@
 //! Rows of a first pass to the columns of their groups: taken in the order of the groups, and turned eight at a time.
 //!
-//! In: rows whose words lie together, their order by group, for each group a place for the few that do not fill lines. Out: the columns in the
+//! In: rows whose words lie together, their numbers by group, for each group a place for the few that do not fill lines. Out: the columns in the
 //! chunks of the groups, but for those few. Never: writes a part of a line past the caches; looks at a type; knows how much room a group has.
 //!
 //! ```text
@@ -8,35 +8,19 @@
 //!            │           │
 //!  lines    aaaaaaaa   bbbbbbbb …        a line of each column, which goes past the caches to g's chunk
 //!
-//!  rest of g   abcd abcd …               fewer than eight wait for the next rows of g, and are the first of them
+//!  rest of g   abcd abcd …               fewer wait for the next rows of g, and are the first of them
 //! ```
 //! Tiles (`tiles`) take rows as they come, so each row is written to its tile and read again, and all tiles want to stay in the caches: of 4,096
 //! groups they are 2 MiB, as much as the rows of the first pass. Rows that lie in a cache already need no second place there, but for what is
-//! left over. Columns of 4 bytes ask for sixteen rows, so that they too leave in whole lines.
+//! left over, half as many bytes. Columns of 4 bytes ask for sixteen rows, so that they too leave in whole lines; their rests are no smaller.
 
 #![allow(unsafe_code)]
 
-use super::bundle::{Bundle, Part, WORDS_MAX, Words};
+use super::bundle::{Bundle, Part, TURNED_ROWS, WORDS_MAX, Words};
 use super::partition::GROUPS_MAX;
 use super::scatter::{LINE_BYTES, Starts, ask_for_later_line};
 use super::tiles::{end_streams, halves};
 use super::vector::Vector;
-
-/// Rows that are turned at once.
-const EIGHT: usize = 8;
-
-impl Bundle {
-    /// Rows that leave together: as many as give each column whole lines.
-    pub(super) fn leaving_rows(&self) -> usize {
-        let has_halves = self.offsets.iter().any(|part| matches!(part, Part::Halves(..)));
-        if has_halves { 2 * EIGHT } else { EIGHT }
-    }
-
-    /// Bytes of the rest of a group.
-    pub(super) fn rest_bytes(&self) -> usize {
-        self.leaving_rows() * self.row_bytes()
-    }
-}
 
 /// Rows in the order of their groups.
 #[derive(Clone, Copy)]
@@ -56,10 +40,10 @@ pub(super) struct Ordered<'a> {
 /// in the `rests`.
 ///
 /// # Safety
-/// The processor has the instructions of `V`. The counts are together as many as the order has numbers, and for each of these the words of that
-/// row are readable at `from`. For each group g with rows: the chunk at `starts[g]`, a multiple of 64, is writable for `rows[g] + counts[g]` values
-/// of each column, and nothing else reaches it; the g-th of the rests, of [`Bundle::rest_bytes`] each, is readable and writable, and holds the
-/// words of the last `rows[g] % leaving_rows` rows.
+/// The processor has the instructions of `V`; the bundle is one of [`Bundle::at`]. The counts are together as many as the order has numbers, and for
+/// each of these the words of that row are readable at `from`, aligned as words. For each group g with rows: the chunk at `starts[g]`, a multiple
+/// of 64, is writable for `rows[g] + counts[g]` values of each column; the g-th of the rests, of [`Bundle::rest_bytes`] each and aligned as words,
+/// is readable and writable, and holds the words of the last `rows[g] % leaving_rows` rows; nothing else reaches either.
 #[inline(always)]
 pub(super) unsafe fn scatter_sorted<V: Vector>(
     bundle: &Bundle,
@@ -68,15 +52,16 @@ pub(super) unsafe fn scatter_sorted<V: Vector>(
     rows: &[u32; GROUPS_MAX],
     rests: *mut u64,
 ) {
-    let mut to = Targets { offsets: &bundle.offsets, starts, rows, rests, ahead: ordered.ahead };
+    let Ordered { from, order, counts, ahead } = ordered;
+    let mut to = Targets { offsets: &bundle.offsets, starts, rows, rests, ahead };
     // SAFETY: the caller's promise, for rows of so many words that leave in so many.
     unsafe {
         match (bundle.words, bundle.leaving_rows()) {
-            (2, EIGHT) => to.take_all::<V, 2, 8>(ordered),
-            (4, EIGHT) => to.take_all::<V, 4, 8>(ordered),
-            (8, EIGHT) => to.take_all::<V, 8, 8>(ordered),
-            (2, _) => to.take_all::<V, 2, 16>(ordered),
-            (4, _) => to.take_all::<V, 4, 16>(ordered),
+            (2, TURNED_ROWS) => to.take_all::<V, 2, 8>(from, order, counts),
+            (4, TURNED_ROWS) => to.take_all::<V, 4, 8>(from, order, counts),
+            (8, TURNED_ROWS) => to.take_all::<V, 8, 8>(from, order, counts),
+            (2, _) => to.take_all::<V, 2, 16>(from, order, counts),
+            (4, _) => to.take_all::<V, 4, 16>(from, order, counts),
             (words, leaving) => unreachable!("no {leaving} rows of {words} words leave together"),
         }
     }
@@ -97,8 +82,12 @@ impl Targets<'_> {
     /// # Safety
     /// As [`scatter_sorted`], for rows of `W` words of which `L` leave together.
     #[inline(always)]
-    unsafe fn take_all<V: Vector, const W: usize, const L: usize>(&mut self, ordered: Ordered<'_>) {
-        let Ordered { from, mut order, counts, .. } = ordered;
+    unsafe fn take_all<V: Vector, const W: usize, const L: usize>(
+        &mut self,
+        from: *const u64,
+        mut order: &[u32],
+        counts: &[u32; GROUPS_MAX],
+    ) {
         for (group, count) in counts.iter().enumerate() {
             if order.is_empty() {
                 break;
@@ -123,27 +112,26 @@ impl Targets<'_> {
         group: usize,
     ) {
         let (start, before) = (self.starts[group], self.rows[group] as usize);
-        let (held, mut done) = (before % L, before - before % L);
+        let (waiting, mut done) = (before % L, before - before % L);
         let rest = self.rests.wrapping_add(group * L * W).cast::<[u64; W]>();
         let from = from.cast::<[u64; W]>();
         let mut numbers = numbers;
         // SAFETY: the caller's promise: each number is of a row, the rest has room for `L` of them, the chunk for all.
         unsafe {
-            if held > 0 {
-                let (now, later) = numbers.split_at(numbers.len().min(L - held));
-                for (place, number) in (held..).zip(now) {
-                    rest.add(place).write(from.add(*number as usize).read());
-                }
-                if held + now.len() < L {
+            if waiting > 0 {
+                // Written once more, though they could leave from where they lie: rows from two places take longer to find.
+                let (now, later) = numbers.split_at(numbers.len().min(L - waiting));
+                write_to_rest(from, now, rest.add(waiting));
+                if waiting + now.len() < L {
                     return;
                 }
+                numbers = later;
                 let mut leaving = [rest.cast_const().cast(); L];
                 for (place, row) in leaving.iter_mut().enumerate() {
                     *row = rest.add(place).cast_const().cast();
                 }
                 stream_rows::<V, W, L>(&leaving, start, done, self.offsets);
                 done += L;
-                numbers = later;
             }
             let (whole, left) = numbers.as_chunks::<L>();
             for numbers in whole {
@@ -154,9 +142,7 @@ impl Targets<'_> {
                 stream_rows::<V, W, L>(&leaving, start, done, self.offsets);
                 done += L;
             }
-            for (place, number) in left.iter().enumerate() {
-                rest.add(place).write(from.add(*number as usize).read());
-            }
+            write_to_rest(from, left, rest);
         }
     }
 
@@ -168,6 +154,18 @@ impl Targets<'_> {
         for line in now.chunks(LINE_BYTES) {
             ask_for_later_line(line.as_ptr().cast());
         }
+    }
+}
+
+/// Lets rows wait.
+///
+/// # Safety
+/// Each number is of a row at `from`, and there is room for all of them at `rest`.
+#[inline(always)]
+unsafe fn write_to_rest<const W: usize>(from: *const [u64; W], numbers: &[u32], rest: *mut [u64; W]) {
+    for (place, number) in numbers.iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe { rest.add(place).write(from.add(*number as usize).read()) };
     }
 }
 
@@ -185,10 +183,10 @@ unsafe fn stream_rows<V: Vector, const W: usize, const L: usize>(
 ) {
     // Of sixteen, the even ones and the odd ones.
     let mut lines = [[Words([0; WORDS_MAX]); WORDS_MAX]; 2];
-    for (eight, lines) in lines.iter_mut().enumerate().take(L / EIGHT) {
-        let mut of_eight = [rows[0]; EIGHT];
+    for (eight, lines) in lines.iter_mut().enumerate().take(L / TURNED_ROWS) {
+        let mut of_eight = [rows[0]; TURNED_ROWS];
         for (place, row) in of_eight.iter_mut().enumerate() {
-            *row = rows[place * L / EIGHT + eight];
+            *row = rows[place * L / TURNED_ROWS + eight];
         }
         // SAFETY: the caller's promise.
         *lines = unsafe { V::turn_rows::<W>(&of_eight) };
@@ -201,14 +199,14 @@ unsafe fn stream_rows<V: Vector, const W: usize, const L: usize>(
                 Part::Nothing => {}
                 Part::Word(offset) => {
                     let to = start.add(offset).cast::<u64>().add(first);
-                    for (line, values) in column::<V, L>(even, odd, word)[..L / EIGHT].iter().enumerate() {
+                    for (line, values) in column::<V, L>(even, odd, word)[..L / TURNED_ROWS].iter().enumerate() {
                         V::stream(values, to.add(8 * line));
                     }
                 }
                 Part::Wide(offset) => {
                     let to = start.add(offset).cast::<u64>().add(2 * first);
                     let (low, high) = (column::<V, L>(even, odd, word), column::<V, L>(even, odd, word + 1));
-                    for line in 0..L / EIGHT {
+                    for line in 0..L / TURNED_ROWS {
                         let [front, back] = V::interleave(&low[line], &high[line]);
                         V::stream(&front, to.add(16 * line));
                         V::stream(&back, to.add(16 * line + 8));
@@ -237,7 +235,7 @@ unsafe fn column<V: Vector, const L: usize>(
     odd: &[Words; WORDS_MAX],
     word: usize,
 ) -> [Words; 2] {
-    if L == EIGHT {
+    if L == TURNED_ROWS {
         return [even[word], odd[word]];
     }
     // SAFETY: the caller's promise.

@@ -16,7 +16,7 @@ use super::tokens::NOTED;
 /// # Safety
 ///
 /// Each method asks that the processor has the instruction set of the implementation; those that take a pointer, that
-/// `LANES` elements stand there. No alignment is asked for, but by `stream`.
+/// `LANES` elements stand there. No alignment is asked for, but by `stream` and `turn_rows`.
 pub(super) trait Vector: Copy {
     /// One truth for each lane.
     type Mask: Copy;
@@ -152,7 +152,7 @@ pub(super) trait Vector: Copy {
     /// Rows of `W` words, 2, 4 or 8, become columns: the k-th words of all of them the k-th line, for `k < W`.
     ///
     /// # Safety
-    /// As the trait says; `W` words are readable at each.
+    /// As the trait says; `W` words are readable at each, aligned as such.
     #[inline(always)]
     unsafe fn turn_rows<const W: usize>(rows: &[*const u64; 8]) -> [Words; 8] {
         let mut lines = [Words([0; 8]); 8];

@@ -50,7 +50,8 @@ const COARSE_BYTES: usize = 2 << 20;
 const COARSE_ROWS_MIN: usize = 1024;
 /// Rows of a batch whose strings are measured: the chunks' layout is a guess, which may be wrong for the others.
 const SAMPLE_ROWS: usize = 1024;
-/// Of two passes, the groups of the second within each of the first: with so few the lines ahead are asked for, so neither needs a cache.
+/// Of two passes, the groups of the second within each of the first: with so few the lines of rows are open in the nearest cache, and so are the
+/// counts by which the second takes them in order.
 const FINE_GROUPS: usize = 64;
 
 /// How a builder is made.
@@ -66,7 +67,7 @@ impl BuilderOptions {
     /// What a thread's builder takes at most, unless memory is short: 256 groups of 256 KiB; in two passes twice as much, 4,096 groups of 32 KiB.
     pub const BYTES: usize = 64 << 20;
 
-    /// What such a builder's chunks take at most, without tiles.
+    /// What such a builder's chunks take at most, without what waits beside them until it fills lines.
     pub fn most_bytes(&self) -> usize {
         if self.group_count > GROUPS_MAX { self.bytes / 2 + 2 * self.bytes } else { self.bytes }
     }
