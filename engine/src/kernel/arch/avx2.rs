@@ -21,6 +21,20 @@ kernels! { Avx2, "avx2", [#[target_feature(enable = "avx2,bmi1,popcnt")]] }
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(__m256i);
 
+/// The k-th words of all four as the k-th.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn turn_four([a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
+    let (low, high) = (_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+    let (low_back, high_back) = (_mm256_unpacklo_epi64(c, d), _mm256_unpackhi_epi64(c, d));
+    [
+        _mm256_permute2x128_si256::<0x20>(low, low_back),
+        _mm256_permute2x128_si256::<0x20>(high, high_back),
+        _mm256_permute2x128_si256::<0x31>(low, low_back),
+        _mm256_permute2x128_si256::<0x31>(high, high_back),
+    ]
+}
+
 impl Vector for Avx2 {
     /// All bits of a lane set, or none.
     type Mask = __m256i;
@@ -189,15 +203,7 @@ impl Vector for Avx2 {
                 // SAFETY: a line is 64 readable bytes; a half of one begins at word 0 or 4.
                 unsafe { _mm256_loadu_si256(lines[row + line].0.as_ptr().add(column).cast()) }
             };
-            let (a, b, c, d) = (load(0), load(1), load(2), load(3));
-            let (low, high) = (_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
-            let (low_back, high_back) = (_mm256_unpacklo_epi64(c, d), _mm256_unpackhi_epi64(c, d));
-            [
-                _mm256_permute2x128_si256::<0x20>(low, low_back),
-                _mm256_permute2x128_si256::<0x20>(high, high_back),
-                _mm256_permute2x128_si256::<0x31>(low, low_back),
-                _mm256_permute2x128_si256::<0x31>(high, high_back),
-            ]
+            turn_four([load(0), load(1), load(2), load(3)])
         };
         let blocks = [(0, 0, block(0, 0)), (4, 0, block(0, 4)), (0, 4, block(4, 0)), (4, 4, block(4, 4))];
         for (row, column, block) in blocks {
@@ -224,15 +230,7 @@ impl Vector for Avx2 {
             let turned = if W == 4 {
                 // SAFETY: the caller proves four readable words.
                 let load = |row: usize| unsafe { _mm256_loadu_si256(rows[first + row].cast()) };
-                let (a, b, c, d) = (load(0), load(1), load(2), load(3));
-                let (low, high) = (_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
-                let (low_back, high_back) = (_mm256_unpacklo_epi64(c, d), _mm256_unpackhi_epi64(c, d));
-                [
-                    _mm256_permute2x128_si256::<0x20>(low, low_back),
-                    _mm256_permute2x128_si256::<0x20>(high, high_back),
-                    _mm256_permute2x128_si256::<0x31>(low, low_back),
-                    _mm256_permute2x128_si256::<0x31>(high, high_back),
-                ]
+                turn_four([load(0), load(1), load(2), load(3)])
             } else {
                 // SAFETY: the caller proves two readable words.
                 let load = |row: usize| unsafe { _mm_loadu_si128(rows[first + row].cast()) };
