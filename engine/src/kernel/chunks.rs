@@ -30,11 +30,13 @@ use arrow::error::ArrowError;
 mod arrays; // of a full chunk, where it lies
 mod fill; // rows on their way to the chunks
 mod full; // what a full chunk becomes
+mod gather; // rows on their way to the chunks of many groups
 
 use super::Kernels;
 use super::bundle::Bundle;
 use super::dictionary::{Dictionary, recode};
-use super::partition::{GROUPS_MAX, first_rows};
+use super::gathered::{ByGroup, count_rows, order_rows};
+use super::partition::{GROUPS_MAX, PARTITIONS_MAX, first_rows};
 use super::rows::{Column, Form, Rows, Values, bytes_of_bits};
 use super::scatter::{INLINE_BYTES_MAX, LINE_BYTES, OVERSHOOT_BYTES, sum_by_group};
 use super::tiles::TILE_BYTES;
@@ -46,6 +48,8 @@ use crate::memory::Block;
 const BLOCK_ROWS_MIN: usize = 4096;
 const BLOCK_ROWS_MAX: usize = 16_384;
 const BLOCK_BYTES: f64 = (4 << 20) as f64;
+/// The same where they are gathered: a few of each of 4,096 groups, of which a column lies in the caches.
+const GATHERED_ROWS: usize = 1 << 16;
 /// Bytes of a block of rows that are asked for before the first pass reads them: half of an L2.
 const AHEAD_BYTES_MAX: usize = 512 << 10;
 /// A heap's bytes at most, so that every offset fits 32 bits with a sign.
@@ -73,13 +77,15 @@ pub enum Way {
     Rows,
     /// What was moved as [`Way::Rows`]: in the order of the groups, past the caches.
     Sorted,
+    /// To more groups than a byte counts, at once: column by column in the order of the groups, past the caches.
+    Gathered,
 }
 
 impl Way {
     /// Bytes that rows of a group wait in until they fill lines.
     fn waiting_bytes(self, bundle: &Bundle) -> usize {
         match self {
-            Way::Straight | Way::Rows => 0,
+            Way::Straight | Way::Rows | Way::Gathered => 0,
             Way::Tiles => TILE_BYTES,
             Way::Sorted => bundle.rest_bytes(),
         }
@@ -88,7 +94,7 @@ impl Way {
     /// How many of a group's rows wait there.
     fn waiting_rows(self, bundle: &Bundle, rows: usize) -> usize {
         match self {
-            Way::Straight | Way::Rows => 0,
+            Way::Straight | Way::Rows | Way::Gathered => 0,
             Way::Tiles => bundle.held_rows(rows),
             Way::Sorted => rows % bundle.leaving_rows(),
         }
@@ -97,9 +103,9 @@ impl Way {
     /// Width of the values of a column that may be words of a bundle, 0 of others.
     fn bundled_width(self, form: Form, data_type: &DataType) -> usize {
         match (self, form) {
-            (Way::Straight, _) => 0,
+            (Way::Straight | Way::Gathered, _) => 0,
             (Way::Tiles, _) => form.width(),
-            // What is changed on its way stays a column between the passes: codes, and what points to a heap.
+            // What is changed on its way is no word of a row: codes, and what points to a heap.
             (_, Form::Fixed { width }) if !matches!(data_type, DataType::Dictionary(..)) => width,
             _ => 0,
         }
@@ -116,6 +122,16 @@ struct Place {
     validity: Option<usize>,
     /// Its heap.
     heap: Range<usize>,
+    /// Where bytes of it wait until they fill lines, if it is gathered.
+    rests: Rests,
+}
+
+/// Which of the lines that each group has are those of a column: of its values, its validity, its heap.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rests {
+    values: usize,
+    validity: usize,
+    heap: usize,
 }
 
 impl Place {
@@ -138,8 +154,11 @@ pub struct Chunks {
     /// Where the rows of each bundle begin, and the numbers of the rows, where rows stay rows.
     row_places: Vec<usize>,
     number_place: usize,
-    /// Where rows of all groups wait until they fill lines, those of one bundle after the other; nothing without rows.
+    /// Where rows of all groups wait until they fill lines, those of one bundle after the other, or the lines of all groups of a column that is
+    /// gathered; nothing without rows.
     waiting: Option<Block>,
+    /// Lines that each group has there.
+    rest_count: usize,
     /// Rows that a chunk has room for.
     rows_max: usize,
     block_rows: usize,
@@ -147,9 +166,9 @@ pub struct Chunks {
     group_count: usize,
     blocks: Vec<Option<Block>>,
     /// Rows that each group has: as many as a chunk has room for where it has none.
-    rows: [u32; GROUPS_MAX],
+    rows: Vec<u32>,
     /// Rows from which on the chunk of a group is full.
-    limits: [u32; GROUPS_MAX],
+    limits: Vec<u32>,
     /// Values of the rows at hand that nobody has asked for yet, where rows stay rows.
     ahead: Vec<Buffer>,
 }
@@ -165,6 +184,8 @@ struct Growing {
     heap_bytes: Vec<u64>,
     /// What the rows at hand add to them at most; nothing where they add nothing.
     sums: Vec<u64>,
+    /// The longest of the strings at hand that go there.
+    longest: u32,
     /// Pieces of each group of a taken column, together as long as its rows; nothing for others.
     taken: Vec<Vec<ArrayRef>>,
     scratch: Scratch,
@@ -203,7 +224,34 @@ pub trait Exchanger {
     fn order(&mut self) -> &mut Vec<u32>;
 }
 
-/// Which rows each group gets.
+/// The group of each row.
+#[derive(Clone, Copy)]
+pub enum Groups<'a> {
+    /// Of up to [`GROUPS_MAX`] groups.
+    Few(&'a [u8]),
+    /// Of [`Way::Gathered`].
+    Many(&'a [u16]),
+}
+
+impl<'a> Groups<'a> {
+    /// Those of a range of rows.
+    pub fn slice(self, range: Range<usize>) -> Groups<'a> {
+        match self {
+            Groups::Few(groups) => Groups::Few(&groups[range]),
+            Groups::Many(groups) => Groups::Many(&groups[range]),
+        }
+    }
+
+    /// How many rows there are.
+    fn row_count(self) -> usize {
+        match self {
+            Groups::Few(groups) => groups.len(),
+            Groups::Many(groups) => groups.len(),
+        }
+    }
+}
+
+/// Which rows each group gets, of up to [`GROUPS_MAX`] groups.
 #[derive(Clone, Copy)]
 struct Grouped<'a> {
     /// The group of each row.
@@ -223,9 +271,12 @@ pub enum Appended {
 }
 
 impl Chunks {
-    /// Chunks of about `chunk_bytes` for batches of `schema`, in `group_count` groups, at most [`GROUPS_MAX`].
+    /// Chunks of about `chunk_bytes` for batches of `schema`, in `group_count` groups, at most [`GROUPS_MAX`], or [`PARTITIONS_MAX`] if they are gathered.
     ///
     /// `heap_bytes`: for each column, bytes of an average row's string; only those of string columns count.
+    ///
+    /// # Panics
+    /// If columns that are no words of rows are to be moved as [`Way::Rows`].
     pub fn new(
         kernels: &'static Kernels,
         schema: &SchemaRef,
@@ -234,6 +285,7 @@ impl Chunks {
         heap_bytes: &[f64],
         way: Way,
     ) -> Chunks {
+        assert!(!matches!(way, Way::Rows | Way::Sorted) || Chunks::are_all_rows(schema), "words of rows");
         let forms: Vec<Form> = schema.fields().iter().map(|field| Form::of(field.data_type())).collect();
         let widths = |way: Way| -> Vec<usize> {
             forms.iter().zip(schema.fields()).map(|(form, field)| way.bundled_width(*form, field.data_type())).collect()
@@ -280,6 +332,11 @@ impl Chunks {
         };
         let number_place = if way == Way::Rows { part(rows_max) } else { 0 };
         let mut places: Vec<Place> = Vec::new();
+        let mut rest_count = 0;
+        let mut rest = |is_there: bool| {
+            rest_count += usize::from(is_there && way == Way::Gathered);
+            rest_count.saturating_sub(1)
+        };
         for (column, ((form, field), heap)) in forms.iter().zip(schema.fields()).zip(heap_bytes).enumerate() {
             let is_string = matches!(form, Form::Strings { .. });
             let is_row = way == Way::Rows && bundled.iter().any(|bundle| bundle.has(column));
@@ -295,9 +352,14 @@ impl Chunks {
             } else {
                 0..0
             };
-            places.push(Place { form: *form, values, validity, heap });
+            let rests = Rests {
+                values: rest(*form != Form::Taken),
+                validity: rest(validity.is_some()),
+                heap: rest(form.has_heap()),
+            };
+            places.push(Place { form: *form, values, validity, heap, rests });
         }
-        let group_count = group_count.min(GROUPS_MAX);
+        let group_count = group_count.min(if way == Way::Gathered { PARTITIONS_MAX } else { GROUPS_MAX });
         let growing = |place: &Place| Growing {
             heap_bytes: vec![0; if place.form.has_heap() { group_count } else { 0 }],
             taken: vec![Vec::new(); if place.form == Form::Taken { group_count } else { 0 }],
@@ -312,18 +374,24 @@ impl Chunks {
             row_places,
             number_place,
             waiting: None,
+            rest_count,
             places,
             rows_max,
-            block_rows: block_rows.clamp(BLOCK_ROWS_MIN, BLOCK_ROWS_MAX),
+            block_rows: match way {
+                Way::Gathered => GATHERED_ROWS,
+                _ => block_rows.clamp(BLOCK_ROWS_MIN, BLOCK_ROWS_MAX),
+            },
             block_bytes: end,
             group_count,
             blocks: (0..group_count).map(|_| None).collect(),
-            rows: [rows_max as u32; GROUPS_MAX],
-            limits: std::array::from_fn(|group| match way {
-                // Groups fill at the same pace: the second pass is to get them one by one.
-                Way::Rows if group < group_count => (rows_max * (group + 1)).div_ceil(group_count) as u32,
-                _ => rows_max as u32,
-            }),
+            rows: vec![rows_max as u32; group_count.max(GROUPS_MAX)],
+            limits: (0..group_count.max(GROUPS_MAX))
+                .map(|group| match way {
+                    // Groups fill at the same pace: the second pass is to get them one by one.
+                    Way::Rows if group < group_count => (rows_max * (group + 1)).div_ceil(group_count) as u32,
+                    _ => rows_max as u32,
+                })
+                .collect(),
             ahead: Vec::new(),
         }
     }
@@ -334,12 +402,20 @@ impl Chunks {
         columns >= STREAMED_COLUMNS_MIN && group_count >= STREAMED_GROUPS_MIN
     }
 
-    /// Do all values stay rows between two passes?
+    /// Are all values words of rows, which alone are moved as [`Way::Rows`]?
     pub fn are_all_rows(schema: &SchemaRef) -> bool {
         let width = |field: &FieldRef| Way::Rows.bundled_width(Form::of(field.data_type()), field.data_type());
         let widths: Vec<usize> = schema.fields().iter().map(width).collect();
         let bundles = Bundle::of_widths(&widths);
         (0..widths.len()).all(|column| bundles.iter().any(|bundle| bundle.has(column)))
+    }
+
+    /// Are few rows of several batches one batch without fail? Of dictionaries and runs there may be more together than their numbers count.
+    pub fn are_put_together(schema: &SchemaRef) -> bool {
+        let is_plain = |field: &FieldRef| {
+            Form::of(field.data_type()) != Form::Taken && !matches!(field.data_type(), DataType::Dictionary(..))
+        };
+        schema.fields().iter().all(is_plain)
     }
 
     /// Rows that are best moved at a time.
@@ -361,6 +437,10 @@ impl Chunks {
                     if let Some(block) = block {
                         block.as_mut_slice()[validity..validity + *rows as usize].fill(1);
                     }
+                }
+                if let (Way::Gathered, Some(waiting)) = (self.way, &mut self.waiting) {
+                    let bytes = self.group_count * LINE_BYTES;
+                    waiting.as_mut_slice()[place.rests.validity * bytes..][..bytes].fill(1);
                 }
                 growing.has_nulls = true;
             }
@@ -391,18 +471,31 @@ impl Chunks {
         &mut self,
         rows: &Rows,
         range: Range<usize>,
-        groups: &[u8],
+        groups: Groups<'_>,
         exchanger: &mut E,
     ) -> Result<Appended, E::Error> {
-        assert!(range.end <= rows.rows && groups.len() == range.len(), "as many groups as rows");
-        if groups.is_empty() {
+        assert!(range.end <= rows.rows && groups.row_count() == range.len(), "as many groups as rows");
+        if range.is_empty() {
             return Ok(Appended::All);
         }
         assert!(self.are_own(rows), "rows of the schema, and of a first pass if this is a second");
+        match groups {
+            Groups::Few(groups) if self.way != Way::Gathered => self.append_few(rows, range, groups, exchanger),
+            Groups::Many(groups) if self.way == Way::Gathered => self.append_many(rows, range, groups, exchanger),
+            _ => unreachable!("many groups for chunks of few, or few for those of many"),
+        }
+    }
+
+    fn append_few<E: Exchanger>(
+        &mut self,
+        rows: &Rows,
+        range: Range<usize>,
+        groups: &[u8],
+        exchanger: &mut E,
+    ) -> Result<Appended, E::Error> {
         let mut counts = [0; GROUPS_MAX];
         self.kernels.histogram(groups, &mut counts);
-        assert!(counts[self.group_count..].iter().all(|count| *count == 0), "a group that is not there");
-        self.measure(rows, range.clone(), groups, &counts);
+        self.measure(rows, range.clone(), &counts, |lengths, sums| sum_by_group(lengths, groups, sums));
         self.look_ahead(rows, range.clone());
         let has_room = self.make_room(&counts, exchanger);
         self.ahead.clear();
@@ -416,6 +509,27 @@ impl Chunks {
             self.kernels.row_order(groups, &mut first_rows(&counts), order);
         }
         self.fill(rows, range, Grouped { groups, counts: &counts, order })?;
+        Ok(Appended::All)
+    }
+
+    fn append_many<E: Exchanger>(
+        &mut self,
+        rows: &Rows,
+        range: Range<usize>,
+        groups: &[u16],
+        exchanger: &mut E,
+    ) -> Result<Appended, E::Error> {
+        let mut counts = vec![0; PARTITIONS_MAX];
+        count_rows(groups, &mut counts);
+        self.measure(rows, range.clone(), &counts, |lengths, sums| sum_by_group(lengths, groups, sums));
+        if !self.make_room(&counts, exchanger)? {
+            return Ok(Appended::TooLarge);
+        }
+        let order = exchanger.order();
+        order.clear();
+        order.resize(groups.len(), 0);
+        order_rows(groups, &counts, order);
+        self.gather(rows, range, ByGroup { order, counts: &counts[..self.group_count] })?;
         Ok(Appended::All)
     }
 
@@ -455,7 +569,11 @@ impl Chunks {
     }
 
     /// Makes what is not moved as it stands: bytes of bits, lengths of strings, and by how much the heaps may grow.
-    fn measure(&mut self, rows: &Rows, range: Range<usize>, groups: &[u8], counts: &[u32; GROUPS_MAX]) {
+    ///
+    /// `sum_by_group` adds what each row takes to its group's sum.
+    fn measure(&mut self, rows: &Rows, range: Range<usize>, counts: &[u32], sum_by_group: impl Fn(&[u32], &mut [u64])) {
+        assert!(counts[self.group_count..].iter().all(|count| *count == 0), "a group that is not there");
+        let counts = &counts[..self.group_count];
         for ((place, column), growing) in self.places.iter().zip(&rows.columns).zip(&mut self.columns) {
             let scratch = &mut growing.scratch;
             if place.validity.is_some() && growing.has_nulls {
@@ -490,42 +608,42 @@ impl Chunks {
             if place.form.has_heap() {
                 // As if all were as long as the longest, where little room is lost by it: what the rows of each group take is not added up.
                 let longest = scratch.lengths.iter().fold(0, |longest, length| longest.max(*length));
+                growing.longest = longest;
                 let most = |rows: u32| u64::from(rows) * u64::from(longest);
-                let mut sums = [0; GROUPS_MAX];
                 if counts.iter().all(|rows| most(*rows) <= place.heap.len() as u64 / 4) {
-                    sums.iter_mut().zip(counts).for_each(|(sum, rows)| *sum = most(*rows));
+                    growing.sums.extend(counts.iter().map(|rows| most(*rows)));
                 } else {
-                    sum_by_group(&scratch.lengths, groups, &mut sums);
+                    growing.sums.resize(self.group_count, 0);
+                    sum_by_group(&scratch.lengths, &mut growing.sums);
                 }
-                growing.sums.extend_from_slice(&sums[..self.group_count]);
             }
         }
     }
 
     /// Gives the chunks that have no room for so many rows more, and gets blocks for those that have none; false if even an empty one has
     /// not enough.
-    fn make_room<E: Exchanger>(&mut self, counts: &[u32; GROUPS_MAX], exchanger: &mut E) -> Result<bool, E::Error> {
+    fn make_room<E: Exchanger>(&mut self, counts: &[u32], exchanger: &mut E) -> Result<bool, E::Error> {
         // One pass over the groups for each thing that may be full: no branch in them.
-        let mut is_full = [false; GROUPS_MAX];
+        let mut is_full = [false; PARTITIONS_MAX];
         let is_full = &mut is_full[..self.group_count];
+        let mut is_too_large = false;
         for (((is_full, rows), limit), count) in is_full.iter_mut().zip(&self.rows).zip(&self.limits).zip(counts) {
             *is_full = (*count > 0) & (rows + count > *limit);
+            is_too_large |= *count > self.rows_max as u32;
         }
         for (place, growing) in self.places.iter().zip(&self.columns) {
             let heap_bytes = place.heap.len() as u64;
             for ((is_full, used), sum) in is_full.iter_mut().zip(&growing.heap_bytes).zip(&growing.sums) {
                 *is_full |= used.saturating_add(*sum) > heap_bytes;
+                is_too_large |= *sum > heap_bytes;
             }
+        }
+        if is_too_large {
+            return Ok(false);
         }
         for group in (0..self.group_count).filter(|group| is_full[*group]) {
             self.give(group, exchanger)?;
-            let sum = |growing: &Growing| growing.sums.get(group).copied().unwrap_or(0);
-            let mut heaps = self.places.iter().zip(&self.columns);
-            let is_heap_short = heaps.any(|(place, growing)| sum(growing) > place.heap.len() as u64);
-            if counts[group] as usize > self.rows_max || is_heap_short {
-                return Ok(false);
-            }
-            let bytes = self.waiting_place(self.bundles.len());
+            let bytes = self.waiting_place(self.bundles.len()) + self.rest_count * self.group_count * LINE_BYTES;
             if self.waiting.is_none() && bytes > 0 {
                 let waiting = exchanger.block(bytes)?;
                 assert!(waiting.len() >= bytes, "a block of the size that was asked for");
@@ -539,6 +657,11 @@ impl Chunks {
             }
             self.blocks[group] = Some(block);
             self.rows[group] = 0;
+            for growing in &mut self.columns {
+                // Nothing is there yet, unless what was could not be given.
+                growing.heap_bytes.get_mut(group).into_iter().for_each(|bytes| *bytes = 0);
+                growing.taken.get_mut(group).into_iter().for_each(Vec::clear);
+            }
         }
         Ok(true)
     }
@@ -575,13 +698,16 @@ impl Chunks {
                 }
             }
         }
+        if let (Way::Gathered, Some(waiting)) = (self.way, &self.waiting) {
+            self.write_rests(group, rows, waiting, &mut block);
+        }
         let buffer = exchanger.freeze(block);
         if rows == 0 {
-            // Got while another group had too little room for its rows.
+            // Got before the block of another group was refused.
             return Ok(());
         }
         if self.way == Way::Rows {
-            let rows = self.rows_of(group, rows, &buffer)?;
+            let rows = self.rows_of(rows, &buffer);
             return exchanger.pass_on(group, rows);
         }
         let batch = self.batch_of(group, rows, &buffer)?;

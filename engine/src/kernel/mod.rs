@@ -18,6 +18,7 @@ mod partition;
 pub use partition::{GROUPS_MAX, PARTITIONS_MAX, first_rows, group_of};
 mod bundle;
 mod gather;
+mod gathered;
 mod packed;
 mod scatter;
 mod sorted;
@@ -40,7 +41,7 @@ mod rows;
 pub(crate) use rows::Rows;
 mod chunks;
 mod dictionary;
-pub(crate) use chunks::{Appended, Chunks, Exchanger, Way};
+pub(crate) use chunks::{Appended, Chunks, Exchanger, Groups, Way};
 mod views;
 pub use views::{build_views, concat_arrays};
 

@@ -9,6 +9,7 @@ use arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, OffsetSizeTra
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, ByteViewType, DataType};
 
+use super::gathered::Bounds;
 use super::scatter::INLINE_BYTES_MAX;
 
 /// How a column's values are moved.
@@ -162,6 +163,14 @@ impl Ends {
         match self {
             Ends::Small(ends) => ends[row].as_usize(),
             Ends::Large(ends) => ends[row].as_usize(),
+        }
+    }
+
+    /// Where the strings of a range start and end.
+    pub(super) fn bounds(&self, range: Range<usize>) -> Bounds<'_> {
+        match self {
+            Ends::Small(ends) => Bounds::Small(&ends[range.start..=range.end]),
+            Ends::Large(ends) => Bounds::Large(&ends[range.start..=range.end]),
         }
     }
 

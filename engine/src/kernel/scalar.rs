@@ -51,6 +51,7 @@ use super::{
     KernelError, Kernels,
     bundle::{Bundle, Sources, words_of_row},
     few::{few_keys_scalar, part_scalar},
+    gathered::{Bounds, ByGroup, Places, Texts},
     nearest::LANES,
     partition::GROUPS_MAX,
     scatter::{Heaps, Starts, Stream},
@@ -473,6 +474,97 @@ unsafe fn scatter_views(views: &[u128], buffers: &[&[u8]], groups: &[u8], heaps:
     }
 }
 
+/// Adds bytes to a column that has `filled` bytes; the last of them, fewer than a line, are in the rest.
+///
+/// # Safety
+/// As [`gathered::gather_values`](super::gathered::gather_values), of those bytes.
+unsafe fn gather_bytes(to: Places<'_>, group: usize, filled: &mut usize, bytes: &[u8]) {
+    for byte in bytes {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let rest = to.rests.add(group).cast::<u8>();
+            rest.add(*filled % 64).write(*byte);
+            *filled += 1;
+            if filled.is_multiple_of(64) {
+                std::ptr::copy_nonoverlapping(rest, to.starts[group].add(to.offset + *filled - 64), 64);
+            }
+        }
+    }
+}
+
+/// The group of each row and its number, in the order of the groups.
+fn rows_by_group<'a>(by_group: ByGroup<'a>) -> impl Iterator<Item = (usize, usize)> + 'a {
+    let groups = by_group.counts.iter().enumerate();
+    let groups = groups.flat_map(|(group, count)| std::iter::repeat_n(group, *count as usize));
+    groups.zip(by_group.order.iter().map(|number| *number as usize))
+}
+
+/// # Safety
+/// As [`gathered::gather_values`](super::gathered::gather_values).
+unsafe fn gather_values(width: usize, from: *const u8, by_group: ByGroup<'_>, to: Places<'_>, rows: &[u32]) {
+    let mut filled: Vec<usize> = rows.iter().map(|rows| *rows as usize * width).collect();
+    for (group, row) in rows_by_group(by_group) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let value = std::slice::from_raw_parts(from.add(row * width), width);
+            gather_bytes(to, group, &mut filled[group], value);
+        }
+    }
+}
+
+/// # Safety
+/// As [`gathered::gather_texts`](super::gathered::gather_texts).
+unsafe fn gather_texts(
+    texts: Texts<'_>,
+    by_group: ByGroup<'_>,
+    heaps: Places<'_>,
+    used: &mut [u64],
+    to: Places<'_>,
+    rows: &[u32],
+) {
+    let mut filled: Vec<usize> = rows.iter().map(|rows| *rows as usize * 4).collect();
+    for (group, row) in rows_by_group(by_group) {
+        let string = match texts.bounds {
+            Bounds::Small(bounds) => &texts.bytes[bounds[row] as usize..bounds[row + 1] as usize],
+            Bounds::Large(bounds) => &texts.bytes[bounds[row] as usize..bounds[row + 1] as usize],
+        };
+        let mut end = used[group] as usize;
+        // SAFETY: the caller's promise.
+        unsafe {
+            gather_bytes(heaps, group, &mut end, string);
+            gather_bytes(to, group, &mut filled[group], &(end as u32).to_ne_bytes());
+        }
+        used[group] = end as u64;
+    }
+}
+
+/// # Safety
+/// As [`gathered::gather_views`](super::gathered::gather_views).
+unsafe fn gather_views(
+    views: &[u128],
+    buffers: &[&[u8]],
+    by_group: ByGroup<'_>,
+    heaps: Places<'_>,
+    used: &mut [u64],
+    to: Places<'_>,
+    rows: &[u32],
+) {
+    let mut filled: Vec<usize> = rows.iter().map(|rows| *rows as usize * 16).collect();
+    for (group, row) in rows_by_group(by_group) {
+        let (mut view, length) = (views[row], views[row] as u32 as usize);
+        let mut end = used[group] as usize;
+        if length > 12 {
+            let (buffer, start) = ((view >> 64) as u32 as usize, (view >> 96) as usize);
+            view = view & u128::from(u64::MAX) | (end as u128) << 96;
+            // SAFETY: the caller's promise.
+            unsafe { gather_bytes(heaps, group, &mut end, &buffers[buffer][start..start + length]) };
+        }
+        // SAFETY: the caller's promise.
+        unsafe { gather_bytes(to, group, &mut filled[group], &view.to_ne_bytes()) };
+        used[group] = end as u64;
+    }
+}
+
 fn word_bounds(text: &[u8], first: u32, is_open: bool, starts: &mut [u32], ends: &mut [u32]) -> (usize, usize) {
     let (mut start_count, mut end_count, mut is_word) = (0, 0, is_open);
     for (place, byte) in (first..).zip(text) {
@@ -548,4 +640,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     scatter_rows,
     scatter_strings,
     scatter_views,
+    gather_values,
+    gather_texts,
+    gather_views,
 };

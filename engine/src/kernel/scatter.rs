@@ -253,15 +253,15 @@ unsafe fn scatter_strings_by(
 }
 
 /// A string of so many bytes or fewer is moved by one load and one store.
-const SHORT_BYTES: usize = 16;
-type Short = [u64; 2];
+pub(super) const SHORT_BYTES: usize = 16;
+pub(super) type Short = [u64; 2];
 
 /// Copies `length` bytes, and perhaps up to [`OVERSHOOT_BYTES`] behind them: a copy of a fixed length needs no branch on it.
 ///
 /// # Safety
 /// `readable_bytes ≥ length` are readable at `from`; `length + OVERSHOOT_BYTES` are writable at `to`, and do not overlap the others.
 #[inline(always)]
-unsafe fn copy_string(from: *const u8, readable_bytes: usize, length: usize, to: *mut u8) {
+pub(super) unsafe fn copy_string(from: *const u8, readable_bytes: usize, length: usize, to: *mut u8) {
     // Values and not `copy_nonoverlapping`, which the compiler puts together with the last branch's: a call for every string.
     // SAFETY: all reads end within `readable_bytes`, as the conditions say, all writes within
     // `length + OVERSHOOT_BYTES`.
@@ -275,9 +275,21 @@ unsafe fn copy_string(from: *const u8, readable_bytes: usize, length: usize, to:
                 done += OVERSHOOT_BYTES;
             }
         } else {
-            std::ptr::copy_nonoverlapping(from, to, length);
+            copy_exactly(from, length, to);
         }
     }
+}
+
+/// Copies `length` bytes and reads no other: the last strings of a buffer. A call that is seen as one: else the compiler makes one call of this and the
+/// copies of fixed lengths, for every string.
+///
+/// # Safety
+/// `length` bytes are readable at `from`, writable at `to`, and do not overlap.
+#[cold]
+#[inline(never)]
+pub(super) unsafe fn copy_exactly(from: *const u8, length: usize, to: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { std::ptr::copy_nonoverlapping(from, to, length) }
 }
 
 /// A view's length that is kept in the view itself: at most so many bytes.
@@ -323,8 +335,9 @@ pub(super) unsafe fn scatter_views(
 
 /// Adds each row's amount to its group's sum.
 #[inline(always)]
-pub(super) fn sum_by_group(amounts: &[u32], groups: &[u8], sums: &mut [u64; GROUPS_MAX]) {
+pub(super) fn sum_by_group<G: Copy + Into<usize>>(amounts: &[u32], groups: &[G], sums: &mut [u64]) {
     for (amount, group) in amounts.iter().zip(groups) {
-        sums[usize::from(*group)] += u64::from(*amount);
+        let group: usize = (*group).into();
+        sums[group] += u64::from(*amount);
     }
 }

@@ -14,7 +14,7 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use super::{
-    Appended, Chunks, Exchanger, FewKeys, GROUPS_MAX, KernelError, Kernels, Rows, Way, few::part_found_with,
+    Appended, Chunks, Exchanger, FewKeys, GROUPS_MAX, Groups, KernelError, Kernels, Rows, Way, few::part_found_with,
     first_rows, hash_columns_with, tokens::NOTED,
 };
 use crate::memory::{Block, Pool, freeze};
@@ -72,14 +72,16 @@ impl Kernels {
         let others = part_found_with(self, &mut found);
         self.compare("few keys", "rows of others", &others, &part_found_with(scalar, &mut expected))?;
         self.compare("few keys", "rows", &found, &expected)?;
-        // Of the first five columns the words are four and their halves odd; of all of them eight and two, of those that stay rows between
-        // two passes, too. Those without halves leave eight at once.
+        // Of the first five columns the words are four and their halves odd; with two more they are eight and two. Those without halves leave eight
+        // at once.
+        let words = [0, 1, 2, 3, 4, 6, 9].map(|column: usize| ArrayRef::clone(&columns[column]));
         let whole = [0, 3, 6].map(|column: usize| ArrayRef::clone(&columns[column]));
         for (columns, way, of) in [
             (&columns[..], Some(Way::Straight), "rows"),
             (&columns, Some(Way::Tiles), "rows in tiles"),
             (&columns[..5], Some(Way::Tiles), "rows in small tiles"),
-            (&columns, None, "rows in two passes"),
+            (&columns, Some(Way::Gathered), "rows of many groups"),
+            (&words, None, "rows in two passes"),
             (&columns[..5], None, "small rows in two passes"),
             (&whole, None, "rows of four words in two passes"),
             (&whole[2..], None, "rows of a wide column in two passes"),
@@ -141,6 +143,8 @@ impl Kernels {
     ) -> Result<Vec<(usize, RecordBatch)>, KernelError> {
         let batch = batch_of(columns).map_err(gather)?;
         let chunks = Chunks::new(self, &batch.schema(), 1 << 7, 1 << 14, &vec![40.0; columns.len()], way);
+        let wide: Vec<u16> = groups.iter().map(|group| u16::from(*group)).collect();
+        let groups = if way == Way::Gathered { Groups::Many(&wide) } else { Groups::Few(groups) };
         Ok(self.moved(chunks, &Rows::of(&batch), groups)?.batches)
     }
 
@@ -155,21 +159,21 @@ impl Kernels {
         let coarse: Vec<u8> = groups.iter().map(|group| group / 16).collect();
         let chunks = Chunks::new(self, &batch.schema(), 8, 1 << 18, &heap_bytes, Way::Rows);
         let mut batches = Vec::new();
-        for (coarse, rows) in self.moved(chunks, &rows, &coarse)?.rows {
+        for (coarse, rows) in self.moved(chunks, &rows, Groups::Few(&coarse))?.rows {
             let chunks = Chunks::new(self, &batch.schema(), 16, 1 << 14, &heap_bytes, Way::Sorted);
-            let given = self.moved(chunks, &rows, rows.numbers())?;
+            let given = self.moved(chunks, &rows, Groups::Few(rows.numbers()))?;
             batches.extend(given.batches.into_iter().map(|(fine, batch)| (16 * coarse + fine, batch)));
         }
         Ok(batches)
     }
 
-    fn moved(&self, mut chunks: Chunks, rows: &Rows, groups: &[u8]) -> Result<Given, KernelError> {
+    fn moved(&self, mut chunks: Chunks, rows: &Rows, groups: Groups<'_>) -> Result<Given, KernelError> {
         let mut given = Given { order: Vec::new(), pool: Pool::within(0), batches: Vec::new(), rows: Vec::new() };
         chunks.prepare(rows, &mut given).map_err(gather)?;
         // In two steps: what waits from the first is in front of the second.
         let first = rows.row_count() * 2 / 5;
         for range in [0..first, first..rows.row_count()] {
-            let groups = &groups[range.clone()];
+            let groups = groups.slice(range.clone());
             if chunks.append(rows, range, groups, &mut given).map_err(gather)? == Appended::TooLarge {
                 // Nothing would be compared: the input is to fit.
                 return Err(KernelError::Disagrees { kernels: self.name(), kernel: "scatter", of: "room".into() });

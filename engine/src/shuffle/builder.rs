@@ -10,12 +10,15 @@
 //!                                       │ full
 //!                                       ▼
 //!                                     scatter ─► chunk of group 0 │ 1 │ … │ 63       up to 4,096: 64 coarse groups, 64 in each
+//!
+//!   batch, … ─► rows ─► column by column in the order of the groups ─► chunk of group 0 │ 1 │ … │ 4,095         where there are strings
 //! ```
 //! A builder belongs to one thread of one attempt. Its chunks get smaller as there are more groups and columns, so that a builder of many
-//! groups holds little more than one of few: up to [`BuilderOptions::bytes`], or two and a half times as much in two passes, of which the first
-//! keeps values of 4 bytes and more as rows (`kernel/packed.rs`). A group whose rows do not fit into a chunk even when it is empty (all of a
-//! block's rows in one group; long strings) takes them in smaller blocks; a row that alone is too long goes past the chunks, as a batch of
-//! its own.
+//! groups holds little more than one of few: up to [`BuilderOptions::bytes`], or two and a half times as much for more than 256. These are made in
+//! two passes, of which the first leaves rows as rows (`kernel/packed.rs`), if all columns can be words of rows. Others are gathered
+//! (`kernel/gathered.rs`): a string is moved once, however long. Some rows of each group should come together there, so short batches wait for more.
+//! A group whose rows do not fit into a chunk even when it is empty (all of a block's rows in one group; long strings) takes them in smaller
+//! blocks; a row that alone is too long goes past the chunks, as a batch of its own.
 
 use std::{ops::Range, sync::Arc};
 
@@ -23,11 +26,12 @@ use crate::{
     batch::{
         Batch,
         buffer::Buffer,
+        concat, copied,
         datatypes::{DataType, SchemaRef},
         payload_bytes,
     },
     error::{Cause, Error, Kind, Result},
-    kernel::{Appended, Chunks, Exchanger, GROUPS_MAX, Kernels, PARTITIONS_MAX, Rows, Way},
+    kernel::{Appended, Chunks, Exchanger, GROUPS_MAX, Groups, Kernels, PARTITIONS_MAX, Rows, Way},
     memory::{Block, Pool, Reservation, freeze},
     settings::Settings,
 };
@@ -43,13 +47,16 @@ const CACHED_BYTES: usize = 8 << 20;
 const STREAMED_BYTES: usize = 32 << 20;
 /// The reason for more: so many rows that a batch of them is worth its arrays.
 const CHUNK_ROWS_MIN: usize = 256;
-/// The same for the first of two passes where all values stay rows, which are in the caches still when the second takes them. Others are better
-/// taken many at a time: four short strings 1.25 GiB/s with 32 MiB, 0.9 with 2.
+/// The same for the first of two passes, whose rows are in the caches still when the second takes them.
 const COARSE_BYTES: usize = 2 << 20;
 /// There, so many rows that each group of the second pass gets some of them.
 const COARSE_ROWS_MIN: usize = 1024;
 /// Rows of a batch whose strings are measured: the chunks' layout is a guess, which may be wrong for the others.
 const SAMPLE_ROWS: usize = 1024;
+/// Rows that are gathered at a time, if they come in smaller batches: some of each of 4,096 groups.
+const GATHERED_ROWS_MIN: usize = 1 << 15;
+/// Batches that wait for it: each costs something by itself.
+const HELD_BATCHES_MAX: usize = 256;
 /// Of two passes, the groups of the second within each of the first: with so few the lines of rows are open in the nearest cache, and so are the
 /// counts by which the second takes them in order.
 const FINE_GROUPS: usize = 64;
@@ -59,12 +66,12 @@ const FINE_GROUPS: usize = 64;
 pub struct BuilderOptions {
     /// Groups, at most [`PARTITIONS_MAX`].
     pub group_count: usize,
-    /// Bytes that the chunks of all groups take together at most; those of the second of two passes take twice as much.
+    /// Bytes that the chunks of all groups take together at most; those of more than [`GROUPS_MAX`] take twice as much.
     pub bytes: usize,
 }
 
 impl BuilderOptions {
-    /// What a thread's builder takes at most, unless memory is short: 256 groups of 256 KiB; in two passes twice as much, 4,096 groups of 32 KiB.
+    /// What a thread's builder takes at most, unless memory is short: 256 groups of 256 KiB; of more groups twice as much, 4,096 of 32 KiB.
     pub const BYTES: usize = 64 << 20;
 
     /// What such a builder's chunks take at most, without what waits beside them until it fills lines.
@@ -85,13 +92,24 @@ pub type Give<'a> = &'a mut dyn FnMut(usize, Batch, u64) -> Result<()>;
 /// The builders of all groups of one thread.
 pub struct Builder {
     first: Pass,
-    /// Of more than [`GROUPS_MAX`] groups: those of each group of the first pass.
+    /// Of more than [`GROUPS_MAX`] groups, if all values are words of rows: those of each group of the first pass.
     second: Vec<Pass>,
     /// The group of the first pass is the number shifted by so much; what is shifted out is the group of the second.
     shift: u32,
     options: BuilderOptions,
     means: Means,
     coarse: Vec<u8>,
+    /// What waits until there are some rows of each group; nothing where rows are not gathered.
+    held: Held,
+}
+
+/// Batches that are put together, as few rows of each of many groups are not worth their way.
+#[derive(Default)]
+struct Held {
+    batches: Vec<Batch>,
+    groups: Vec<u16>,
+    /// Reserved for them, and for what they become together; at most half of [`BuilderOptions::bytes`].
+    bytes: u64,
 }
 
 /// The chunks of one pass, made when the first rows have shown how long they are.
@@ -127,10 +145,14 @@ impl Builder {
         reservation: Reservation,
     ) -> Builder {
         let group_count = options.group_count.clamp(1, PARTITIONS_MAX);
-        let shift = if group_count > GROUPS_MAX { FINE_GROUPS.trailing_zeros() } else { 0 };
+        let is_gathered = group_count > GROUPS_MAX && !Chunks::are_all_rows(schema);
+        let is_twice = group_count > GROUPS_MAX && !is_gathered;
+        let shift = if is_twice { FINE_GROUPS.trailing_zeros() } else { 0 };
         let coarse_count = ((group_count - 1) >> shift) + 1;
         let pass = |way, group_count, bytes| Pass::new(kernels, schema, way, group_count, bytes);
-        let (first, second) = if shift == 0 {
+        let (first, second) = if is_gathered {
+            (pass(Way::Gathered, group_count, 2 * options.bytes), Vec::new())
+        } else if !is_twice {
             let is_streamed = Chunks::are_better_streamed(schema, group_count);
             (pass(if is_streamed { Way::Tiles } else { Way::Straight }, group_count, options.bytes), Vec::new())
         } else {
@@ -145,10 +167,11 @@ impl Builder {
             options: BuilderOptions { group_count, ..options },
             means: Means { pool: Arc::clone(pool), reservation, order: Vec::new() },
             coarse: Vec::new(),
+            held: Held::default(),
         }
     }
 
-    /// Bytes that the chunks hold now.
+    /// Bytes that the chunks hold now, and what waits for them.
     pub fn held_bytes(&self) -> u64 {
         self.means.reservation.bytes()
     }
@@ -163,26 +186,79 @@ impl Builder {
         if groups.len() != batch.num_rows() {
             return Err(BuilderError::Numbers { rows: batch.num_rows(), numbers: groups.len() }.into());
         }
-        let kernels = self.first.kernels;
-        let group = usize::from(kernels.number_bytes(groups, self.shift, u8::MAX, &mut self.coarse));
-        let group_count = self.options.group_count;
-        if group >= group_count {
-            return Err(BuilderError::Group { group, group_count }.into());
+        let (group, group_count) = (groups.iter().max().copied().unwrap_or_default(), self.options.group_count);
+        if usize::from(group) >= group_count {
+            return Err(BuilderError::Group { group: usize::from(group), group_count }.into());
         }
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let is_short = self.held.groups.len() + groups.len() < GATHERED_ROWS_MIN;
+        if is_short && self.held.batches.len() < HELD_BATCHES_MAX && self.hold(batch, groups)? {
+            return Ok(());
+        }
+        if !self.held.batches.is_empty() {
+            if self.hold(batch, groups)? {
+                return self.append_held(give);
+            }
+            self.append_held(give)?;
+        }
+        self.append(batch, groups, give)
+    }
+
+    /// Lets a batch wait for others, if it can be put together with them and there is memory for both.
+    fn hold(&mut self, batch: &Batch, groups: &[u16]) -> Result<bool> {
+        let Builder { first, options, held, means, .. } = self;
+        if first.way != Way::Gathered || !Chunks::are_put_together(&first.schema) {
+            return Ok(false);
+        }
+        let bytes = 2 * payload_bytes(batch);
+        if held.bytes + bytes > options.bytes as u64 / 2 || !means.reservation.try_grow(bytes) {
+            return Ok(false);
+        }
+        held.bytes += bytes;
+        held.batches.push(copied(batch)?);
+        held.groups.extend_from_slice(groups);
+        Ok(true)
+    }
+
+    /// Appends what was held.
+    fn append_held(&mut self, give: Give<'_>) -> Result<()> {
+        let Held { batches, groups, bytes } = std::mem::take(&mut self.held);
+        let appended = if batches.is_empty() {
+            Ok(())
+        } else {
+            concat(&self.first.schema, &batches).and_then(|batch| {
+                drop(batches);
+                self.append(&batch, &groups, give)
+            })
+        };
+        let left = self.means.reservation.bytes().saturating_sub(bytes);
+        // Less than before is always granted.
+        let _ = self.means.reservation.resize(left);
+        appended
+    }
+
+    /// Appends the rows of a batch, whose groups are there.
+    fn append(&mut self, batch: &Batch, groups: &[u16], give: Give<'_>) -> Result<()> {
+        let kernels = self.first.kernels;
         let mut rows = Rows::of(batch);
         if self.shift > 0 {
             let mut fine = Vec::new();
             kernels.number_bytes(groups, 0, (1 << self.shift) - 1, &mut fine);
             rows = rows.with_numbers(fine);
         }
+        let mut coarse = std::mem::take(&mut self.coarse);
+        let numbers = if self.first.way == Way::Gathered {
+            Groups::Many(groups)
+        } else {
+            kernels.number_bytes(groups, self.shift, u8::MAX, &mut coarse);
+            Groups::Few(&coarse)
+        };
         self.first_pass(give, |pass, hand| pass.begin(&rows, hand))?;
         let mut done = 0;
         while done < batch.num_rows() {
-            let coarse = std::mem::take(&mut self.coarse);
-            let appended =
-                self.first_pass(give, |pass, hand| pass.append(&rows, done..batch.num_rows(), &coarse, hand));
-            self.coarse = coarse;
-            done = appended?;
+            done = self.first_pass(give, |pass, hand| pass.append(&rows, done..batch.num_rows(), numbers, hand))?;
             if done < batch.num_rows() {
                 let (group, row) = (groups[done], batch.slice(done, 1));
                 self.give_group(group, give)?;
@@ -191,11 +267,13 @@ impl Builder {
                 done += 1;
             }
         }
+        self.coarse = coarse;
         Ok(())
     }
 
     /// Gives what all groups still have; empty afterwards.
     pub fn finish(&mut self, give: Give<'_>) -> Result<()> {
+        self.append_held(give)?;
         self.first_pass(give, |pass, hand| pass.finish(hand))?;
         let Builder { second, shift, means, .. } = self;
         for (coarse, pass) in second.iter_mut().enumerate() {
@@ -214,11 +292,11 @@ impl Builder {
     /// Gives what a group has so far.
     fn give_group(&mut self, group: u16, give: Give<'_>) -> Result<()> {
         let (coarse, fine) = (group >> self.shift, group & ((1 << self.shift) - 1));
-        self.first_pass(give, |pass, hand| pass.give(coarse as u8, hand))?;
+        self.first_pass(give, |pass, hand| pass.give(usize::from(coarse), hand))?;
         let Builder { second, means, .. } = self;
         let Some(pass) = second.get_mut(usize::from(coarse)) else { return Ok(()) };
         let give = &mut |_: usize, batch: Batch, bytes: u64| give(usize::from(group), batch, bytes);
-        pass.give(fine as u8, &mut Hand::new(means, give))
+        pass.give(usize::from(fine), &mut Hand::new(means, give))
     }
 }
 
@@ -250,8 +328,8 @@ impl Pass {
             let (best, rows_min) = match self.way {
                 Way::Straight => (CACHED_BYTES, CHUNK_ROWS_MIN),
                 Way::Tiles => (STREAMED_BYTES, CHUNK_ROWS_MIN),
-                Way::Rows if Chunks::are_all_rows(&self.schema) => (COARSE_BYTES, COARSE_ROWS_MIN),
-                Way::Rows | Way::Sorted => (self.bytes, 0),
+                Way::Rows => (COARSE_BYTES, COARSE_ROWS_MIN),
+                Way::Sorted | Way::Gathered => (self.bytes, 0),
             };
             self.bytes = self.bytes.min(best.max(rows_min * row_bytes * self.group_count));
             let first_bytes = 4 * row_bytes * rows.row_count() / self.group_count;
@@ -273,23 +351,24 @@ impl Pass {
 
     /// Appends the rows of a range, `groups` those of all rows; the number of the first that is not in, as it alone is too long for a chunk, or the
     /// range's end.
-    fn append(&mut self, rows: &Rows, range: Range<usize>, groups: &[u8], hand: &mut Hand<'_>) -> Result<usize> {
+    fn append(&mut self, rows: &Rows, range: Range<usize>, groups: Groups<'_>, hand: &mut Hand<'_>) -> Result<usize> {
         let Some(chunks) = &mut self.chunks else {
             assert!(range.is_empty(), "rows that were begun");
             return Ok(range.end);
         };
         let block_rows = chunks.block_rows();
         let given = hand.given;
-        let mut first = range.start;
+        let (mut first, mut at_once) = (range.start, block_rows);
         'blocks: while first < range.end {
-            // Smaller and smaller while some group cannot take its rows at once.
-            let mut end = range.end.min(first + block_rows);
-            while let Appended::TooLarge = chunks.append(rows, first..end, &groups[first..end], hand)? {
+            // Smaller and smaller while some group cannot take its rows at once, and then larger again.
+            let mut end = range.end.min(first + at_once);
+            while let Appended::TooLarge = chunks.append(rows, first..end, groups.slice(first..end), hand)? {
                 if end == first + 1 {
                     break 'blocks;
                 }
                 end = first + (end - first) / 2;
             }
+            at_once = block_rows.min(2 * (end - first));
             first = end;
         }
         self.given += hand.given - given;
@@ -299,28 +378,9 @@ impl Pass {
     /// Takes all rows of a first pass, by their numbers.
     fn take(&mut self, rows: &Rows, hand: &mut Hand<'_>) -> Result<()> {
         self.begin(rows, hand)?;
-        let mut done = 0;
-        while done < rows.row_count() {
-            done = self.append(rows, done..rows.row_count(), rows.numbers(), hand)?;
-            if done < rows.row_count() {
-                self.give(rows.numbers()[done], hand)?;
-                self.append_alone(rows, done, hand)?;
-                done += 1;
-            }
-        }
+        let done = self.append(rows, 0..rows.row_count(), Groups::Few(rows.numbers()), hand)?;
+        assert_eq!(done, rows.row_count(), "a chunk has room for a row that has no strings");
         Ok(())
-    }
-
-    /// Gives a row as a batch of its own.
-    fn append_alone(&self, rows: &Rows, row: usize, hand: &mut Hand<'_>) -> Result<()> {
-        let heap_bytes: Vec<f64> = rows.heap_bytes(row..row + 1).map(|bytes| bytes as f64).collect();
-        let mut chunks = Chunks::new(self.kernels, &self.schema, self.group_count, 1, &heap_bytes, self.way);
-        chunks.prepare(rows, hand)?;
-        match chunks.append(rows, row..row + 1, &rows.numbers()[row..=row], hand)? {
-            Appended::All => chunks.finish(hand),
-            // Its strings are in memory already, in one piece.
-            Appended::TooLarge => Err(BuilderError::Row { bytes: rows.bytes(row..row + 1) }.into()),
-        }
     }
 
     fn chunk_bytes_max(&self) -> usize {
@@ -345,8 +405,8 @@ impl Pass {
         self.chunks.as_mut().map_or(Ok(()), |chunks| chunks.finish(hand))
     }
 
-    fn give(&mut self, group: u8, hand: &mut Hand<'_>) -> Result<()> {
-        self.chunks.as_mut().map_or(Ok(()), |chunks| chunks.give(usize::from(group), hand))
+    fn give(&mut self, group: usize, hand: &mut Hand<'_>) -> Result<()> {
+        self.chunks.as_mut().map_or(Ok(()), |chunks| chunks.give(group, hand))
     }
 }
 
@@ -436,12 +496,6 @@ pub enum BuilderError {
         /// How many there are.
         group_count: usize,
     },
-    /// A row that no chunk takes.
-    #[error("put a row of {bytes} bytes to its group")]
-    Row {
-        /// Its length.
-        bytes: u64,
-    },
     /// Rows for a second pass that is not there.
     #[error("put rows to their groups in one pass that were for the first of two")]
     Pass,
@@ -459,7 +513,6 @@ impl Cause for BuilderError {
     fn kind(&self) -> Kind {
         match self {
             BuilderError::Memory { .. } => Kind::Limit,
-            BuilderError::Row { .. } => Kind::Limit,
             BuilderError::Numbers { .. } | BuilderError::Group { .. } | BuilderError::Pass => Kind::Internal,
         }
     }
@@ -617,6 +670,39 @@ mod tests {
             let out = split(&mut builder, &[batch.slice(0, 30)], &[groups[0][..30].to_vec()]);
             assert_eq!(out.iter().flatten().map(Batch::num_rows).sum::<usize>(), 30);
             check(split(&mut builder, &batches, &groups));
+            assert_eq!(builder.held_bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn short_batches_for_many_groups_wait_for_others_if_there_is_memory() {
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..1000).map(|row| format!("text {row}"))));
+        let batch = Batch::try_from_iter([("text", texts)]).unwrap();
+        let groups: Vec<u16> = (0..1000).map(|row| row % 700).collect();
+        let options = BuilderOptions { group_count: 700, bytes: 4 << 20 };
+        let governor = Governor::new(1 << 30);
+        let mut builder = Builder::new(&batch.schema(), options, governor.pool(), governor.reservation("test"));
+        let (mut rows, mut pushed) = (0, 0);
+        let give = &mut |_: usize, batch: Batch, _: u64| {
+            rows += batch.num_rows();
+            Ok(())
+        };
+        while builder.held.batches.len() == pushed {
+            builder.push(&batch, &groups, give).unwrap();
+            pushed += 1;
+            assert!(builder.held_bytes() > 0 && pushed < 100);
+        }
+        assert_eq!(pushed, GATHERED_ROWS_MIN.div_ceil(1000));
+        // The last of them waits alone.
+        builder.push(&batch, &groups, give).unwrap();
+        assert_eq!(builder.held.batches.len(), 1);
+        builder.finish(give).unwrap();
+        assert_eq!((rows, builder.held_bytes()), (1000 * (pushed + 1), 0));
+        // Neither where memory is short nor where it would be much.
+        for (memory, bytes) in [(1 << 10, 4 << 20), (1 << 30, 32 << 10)] {
+            let (governor, options) = (Governor::new(memory), BuilderOptions { bytes, ..options });
+            let mut builder = Builder::new(&batch.schema(), options, governor.pool(), governor.reservation("test"));
+            assert!(!builder.hold(&batch, &groups).unwrap());
             assert_eq!(builder.held_bytes(), 0);
         }
     }

@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 
 use super::bundle::{Bundle, Sources};
 use super::few::Line;
+use super::gathered::{ByGroup, Places, Texts};
 use super::nearest::LANES;
 use super::partition::GROUPS_MAX;
 use super::scalar;
@@ -61,6 +62,9 @@ pub struct Kernels {
     pub(super) scatter_rows: ScatterRows,
     pub(super) scatter_strings: ScatterStrings,
     pub(super) scatter_views: ScatterViews,
+    pub(super) gather_values: GatherValues,
+    pub(super) gather_texts: GatherTexts,
+    pub(super) gather_views: GatherViews,
 }
 
 type WordBounds = fn(&[u8], u32, bool, &mut [u32], &mut [u32]) -> (usize, usize);
@@ -72,6 +76,9 @@ type ScatterSorted = unsafe fn(&Bundle, Ordered<'_>, &Starts, &[u32; GROUPS_MAX]
 type ScatterRows = unsafe fn(&Bundle, &Sources, &[u8], usize, &Starts, &[u32; GROUPS_MAX], Option<Stream>);
 type ScatterStrings = unsafe fn(*const u8, usize, &[u32], &[u8], Heaps<'_>, &mut [u32]);
 type ScatterViews = unsafe fn(&[u128], &[&[u8]], &[u8], Heaps<'_>, &mut [u128]);
+type GatherValues = unsafe fn(usize, *const u8, ByGroup<'_>, Places<'_>, &[u32]);
+type GatherTexts = unsafe fn(Texts<'_>, ByGroup<'_>, Places<'_>, &mut [u64], Places<'_>, &[u32]);
+type GatherViews = unsafe fn(&[u128], &[&[u8]], ByGroup<'_>, Places<'_>, &mut [u64], Places<'_>, &[u32]);
 
 impl Kernels {
     /// The best set this processor has; asked once.
@@ -176,7 +183,7 @@ macro_rules! kernels {
     };
     ($vector:ty, $name:literal, $feature:tt) => {
         use std::mem::MaybeUninit;
-        use crate::kernel::{Kernels, bundle::{Bundle, Sources}, few::{self, Line}, hash, nearest, partition::{self, GROUPS_MAX}, scatter::{self, Heaps, Starts, Stream}, packed, sorted::{self, Ordered}, tiles::{self, Tile}, tokens};
+        use crate::kernel::{Kernels, bundle::{Bundle, Sources}, few::{self, Line}, gathered::{self, ByGroup, Places, Texts}, hash, nearest, partition::{self, GROUPS_MAX}, scatter::{self, Heaps, Starts, Stream}, packed, sorted::{self, Ordered}, tiles::{self, Tile}, tokens};
 
         kernels! { @entry $feature fold_u64(values: &[u64], validity: &[u64], hashes: &mut [u64])
             = hash::fold::<$vector, u64> }
@@ -241,6 +248,17 @@ macro_rules! kernels {
             scatter_views(
                 views: &[u128], buffers: &[&[u8]], groups: &[u8], heaps: Heaps<'_>, moved: &mut [u128])
             = scatter::scatter_views }
+        kernels! { @unsafe $feature
+            gather_values(width: usize, from: *const u8, by_group: ByGroup<'_>, to: Places<'_>, rows: &[u32])
+            = gathered::gather_values::<$vector> }
+        kernels! { @unsafe $feature
+            gather_texts(
+                texts: Texts<'_>, by_group: ByGroup<'_>, heaps: Places<'_>, used: &mut [u64], to: Places<'_>, rows: &[u32])
+            = gathered::gather_texts::<$vector> }
+        kernels! { @unsafe $feature
+            gather_views(
+                views: &[u128], buffers: &[&[u8]], by_group: ByGroup<'_>, heaps: Places<'_>, used: &mut [u64], to: Places<'_>, rows: &[u32])
+            = gathered::gather_views::<$vector> }
 
         pub(super) static KERNELS: Kernels = Kernels {
             name: $name, fold_u64, fold_u32, fold_i32, fold_f64, fold_f32, words_of_i128, words_of_views, word_bounds,
@@ -248,7 +266,7 @@ macro_rules! kernels {
             group_numbers,
             group_products, range_numbers, number_bytes,
             histogram, row_order, scatter, scatter_tiles, scatter_sorted, scatter_rows, scatter_strings,
-            scatter_views,
+            scatter_views, gather_values, gather_texts, gather_views,
         };
     };
 }

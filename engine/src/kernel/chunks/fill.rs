@@ -9,10 +9,12 @@ use std::ops::Range;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::buffer::Buffer;
 use arrow::compute::take;
+use arrow::datatypes::ToByteSlice;
 use arrow::error::ArrowError;
 
 use super::{Chunks, Grouped, Growing, Scratch, Way};
-use crate::kernel::partition::{GROUPS_MAX, first_rows};
+use crate::kernel::gathered::ByGroup;
+use crate::kernel::partition::GROUPS_MAX;
 use crate::kernel::rows::{Column, Rows, Values};
 use crate::kernel::scatter::{Heaps, Starts, Stream};
 use crate::kernel::sorted::Ordered;
@@ -22,28 +24,15 @@ impl Chunks {
     /// Moves the rows. Every group with rows has room for them.
     pub(super) fn fill(&mut self, rows: &Rows, range: Range<usize>, grouped: Grouped<'_>) -> Result<(), ArrowError> {
         // First what may fail: nothing is half taken in.
-        self.take_others(rows, range.clone(), grouped)?;
-        let Grouped { groups, counts, .. } = grouped;
+        let Grouped { groups, counts, order } = grouped;
+        self.take_others(rows, range.clone(), ByGroup { order, counts })?;
         let mut starts: Starts = [std::ptr::null_mut(); GROUPS_MAX];
         for (start, block) in starts.iter_mut().zip(&mut self.blocks) {
             *start = block.as_mut().map_or(std::ptr::null_mut(), Block::as_mut_ptr);
         }
         self.fill_heaps(rows, range.clone(), groups, &starts);
         let waiting = self.waiting.as_mut().map_or(std::ptr::null_mut(), Block::as_mut_ptr);
-        let from = |column: usize| -> *const u8 {
-            let (form, growing) = (self.places[column].form, &self.columns[column]);
-            let scratch = &growing.scratch;
-            match &rows.columns[column].values {
-                // In bounds: `Column::new` has made sure that there are as many values as rows.
-                Values::Fixed(_) if growing.is_recoded() => scratch.bytes.as_ptr(),
-                Values::Fixed(values) => values[range.start * form.width()..].as_ptr(),
-                Values::Bits(_) => scratch.bytes.as_ptr(),
-                Values::Strings(..) => scratch.ends.as_ptr().cast(),
-                Values::Views(_, Some(_)) => scratch.views.as_ptr().cast(),
-                Values::Views(views, None) => views[range.start..].as_ptr().cast(),
-                Values::Taken(_) | Values::Bundled => std::ptr::null(),
-            }
-        };
+        let from = |column: usize| self.source(rows, range.clone(), column).as_ptr();
         self.fill_bundles(rows, range.clone(), grouped, &starts, waiting, from);
         let mut streams = Vec::with_capacity(2 * self.places.len());
         for width in [16, 8, 4, 2, 1] {
@@ -63,12 +52,36 @@ impl Chunks {
             // forms that are those of the schema. The places are the blocks of the groups, which `make_room` has got for every group with
             // rows; it has found `rows + count ≤ rows_max`, and the layout has `rows_max` values of the width at each offset. The
             // blocks are borrowed alone through `self`.
-            unsafe { (self.kernels.scatter)(width, &streams, groups, &starts, &self.rows, self.group_count) };
+            unsafe { (self.kernels.scatter)(width, &streams, groups, &starts, self.few_rows(), self.group_count) };
         }
         for (rows, count) in self.rows[..self.group_count].iter_mut().zip(counts) {
             *rows += count;
         }
         Ok(())
+    }
+
+    /// The rows of each group, where there are few of these.
+    fn few_rows(&self) -> &[u32; GROUPS_MAX] {
+        match self.rows.first_chunk() {
+            Some(rows) => rows,
+            None => unreachable!("there are as many, however few the groups"),
+        }
+    }
+
+    /// Where the values of a column are, those of the first row of the range first; nothing of a column that is taken, or in a bundle.
+    pub(super) fn source<'a>(&'a self, rows: &'a Rows, range: Range<usize>, column: usize) -> &'a [u8] {
+        let (form, growing) = (self.places[column].form, &self.columns[column]);
+        let scratch = &growing.scratch;
+        match &rows.columns[column].values {
+            // In bounds: `Column::new` has made sure that there are as many values as rows.
+            Values::Fixed(_) if growing.is_recoded() => &scratch.bytes,
+            Values::Fixed(values) => &values[range.start * form.width()..],
+            Values::Bits(_) => &scratch.bytes,
+            Values::Strings(..) => scratch.ends.to_byte_slice(),
+            Values::Views(_, Some(_)) => scratch.views.to_byte_slice(),
+            Values::Views(views, None) => views[range.start..].to_byte_slice(),
+            Values::Taken(_) | Values::Bundled => &[],
+        }
     }
 
     /// The numbers of the rows from `first` on, where rows stay rows.
@@ -97,21 +110,21 @@ impl Chunks {
             // is that of the rows of the range.
             unsafe {
                 match self.way {
-                    Way::Straight => {}
+                    Way::Straight | Way::Gathered => {}
                     Way::Tiles => {
                         let sources = bundle.sources(&from);
-                        (self.kernels.scatter_tiles)(bundle, &sources, groups, starts, &self.rows, waiting.cast());
+                        (self.kernels.scatter_tiles)(bundle, &sources, groups, starts, self.few_rows(), waiting.cast());
                     }
                     Way::Rows => {
                         let (sources, offset) = (bundle.sources(&from), self.row_places[number]);
                         let numbers = self.numbers(rows, range.start).filter(|_| number == 0);
-                        (self.kernels.scatter_rows)(bundle, &sources, groups, offset, starts, &self.rows, numbers);
+                        (self.kernels.scatter_rows)(bundle, &sources, groups, offset, starts, self.few_rows(), numbers);
                     }
                     Way::Sorted => {
                         let from = rows.bundles[number][range.start * bundle.row_bytes()..].as_ptr().cast();
                         let ahead = if number == 0 && range.start == 0 { &rows.ahead[..] } else { &[] };
                         let ordered = Ordered { from, order, counts, ahead };
-                        (self.kernels.scatter_sorted)(bundle, ordered, starts, &self.rows, waiting.cast());
+                        (self.kernels.scatter_sorted)(bundle, ordered, starts, self.few_rows(), waiting.cast());
                     }
                 }
             }
@@ -168,13 +181,16 @@ impl Chunks {
     }
 
     /// Takes the columns that have no form of their own: of none a row, if that of one fails.
-    fn take_others(&mut self, rows: &Rows, range: Range<usize>, grouped: Grouped<'_>) -> Result<(), ArrowError> {
+    pub(super) fn take_others(
+        &mut self,
+        rows: &Rows,
+        range: Range<usize>,
+        by_group: ByGroup<'_>,
+    ) -> Result<(), ArrowError> {
         if !self.has_taken() {
             return Ok(());
         }
-        let Grouped { counts, order, .. } = grouped;
-        let firsts = first_rows(counts);
-        let order = UInt32Array::from(order.to_vec());
+        let order = UInt32Array::from(by_group.order.to_vec());
         let take_one = |column: &Column| match &column.values {
             Values::Taken(array) => take(&array.slice(range.start, range.len()), &order, None).map(Some),
             _ => Ok(None),
@@ -182,10 +198,10 @@ impl Chunks {
         let taken: Vec<Option<ArrayRef>> = rows.columns.iter().map(take_one).collect::<Result<_, _>>()?;
         for (ordered, growing) in taken.into_iter().zip(&mut self.columns) {
             let Some(ordered) = ordered else { continue };
-            for (group, pieces) in growing.taken.iter_mut().enumerate() {
-                if counts[group] > 0 {
-                    pieces.push(ordered.slice(firsts[group] as usize, counts[group] as usize));
-                }
+            let mut first = 0;
+            for (pieces, count) in growing.taken.iter_mut().zip(by_group.counts).filter(|(_, count)| **count > 0) {
+                pieces.push(ordered.slice(first, *count as usize));
+                first += *count as usize;
             }
         }
         Ok(())

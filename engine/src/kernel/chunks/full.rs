@@ -7,14 +7,14 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayData, ArrayRef, RecordBatch, RecordBatchOptions, make_array};
-use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
+use arrow::buffer::{Buffer, NullBuffer};
 use arrow::compute::concat;
 use arrow::error::ArrowError;
 
 use super::arrays::{bits_of_bytes, coded, primitive, viewed, wide_offsets};
 use super::{Chunks, Growing, Place};
 use crate::kernel::bundle::Bundle;
-use crate::kernel::rows::{Column, Ends, Form, Rows, Values};
+use crate::kernel::rows::{Column, Form, Rows, Values};
 
 impl Chunks {
     /// A group's rows as a batch; its strings and taken pieces are no longer counted.
@@ -60,26 +60,14 @@ impl Chunks {
     }
 
     /// The same as rows that are to be moved once more.
-    pub(super) fn rows_of(&mut self, group: usize, rows: usize, buffer: &Buffer) -> Result<Rows, ArrowError> {
-        let mut columns = Vec::with_capacity(self.places.len());
-        for (number, (place, growing)) in self.places.iter().zip(&mut self.columns).enumerate() {
-            let nulls = nulls_of(place, growing, rows, buffer);
-            let heap = heap_of(place, growing, group, buffer);
-            let values = || place.values_of(rows, buffer);
-            let values = match place.form {
-                Form::Fixed { .. } if self.bundles.iter().any(|bundle| bundle.has(number)) => Values::Bundled,
-                Form::Fixed { .. } => Values::Fixed(values()),
-                Form::Bits => Values::Bits(bits_of_bytes(&values())),
-                Form::Strings { .. } => Values::Strings(Ends::Small(ScalarBuffer::new(values(), 0, rows + 1)), heap),
-                Form::Views => {
-                    let is_long = !heap.is_empty();
-                    Values::Views(ScalarBuffer::new(values(), 0, rows), is_long.then(|| vec![heap]))
-                }
-                Form::Taken => Values::Taken(taken(growing, group)?),
-            };
-            let dictionary = growing.dictionary.as_ref().map(|dictionary| Arc::clone(dictionary.values()));
-            columns.push(Column { form: place.form, values, nulls, dictionary });
-        }
+    pub(super) fn rows_of(&mut self, rows: usize, buffer: &Buffer) -> Rows {
+        let column = |(place, growing): (&Place, &Growing)| Column {
+            form: place.form,
+            values: Values::Bundled,
+            nulls: nulls_of(place, growing, rows, buffer),
+            dictionary: None,
+        };
+        let columns = self.places.iter().zip(&self.columns).map(column).collect();
         // As much as these rows are: reading what comes goes on beside writing what has come.
         let ahead = self.ahead.pop().unwrap_or_default();
         let bytes = ahead.len().min(rows * self.bundles.first().map_or(0, Bundle::row_bytes));
@@ -90,7 +78,7 @@ impl Chunks {
         let words = self.row_places.iter().zip(&self.bundles);
         let bundles =
             words.map(|(place, bundle)| buffer.slice_with_length(*place, rows * bundle.row_bytes())).collect();
-        Ok(Rows { rows, columns, bundles, numbers: buffer.slice_with_length(self.number_place, rows), ahead })
+        Rows { rows, columns, bundles, numbers: buffer.slice_with_length(self.number_place, rows), ahead }
     }
 }
 

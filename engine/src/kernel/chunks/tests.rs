@@ -1,4 +1,4 @@
-//! Rows in tiles, and rows in two passes, beside rows without, and blocks that are refused.
+//! Rows in tiles, gathered, and in two passes, beside rows without, and blocks that are refused.
 
 use std::collections::BTreeMap;
 
@@ -54,12 +54,12 @@ impl Exchanger for Given {
 }
 
 /// Appends all rows, fewer at a time where they do not fit at once.
-fn append_all(chunks: &mut Chunks, rows: &Rows, groups: &[u8], given: &mut Given) {
+fn append_all(chunks: &mut Chunks, rows: &Rows, groups: Groups<'_>, given: &mut Given) {
     chunks.prepare(rows, given).unwrap();
     let mut first = 0;
     while first < rows.row_count() {
         let mut end = rows.row_count().min(first + chunks.block_rows());
-        while chunks.append(rows, first..end, &groups[first..end], given).unwrap() == Appended::TooLarge {
+        while chunks.append(rows, first..end, groups.slice(first..end), given).unwrap() == Appended::TooLarge {
             assert!(end > first + 1, "a row fits");
             end = first + (end - first) / 2;
         }
@@ -71,7 +71,7 @@ fn append_all(chunks: &mut Chunks, rows: &Rows, groups: &[u8], given: &mut Given
 fn send_on(second: &mut [Chunks], given: &mut Given) {
     for (coarse, rows) in std::mem::take(&mut given.rows) {
         let mut fine = Given::new();
-        append_all(&mut second[coarse], &rows, rows.numbers(), &mut fine);
+        append_all(&mut second[coarse], &rows, Groups::Few(rows.numbers()), &mut fine);
         given.batches.extend(fine.batches.into_iter().map(|(group, batch)| (16 * coarse + group, batch)));
     }
 }
@@ -93,14 +93,21 @@ proptest! {
     #![proptest_config(cases(200))]
 
     #[test]
-    fn rows_in_tiles_and_in_two_passes_come_out_as_those_without(seed: u64) {
+    fn rows_in_tiles_gathered_and_in_two_passes_come_out_as_those_without(seed: u64) {
         let random = &mut Random::new(seed);
         let group_count = random.pick(&[1, 3, 40, 256]);
         use DataType as T;
-        let many = [T::Int32, T::Int64, T::Decimal128(38, 0), T::Utf8, T::Utf8View];
+        let words = [T::Int32, T::Int64, T::Decimal128(38, 0)];
+        let others = [T::Utf8, T::Utf8View];
+        let is_of_words = random.chance(40);
         let fields: Vec<Field> = (0..1 + random.below(20))
             .map(|number| {
-                let data_type = if random.chance(70) { random.pick(&many) } else { random_type(random, 1) };
+                let data_type = match random.below(100) {
+                    _ if is_of_words => random.pick(&words),
+                    0..45 => random.pick(&words),
+                    45..70 => random.pick(&others),
+                    _ => random_type(random, 1),
+                };
                 let is_nullable = data_type == T::Null || random.chance(50);
                 Field::new(format!("column{number}"), data_type, is_nullable)
             })
@@ -123,6 +130,8 @@ proptest! {
             let mut chunks = Chunks::new(kernels, &schema, group_count, chunk_bytes, &heap_bytes, way);
             let mut given = Given::new();
             for (batch, groups, is_ended) in &batches {
+                let wide: Vec<u16> = groups.iter().map(|group| u16::from(*group)).collect();
+                let groups = if way == Way::Gathered { Groups::Many(&wide) } else { Groups::Few(groups) };
                 append_all(&mut chunks, &Rows::of(batch), groups, &mut given);
                 if *is_ended {
                     chunks.finish(&mut given).unwrap();
@@ -140,7 +149,7 @@ proptest! {
             for (batch, groups, is_ended) in &batches {
                 let rows = Rows::of(batch).with_numbers(groups.iter().map(|group| group % 16).collect());
                 let coarse: Vec<u8> = groups.iter().map(|group| group / 16).collect();
-                append_all(&mut first, &rows, &coarse, &mut given);
+                append_all(&mut first, &rows, Groups::Few(&coarse), &mut given);
                 if *is_ended {
                     first.finish(&mut given).unwrap();
                 }
@@ -161,7 +170,10 @@ proptest! {
         let all = Kernels::all_available().into_iter().map(|(_, kernels)| kernels);
         for kernels in std::iter::once(Kernels::scalar()).chain(all) {
             prop_assert_eq!(&moved(kernels, Way::Tiles), &expected, "{}", kernels.name());
-            prop_assert_eq!(by_group(moved_twice(kernels)), by_group(expected.clone()), "{}", kernels.name());
+            prop_assert_eq!(by_group(moved(kernels, Way::Gathered)), by_group(expected.clone()), "{}", kernels.name());
+            if Chunks::are_all_rows(&schema) {
+                prop_assert_eq!(by_group(moved_twice(kernels)), by_group(expected.clone()), "{}", kernels.name());
+            }
         }
     }
 }
@@ -193,14 +205,18 @@ fn a_refused_block_loses_no_row() {
     };
     // The tiles, the chunk of a group, of the next, …, and those of the second round; of two passes, the same in each.
     for refused in 0..10 {
-        let given = append_with_refusal(&mut chunks(3, 9 << 10, Way::Tiles), &Rows::of(&batch), &groups, refused);
-        check(&given.batches, &format!("the block {refused} refused"));
+        let (plain, wide) = (Rows::of(&batch), groups.iter().map(|group| u16::from(*group)).collect::<Vec<u16>>());
+        for (way, groups) in [(Way::Tiles, Groups::Few(&groups)), (Way::Gathered, Groups::Many(&wide))] {
+            let given = append_with_refusal(&mut chunks(3, 9 << 10, way), &plain, groups, refused);
+            check(&given.batches, &format!("the block {refused} refused, {way:?}"));
+        }
         let rows = Rows::of(&batch).with_numbers(groups.iter().map(|group| group % 2).collect());
         let coarse: Vec<u8> = groups.iter().map(|group| group / 2).collect();
-        let first = append_with_refusal(&mut chunks(2, 32 << 10, Way::Rows), &rows, &coarse, refused);
+        let first = append_with_refusal(&mut chunks(2, 32 << 10, Way::Rows), &rows, Groups::Few(&coarse), refused);
         let mut batches = Vec::new();
         for (coarse, rows) in &first.rows {
-            let second = append_with_refusal(&mut chunks(2, 9 << 10, Way::Sorted), rows, rows.numbers(), refused);
+            let second =
+                append_with_refusal(&mut chunks(2, 9 << 10, Way::Sorted), rows, Groups::Few(rows.numbers()), refused);
             batches.extend(second.batches.into_iter().map(|(fine, batch)| (2 * coarse + fine, batch)));
         }
         check(&batches, &format!("the block {refused} of each pass refused"));
@@ -208,16 +224,16 @@ fn a_refused_block_loses_no_row() {
 }
 
 /// Appends rows in two halves, each again if a block is refused, which is the case of the one of that number, and gives all.
-fn append_with_refusal(chunks: &mut Chunks, rows: &Rows, groups: &[u8], refused: usize) -> Given {
+fn append_with_refusal(chunks: &mut Chunks, rows: &Rows, groups: Groups<'_>, refused: usize) -> Given {
     let mut given = Given::new();
     given.blocks_left = refused;
     chunks.prepare(rows, &mut given).unwrap();
-    let half = groups.len() / 2;
-    for range in [0..half, half..groups.len()] {
-        let mut appended = chunks.append(rows, range.clone(), &groups[range.clone()], &mut given);
+    let half = rows.row_count() / 2;
+    for range in [0..half, half..rows.row_count()] {
+        let mut appended = chunks.append(rows, range.clone(), groups.slice(range.clone()), &mut given);
         if appended.is_err() {
             given.blocks_left = usize::MAX;
-            appended = chunks.append(rows, range.clone(), &groups[range], &mut given);
+            appended = chunks.append(rows, range.clone(), groups.slice(range), &mut given);
         }
         assert_eq!(appended.unwrap(), Appended::All);
     }
@@ -236,14 +252,17 @@ fn rows_of_other_chunks_are_refused() {
     let packed = |batch: &RecordBatch| {
         let mut given = Given::new();
         let mut first = Chunks::new(Kernels::detect(), &batch.schema(), 2, 1 << 14, &[0.0; 2], Way::Rows);
-        append_all(&mut first, &Rows::of(batch).with_numbers(vec![1; 100]), &groups, &mut given);
+        append_all(&mut first, &Rows::of(batch).with_numbers(vec![1; 100]), Groups::Few(&groups), &mut given);
         first.finish(&mut given).unwrap();
         given.rows.remove(0).1
     };
     let is_taken = |way: Way, rows: &Rows| {
         let mut chunks = chunks(way);
-        let append =
-            || chunks.append(rows, 0..rows.row_count(), &groups[..rows.row_count()], &mut Given::new()).unwrap();
+        let append = || {
+            chunks
+                .append(rows, 0..rows.row_count(), Groups::Few(&groups[..rows.row_count()]), &mut Given::new())
+                .unwrap()
+        };
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(append)).is_ok()
     };
     let (plain, numbered) = (Rows::of(&batch), Rows::of(&batch).with_numbers(vec![1; 100]));
