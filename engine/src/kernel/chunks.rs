@@ -6,12 +6,14 @@
 //!
 //! ```text
 //!   chunk = one block   │ column 0: rows × width │ column 1 … │ validity: rows × 1 │ heap of a string column │ …
-//!   of a first pass     │ rows: words of each, one bundle after the other │ numbers: rows × 1 │ the other columns … │
-//!   waiting = one block │ of each group up to eight words of its last rows │ the next words │ …                           tiles, rests
+//!   of a first pass     │ rows: words of each, one bundle after the other │ numbers: rows × 1 │ validities … │
+//!   waiting = one block │ of each group up to eight words of its last rows │ the next words │ …                    tiles, rests
+//!                       │ of each group what fills no line of column 0 │ of its validity │ of its heap │ column 1 …   gathered
 //! ```
 //! All chunks of a shape are laid out alike, so a column stands at one distance from every group's place, and one pass over the rows moves
 //! several columns: straight to the chunks (`scatter`), or, of tables with many columns, by way of tiles (`tiles`), which a chunk empties
-//! when it is given. The first of two passes leaves the words of a row together (`packed`), the second makes columns of them (`sorted`): [`Way`].
+//! when it is given. More groups than a byte counts are made in two passes, of which the first leaves the words of a row together (`packed`), and the
+//! second makes columns of them (`sorted`), or, where not all columns can be such words, at once, one column after the other (`gathered`): [`Way`].
 //!
 //! While a chunk grows a boolean and a validity take a byte a row, and become bits when it is full. Strings are offsets, which are written as
 //! they stay, and a heap. Views keep their form, with the bytes of the long ones in the heap. Dictionaries are kept: those of several batches

@@ -1,7 +1,7 @@
 //! Rows to the chunks of many groups in one pass: column by column, in the order of the groups.
 //!
-//! In: a column, the numbers of its rows by group, for each group a line where what fills none waits. Out: whole lines of the column in the chunks of the
-//! groups. Never: writes a part of a line past the caches; knows how much room a group has (`chunks` does).
+//! In: a column, the numbers of its rows by group, for each group a line where what fills none waits. Out: whole lines of the column in the chunks
+//! of the groups. Never: writes a part of a line past the caches; knows how much room a group has (`chunks` does).
 //!
 //! ```text
 //!  column    v v v v v v v v …             those of group g, by their numbers, behind the few that waited
@@ -11,9 +11,9 @@
 //!  rest of g   v v                         what is left over waits
 //! ```
 //! A store to one of 4,096 chunks waits for its page, its line and the store before it, once for each row and column. In the order of the groups the
-//! rows of one follow each other, so what is looked up is looked up once for all of them, and the column that is read lies in the caches: one column of
-//! 65,536 rows after the other. Strings go where they stay at once, however long; in two passes (`packed`, `sorted`) they are copied twice, past
-//! what the caches hold. What `README.md` says under § Many groups was measured with them.
+//! rows of one follow each other, so what is looked up is looked up once for all of them, and the column that is read lies in the caches: one column
+//! of 65,536 rows after the other. Strings go where they stay at once, however long; in two passes (`packed`, `sorted`) they would be copied twice,
+//! by way of more memory than the caches hold. `README.md`, § Many groups, has what was measured.
 
 #![allow(unsafe_code)]
 
@@ -91,6 +91,9 @@ impl<'a> Bounds<'a> {
 /// Bytes that are put together before they leave.
 const OUTBOX_BYTES: usize = 4096;
 const OUTBOX_LINES: usize = OUTBOX_BYTES / LINE_BYTES;
+/// Short strings, views, or ends of strings that are added before whole lines of them leave.
+const ROWS_AT_ONCE: usize = (OUTBOX_BYTES - LINE_BYTES) / SHORT_BYTES;
+const _: () = assert!(SHORT_BYTES == size_of::<u128>());
 /// A string is asked for when it is so many rows away: four of its lines.
 const AHEAD_ROWS: usize = 8;
 /// The same of a short string, which lies in some cache, but not in the nearest: four short strings in 4,096 groups 1.30 to 1.46 GiB/s, without 1.14
@@ -228,9 +231,9 @@ impl<'a> Outbox<'a> {
 /// Moves values of `width` (1, 2, 4, 8 or 16) bytes to the chunks of their groups, behind the `rows` that these have.
 ///
 /// # Safety
-/// The processor has the instructions of `V`. The counts are together as many as the order has numbers, and for each of these the value of that row is
-/// readable at `from`. For each group with rows: its column is writable for the values that it has and those that come, its rest is readable and writable
-/// and holds the last of what it has; nothing else reaches either.
+/// The processor has the instructions of `V`. The counts are together as many as the order has numbers, and for each of these the value of that row
+/// is readable at `from`. For each group with rows: its column is writable for the values that it has and those that come, its rest is readable and
+/// writable and holds the last of what it has; nothing else reaches either.
 #[inline(always)]
 pub(super) unsafe fn gather_values<V: Vector>(
     width: usize,
@@ -274,10 +277,12 @@ unsafe fn gather<V: Vector, T: Copy>(from: *const T, by_group: ByGroup<'_>, to: 
     }
 }
 
-/// Moves strings to the heaps of their groups, behind the bytes that these have, `used`, which grows; and where they end there to the columns of 4 bytes.
+/// Moves strings to the heaps of their groups, behind the bytes that these have, `used`, which grows; and where they end there to the columns of 4
+/// bytes.
 ///
 /// # Safety
-/// As [`gather_values`], of the heap's bytes and of the column's values, which are `rows`. The numbers are those of strings, which are within the bytes.
+/// As [`gather_values`], of the heap's bytes and of the column's values, which are `rows`. The numbers are those of strings, which are within the
+/// bytes.
 #[inline(always)]
 pub(super) unsafe fn gather_texts<V: Vector>(
     texts: Texts<'_>,
@@ -379,10 +384,6 @@ unsafe fn gather_strings<V: Vector, O: Offset, const SHORT: bool>(
     }
 }
 
-/// Views, or where strings end, that are added before whole lines of them leave.
-const ROWS_AT_ONCE: usize = (OUTBOX_BYTES - LINE_BYTES) / SHORT_BYTES;
-const _: () = assert!(SHORT_BYTES == size_of::<u128>());
-
 /// Asks for the first lines of a string.
 #[inline(always)]
 fn ask_for_lines(string: *const u8) {
@@ -391,8 +392,8 @@ fn ask_for_lines(string: *const u8) {
     }
 }
 
-/// Moves the bytes of long strings to the heaps of their groups, behind those that these have, `used`, which grows; and views that point there, to buffer
-/// 0, or hold their strings, to the columns.
+/// Moves the bytes of long strings to the heaps of their groups, behind those that these have, `used`, which grows; and views that point there, to
+/// buffer 0, or hold their strings, to the columns.
 ///
 /// # Safety
 /// As [`gather_values`], of the heap's bytes and of the column's views, which are `rows`. The numbers are those of views; one of more than 12 bytes
@@ -449,7 +450,7 @@ fn long<'a>(view: u128, buffers: &[&'a [u8]]) -> Option<&'a [u8]> {
     is_long.then(|| &buffers[(view >> 64) as u32 as usize][(view >> 96) as usize..])
 }
 
-/// Counts the rows of each group; those of one group are counted beside those that are there.
+/// Adds the rows of each group to `counts`.
 pub(super) fn count_rows(groups: &[u16], counts: &mut [u32]) {
     for group in groups {
         counts[usize::from(*group)] += 1;

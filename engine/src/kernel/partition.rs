@@ -2,7 +2,7 @@
 //!
 //! In: row hashes, or keys and splitters. Out: the number of each row's group, and counts. Never: more than 256 groups in one pass: that
 //! keeps the cursors in L1 and the open lines in L2 and in the TLB (Polychroniou & Ross 2014); more groups are two passes, the second
-//! over the chunks of the first (`shuffle::Builder`).
+//! over the rows of the first, or are not scattered but gathered (`gathered`).
 
 #![allow(unsafe_code)]
 
@@ -10,7 +10,7 @@ use super::vector::Vector;
 
 /// Most groups of an exchange: a group's number is one byte.
 pub const GROUPS_MAX: usize = 256;
-/// Most groups that rows can be split into, in two passes.
+/// Most groups that rows can be split into.
 pub const PARTITIONS_MAX: usize = 4096;
 
 /// The group of a row: the top bits of its hash. `group_count`: a power of two, at most [`GROUPS_MAX`].

@@ -103,10 +103,10 @@ impl Chunks {
         for (number, bundle) in self.bundles.iter().enumerate() {
             // Wrapping: where no rows wait it is not used.
             let waiting = waiting.wrapping_add(self.waiting_place(number));
-            // SAFETY: as in `fill`; columns begin at multiples of 64 (`Bundle::at` has asked), as blocks do; words of rows are aligned as such. Rows that waited
-            // leave when there are others behind them, or enough of them, so there is room for all of them. There are as many places to wait
-            // as groups for each bundle, as `make_room` has asked where a group has rows, and what they hold follows from `rows` alone. Rows
-            // of a first pass have the words of this bundle, a number is there for each row of one: `append` has asked `are_own`. The order
+            // SAFETY: as in `fill`; columns begin at multiples of 64 (`Bundle::at` has asked), as blocks do; words of rows are aligned as such. Rows
+            // that waited leave when there are others behind them, or enough of them, so there is room for all of them. There are as many places
+            // to wait as groups for each bundle, as `make_room` has asked where a group has rows, and what they hold follows from `rows` alone.
+            // Rows of a first pass have the words of this bundle, a number is there for each row of one: `append` has asked `are_own`. The order
             // is that of the rows of the range.
             unsafe {
                 match self.way {
