@@ -23,6 +23,9 @@ pub(super) const WORDS_MAX: usize = 8;
 /// Rows that are turned at once: a line of a column of 8 bytes.
 pub(super) const TURNED_ROWS: usize = 8;
 
+/// The same where all columns have 16 bytes.
+pub(super) const WIDE_ROWS: usize = 4;
+
 /// A cache line of words, aligned as one: what lies across two lines is twice as slow, and the stack begins anywhere.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
@@ -131,8 +134,14 @@ impl Bundle {
 
     /// Rows that leave together where lines are put together of rows: as many as give each column whole ones.
     pub(super) fn leaving_rows(&self) -> usize {
-        let has_halves = self.columns.iter().any(|part| matches!(part, Part::Halves(..)));
-        if has_halves { 2 * TURNED_ROWS } else { TURNED_ROWS }
+        let is_any = |of: fn(&Part<usize>) -> bool| self.columns.iter().any(of);
+        if is_any(|part| matches!(part, Part::Halves(..))) {
+            2 * TURNED_ROWS
+        } else if is_any(|part| matches!(part, Part::Word(_))) {
+            TURNED_ROWS
+        } else {
+            WIDE_ROWS
+        }
     }
 
     /// Bytes of what waits until so many are there.

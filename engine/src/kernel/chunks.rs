@@ -406,10 +406,13 @@ impl Chunks {
 
     /// Are all values words of rows, which alone are moved as [`Way::Rows`]?
     pub fn are_all_rows(schema: &SchemaRef) -> bool {
-        let width = |field: &FieldRef| Way::Rows.bundled_width(Form::of(field.data_type()), field.data_type());
-        let widths: Vec<usize> = schema.fields().iter().map(width).collect();
-        let bundles = Bundle::of_widths(&widths);
-        (0..widths.len()).all(|column| bundles.iter().any(|bundle| bundle.has(column)))
+        let bundles = Chunks::bundles_of_rows(schema);
+        (0..schema.fields().len()).all(|column| bundles.iter().any(|bundle| bundle.has(column)))
+    }
+
+    /// How many rows of a group leave together in the second of two passes.
+    pub fn leaving_rows(schema: &SchemaRef) -> usize {
+        Chunks::bundles_of_rows(schema).iter().map(Bundle::leaving_rows).max().unwrap_or(1)
     }
 
     /// Are few rows of several batches one batch without fail? Of dictionaries and runs there may be more together than their numbers count.
@@ -418,6 +421,12 @@ impl Chunks {
             Form::of(field.data_type()) != Form::Taken && !matches!(field.data_type(), DataType::Dictionary(..))
         };
         schema.fields().iter().all(is_plain)
+    }
+
+    /// The columns that are words of rows, as [`Way::Rows`] moves them.
+    fn bundles_of_rows(schema: &SchemaRef) -> Vec<Bundle> {
+        let width = |field: &FieldRef| Way::Rows.bundled_width(Form::of(field.data_type()), field.data_type());
+        Bundle::of_widths(&schema.fields().iter().map(width).collect::<Vec<usize>>())
     }
 
     /// Rows that are best moved at a time.

@@ -12,11 +12,12 @@
 //! ```
 //! Tiles (`tiles`) take rows as they come, so each row is written to its tile and read again, and all tiles want to stay in the caches: of 4,096
 //! groups they are 2 MiB, as much as the rows of the first pass. Rows that lie in a cache already need no second place there, but for what is
-//! left over, half as many bytes. Columns of 4 bytes ask for sixteen rows, so that they too leave in whole lines; their rests are no smaller.
+//! left over, half as many bytes. Columns of 4 bytes ask for sixteen rows, so that they too leave in whole lines; their rests are no smaller. Where all
+//! columns have 16 bytes four rows are whole lines.
 
 #![allow(unsafe_code)]
 
-use super::bundle::{Bundle, Part, TURNED_ROWS, WORDS_MAX, Words};
+use super::bundle::{Bundle, Part, TURNED_ROWS, WIDE_ROWS, WORDS_MAX, Words};
 use super::partition::GROUPS_MAX;
 use super::scatter::{LINE_BYTES, Starts, ask_for_later_line};
 use super::tiles::{end_streams, halves};
@@ -57,6 +58,9 @@ pub(super) unsafe fn scatter_sorted<V: Vector>(
     // SAFETY: the caller's promise, for rows of so many words that leave in so many.
     unsafe {
         match (bundle.words, bundle.leaving_rows()) {
+            (2, WIDE_ROWS) => to.take_all::<V, 2, 4>(from, order, counts),
+            (4, WIDE_ROWS) => to.take_all::<V, 4, 4>(from, order, counts),
+            (8, WIDE_ROWS) => to.take_all::<V, 8, 4>(from, order, counts),
             (2, TURNED_ROWS) => to.take_all::<V, 2, 8>(from, order, counts),
             (4, TURNED_ROWS) => to.take_all::<V, 4, 8>(from, order, counts),
             (8, TURNED_ROWS) => to.take_all::<V, 8, 8>(from, order, counts),
@@ -181,6 +185,10 @@ unsafe fn stream_rows<V: Vector, const W: usize, const L: usize>(
     first: usize,
     offsets: &[Part<usize>; WORDS_MAX],
 ) {
+    if let (WIDE_ROWS, Some(rows)) = (L, rows.first_chunk()) {
+        // SAFETY: the caller's promise.
+        return unsafe { stream_wide::<V, W>(rows, start, first, offsets) };
+    }
     // Of sixteen, the even ones and the odd ones.
     let mut lines = [[Words([0; WORDS_MAX]); WORDS_MAX]; 2];
     for (eight, lines) in lines.iter_mut().enumerate().take(L / TURNED_ROWS) {
@@ -221,6 +229,27 @@ unsafe fn stream_rows<V: Vector, const W: usize, const L: usize>(
                     }
                 }
             }
+        }
+    }
+}
+
+/// The same where all columns have 16 bytes, whose lines are ready as soon as the rows are turned.
+///
+/// # Safety
+/// As [`stream_rows`], for four rows.
+#[inline(always)]
+unsafe fn stream_wide<V: Vector, const W: usize>(
+    rows: &[*const u64; WIDE_ROWS],
+    start: *mut u8,
+    first: usize,
+    offsets: &[Part<usize>; WORDS_MAX],
+) {
+    // SAFETY: the caller's promise.
+    let lines = unsafe { V::turn_wide::<W>(rows) };
+    for (offset, line) in offsets[..W].iter().step_by(2).zip(&lines) {
+        if let Part::Wide(offset) = *offset {
+            // SAFETY: the column has room for four values of two words, as the caller promises.
+            unsafe { V::stream(line, start.add(offset).cast::<u64>().add(2 * first)) };
         }
     }
 }

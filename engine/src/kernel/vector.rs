@@ -16,7 +16,7 @@ use super::tokens::NOTED;
 /// # Safety
 ///
 /// Each method asks that the processor has the instruction set of the implementation; those that take a pointer, that
-/// `LANES` elements stand there. No alignment is asked for, but by `stream` and `turn_rows`.
+/// `LANES` elements stand there. No alignment is asked for, but by `stream`, `turn_rows` and `turn_wide`.
 pub(super) trait Vector: Copy {
     /// One truth for each lane.
     type Mask: Copy;
@@ -160,6 +160,23 @@ pub(super) trait Vector: Copy {
             for (word, line) in lines[..W].iter_mut().enumerate() {
                 // SAFETY: the caller's promise.
                 line.0[row] = unsafe { words.add(word).read() };
+            }
+        }
+        lines
+    }
+
+    /// Of four rows of `W` words, 2, 4 or 8, the k-th pairs of words become the k-th line, for `k < W / 2`.
+    ///
+    /// # Safety
+    /// As the trait says; `W` words are readable at each, aligned as such.
+    #[inline(always)]
+    unsafe fn turn_wide<const W: usize>(rows: &[*const u64; 4]) -> [Words; 4] {
+        let mut lines = [Words([0; 8]); 4];
+        for (row, words) in rows.iter().enumerate() {
+            for (pair, line) in lines[..W / 2].iter_mut().enumerate() {
+                // SAFETY: the caller's promise.
+                let words = unsafe { words.add(2 * pair).cast::<[u64; 2]>().read() };
+                line.0[2 * row..2 * row + 2].copy_from_slice(&words);
             }
         }
         lines

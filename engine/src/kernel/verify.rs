@@ -73,9 +73,9 @@ impl Kernels {
         self.compare("few keys", "rows of others", &others, &part_found_with(scalar, &mut expected))?;
         self.compare("few keys", "rows", &found, &expected)?;
         // Of the first five columns the words are four and their halves odd; with two more they are eight and two. Those without halves leave eight
-        // at once.
+        // at once, those of wide columns alone four.
         let words = [0, 1, 2, 3, 4, 6, 9].map(|column: usize| ArrayRef::clone(&columns[column]));
-        let whole = [0, 3, 6].map(|column: usize| ArrayRef::clone(&columns[column]));
+        let whole = [0, 9, 6, 6, 6].map(|column: usize| ArrayRef::clone(&columns[column]));
         for (columns, way, of) in [
             (&columns[..], Some(Way::Straight), "rows"),
             (&columns, Some(Way::Tiles), "rows in tiles"),
@@ -83,8 +83,11 @@ impl Kernels {
             (&columns, Some(Way::Gathered), "rows of many groups"),
             (&words, None, "rows in two passes"),
             (&columns[..5], None, "small rows in two passes"),
-            (&whole, None, "rows of four words in two passes"),
-            (&whole[2..], None, "rows of a wide column in two passes"),
+            (&whole[..2], None, "rows of two words in two passes"),
+            (&whole[..3], None, "rows of four words in two passes"),
+            (&whole[2..], None, "rows of three wide columns in two passes"),
+            (&whole[2..4], None, "rows of two wide columns in two passes"),
+            (&whole[2..3], None, "rows of a wide column in two passes"),
         ] {
             let found = match way {
                 Some(way) => self.scattered(columns, &groups, way)?,

@@ -49,7 +49,8 @@ const STREAMED_BYTES: usize = 32 << 20;
 const CHUNK_ROWS_MIN: usize = 256;
 /// The same for the first of two passes, whose rows are in the caches still when the second takes them.
 const COARSE_BYTES: usize = 2 << 20;
-/// There, so many rows that each group of the second pass gets some of them.
+/// There, so many rows that each group of the second pass gets some of them; fewer if each still gets twice as many as leave together (four columns
+/// of 16 bytes: 512 of them are 2 MiB).
 const COARSE_ROWS_MIN: usize = 1024;
 /// Rows of a batch whose strings are measured: the chunks' layout is a guess, which may be wrong for the others.
 const SAMPLE_ROWS: usize = 1024;
@@ -328,7 +329,10 @@ impl Pass {
             let (best, rows_min) = match self.way {
                 Way::Straight => (CACHED_BYTES, CHUNK_ROWS_MIN),
                 Way::Tiles => (STREAMED_BYTES, CHUNK_ROWS_MIN),
-                Way::Rows => (COARSE_BYTES, COARSE_ROWS_MIN),
+                Way::Rows => {
+                    let enough = 2 * FINE_GROUPS * Chunks::leaving_rows(&self.schema);
+                    (COARSE_BYTES, COARSE_ROWS_MIN.min(enough))
+                }
                 Way::Sorted | Way::Gathered => (self.bytes, 0),
             };
             self.bytes = self.bytes.min(best.max(rows_min * row_bytes * self.group_count));

@@ -270,6 +270,20 @@ impl Vector for Avx512 {
     }
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
+    unsafe fn turn_wide<const W: usize>(rows: &[*const u64; 4]) -> [Words; 4] {
+        let mut lines = [Words([0; 8]); 4];
+        for (pair, line) in lines[..W / 2].iter_mut().enumerate() {
+            // SAFETY: the caller proves two readable words.
+            let load = |row: usize| unsafe { _mm_loadu_si128(rows[row].add(2 * pair).cast()) };
+            let front = _mm512_inserti64x2::<1>(_mm512_castsi128_si512(load(0)), load(1));
+            let turned = _mm512_inserti64x2::<3>(_mm512_inserti64x2::<2>(front, load(2)), load(3));
+            // SAFETY: a line is 64 writable bytes.
+            unsafe { _mm512_storeu_si512(line.0.as_mut_ptr().cast(), turned) };
+        }
+        lines
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl")]
     unsafe fn interleave(even: &Words, odd: &Words) -> [Words; 2] {
         // SAFETY: a line is 64 readable bytes.
         let (even, odd) =
