@@ -26,13 +26,16 @@ use std::{ops::Range, sync::Arc};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::Buffer;
-use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 
 mod arrays; // of a full chunk, where it lies
 mod fill; // rows on their way to the chunks
 mod full; // what a full chunk becomes
 mod gather; // rows on their way to the chunks of many groups
+mod way; // how they get there
+
+pub use way::Way;
 
 use super::Kernels;
 use super::bundle::Bundle;
@@ -41,7 +44,6 @@ use super::gathered::{ByGroup, count_rows, order_rows};
 use super::partition::{GROUPS_MAX, PARTITIONS_MAX, first_rows};
 use super::rows::{Column, Form, Rows, Values, bytes_of_bits};
 use super::scatter::{INLINE_BYTES_MAX, LINE_BYTES, OVERSHOOT_BYTES, sum_by_group};
-use super::tiles::TILE_BYTES;
 use crate::memory::Block;
 
 /// Rows that are moved at a time: more for short rows than for long ones, whose block is to stay in the caches from one column to the
@@ -61,58 +63,6 @@ const ROWS_MAX: usize = 1 << 20;
 /// Lines that are left out behind a column, and bytes of a column for which that is little.
 const GAP_LINES: usize = 17;
 const GAP_MIN_BYTES: usize = 16 << 10;
-
-/// Columns, and groups, from which on values are moved faster in tiles than straight to chunks: 256 groups of four columns are as many open
-/// lines as the caches keep. 15 columns in 200 groups: 13 ns a row instead of 19; four columns of 8 bytes 6.3 instead of 5.7; 16 in 64 groups 15
-/// instead of 20, in 16 groups as many.
-const STREAMED_COLUMNS_MIN: usize = 5;
-const STREAMED_GROUPS_MIN: usize = 64;
-
-/// How values get to their chunks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// Straight to where they stay.
-    Straight,
-    /// By way of tiles, past the caches: better where chunks do not stay there.
-    Tiles,
-    /// To be moved once more: the words of a row stay together, beside a number for each row.
-    Rows,
-    /// What was moved as [`Way::Rows`]: in the order of the groups, past the caches.
-    Sorted,
-    /// To more groups than a byte counts, at once: column by column in the order of the groups, past the caches.
-    Gathered,
-}
-
-impl Way {
-    /// Bytes that rows of a group wait in until they fill lines.
-    fn waiting_bytes(self, bundle: &Bundle) -> usize {
-        match self {
-            Way::Straight | Way::Rows | Way::Gathered => 0,
-            Way::Tiles => TILE_BYTES,
-            Way::Sorted => bundle.rest_bytes(),
-        }
-    }
-
-    /// How many of a group's rows wait there.
-    fn waiting_rows(self, bundle: &Bundle, rows: usize) -> usize {
-        match self {
-            Way::Straight | Way::Rows | Way::Gathered => 0,
-            Way::Tiles => bundle.held_rows(rows),
-            Way::Sorted => rows % bundle.leaving_rows(),
-        }
-    }
-
-    /// Width of the values of a column that may be words of a bundle, 0 of others.
-    fn bundled_width(self, form: Form, data_type: &DataType) -> usize {
-        match (self, form) {
-            (Way::Straight | Way::Gathered, _) => 0,
-            (Way::Tiles, _) => form.width(),
-            // What is changed on its way is no word of a row: codes, and what points to a heap.
-            (_, Form::Fixed { width }) if !matches!(data_type, DataType::Dictionary(..)) => width,
-            _ => 0,
-        }
-    }
-}
 
 /// How a chunk is laid out.
 #[derive(Debug)]
@@ -396,37 +346,6 @@ impl Chunks {
                 .collect(),
             ahead: Vec::new(),
         }
-    }
-
-    /// Is it better that values go past the caches, for so many groups?
-    pub fn are_better_streamed(schema: &SchemaRef, group_count: usize) -> bool {
-        let columns = schema.fields().iter().filter(|field| Form::of(field.data_type()).width() >= 4).count();
-        columns >= STREAMED_COLUMNS_MIN && group_count >= STREAMED_GROUPS_MIN
-    }
-
-    /// Are all values words of rows, which alone are moved as [`Way::Rows`]?
-    pub fn are_all_rows(schema: &SchemaRef) -> bool {
-        let bundles = Chunks::bundles_of_rows(schema);
-        (0..schema.fields().len()).all(|column| bundles.iter().any(|bundle| bundle.has(column)))
-    }
-
-    /// How many rows of a group leave together in the second of two passes.
-    pub fn leaving_rows(schema: &SchemaRef) -> usize {
-        Chunks::bundles_of_rows(schema).iter().map(Bundle::leaving_rows).max().unwrap_or(1)
-    }
-
-    /// Are few rows of several batches one batch without fail? Of dictionaries and runs there may be more together than their numbers count.
-    pub fn are_put_together(schema: &SchemaRef) -> bool {
-        let is_plain = |field: &FieldRef| {
-            Form::of(field.data_type()) != Form::Taken && !matches!(field.data_type(), DataType::Dictionary(..))
-        };
-        schema.fields().iter().all(is_plain)
-    }
-
-    /// The columns that are words of rows, as [`Way::Rows`] moves them.
-    fn bundles_of_rows(schema: &SchemaRef) -> Vec<Bundle> {
-        let width = |field: &FieldRef| Way::Rows.bundled_width(Form::of(field.data_type()), field.data_type());
-        Bundle::of_widths(&schema.fields().iter().map(width).collect::<Vec<usize>>())
     }
 
     /// Rows that are best moved at a time.
