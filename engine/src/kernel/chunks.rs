@@ -40,7 +40,7 @@ pub use way::Way;
 use super::Kernels;
 use super::bundle::Bundle;
 use super::dictionary::{Dictionary, recode};
-use super::gathered::{ByGroup, count_rows, order_rows};
+use super::gathered::count_rows;
 use super::partition::{GROUPS_MAX, PARTITIONS_MAX, first_rows};
 use super::rows::{Column, Form, Rows, Values, bytes_of_bits};
 use super::scatter::{INLINE_BYTES_MAX, LINE_BYTES, OVERSHOOT_BYTES, sum_by_group};
@@ -54,6 +54,8 @@ const BLOCK_ROWS_MAX: usize = 16_384;
 const BLOCK_BYTES: f64 = (4 << 20) as f64;
 /// The same where they are gathered: a few of each of 4,096 groups, of which a column lies in the caches.
 const GATHERED_ROWS: usize = 1 << 16;
+/// Of fewer groups, a quarter of those that a chunk has room for.
+const GATHERED_GROUP_ROWS: usize = 64;
 /// Bytes of a block of rows that are asked for before the first pass reads them: half of an L2.
 const AHEAD_BYTES_MAX: usize = 512 << 10;
 /// A heap's bytes at most, so that every offset fits 32 bits with a sign.
@@ -330,7 +332,7 @@ impl Chunks {
             places,
             rows_max,
             block_rows: match way {
-                Way::Gathered => GATHERED_ROWS,
+                Way::Gathered => GATHERED_ROWS.min(GATHERED_GROUP_ROWS * group_count),
                 _ => block_rows.clamp(BLOCK_ROWS_MIN, BLOCK_ROWS_MAX),
             },
             block_bytes: end,
@@ -455,11 +457,7 @@ impl Chunks {
         if !self.make_room(&counts, exchanger)? {
             return Ok(Appended::TooLarge);
         }
-        let order = exchanger.order();
-        order.clear();
-        order.resize(groups.len(), 0);
-        order_rows(groups, &counts, order);
-        self.gather(rows, range, ByGroup { order, counts: &counts[..self.group_count] })?;
+        self.gather(rows, range, groups, &counts[..self.group_count], exchanger.order())?;
         Ok(Appended::All)
     }
 

@@ -17,6 +17,8 @@
 
 #![allow(unsafe_code)]
 
+use std::ops::Range;
+
 use arrow::datatypes::ToByteSlice;
 
 use super::bundle::{Words, ZEROS};
@@ -70,6 +72,8 @@ pub(super) struct Texts<'a> {
     pub(super) longest: usize,
     /// They are more than the caches keep: each is asked for before it is read.
     pub(super) is_ahead: bool,
+    /// What is read after them: it is asked for meanwhile, a piece as long as each string that is moved.
+    pub(super) next: &'a [u8],
 }
 
 /// Offsets of either width.
@@ -344,7 +348,8 @@ unsafe fn gather_strings<V: Vector, O: Offset, const SHORT: bool>(
     to: Places<'_>,
     rows: &[u32],
 ) {
-    let Texts { bytes, is_ahead, .. } = texts;
+    let Texts { bytes, is_ahead, next, .. } = texts;
+    let Range { start: mut next, end: next_end } = next.as_ptr_range();
     let [mut string_lines, mut end_lines] = [[ZEROS; _]; 2];
     for (group, numbers, from_here) in by_group.groups() {
         // SAFETY: the caller's promise; less than a line is in the box of ends whenever the next are added.
@@ -372,6 +377,11 @@ unsafe fn gather_strings<V: Vector, O: Offset, const SHORT: bool>(
                             ask_for_lines(bytes.as_ptr().wrapping_add(bounds[*later as usize].place()));
                         }
                         strings.add_string::<V>(string, readable, end - start);
+                        let asked = next.wrapping_add(end - start).min(next_end);
+                        while next < asked {
+                            ask_for_line(next.cast());
+                            next = next.wrapping_add(LINE_BYTES);
+                        }
                     }
                     end_of_all += (end - start) as u64;
                     ends.add(end_of_all as u32);
@@ -457,17 +467,17 @@ pub(super) fn count_rows(groups: &[u16], counts: &mut [u32]) {
     }
 }
 
-/// Writes the number of each row behind those of the groups before its own, and of the rows of its group before it.
-pub(super) fn order_rows(groups: &[u16], counts: &[u32], order: &mut [u32]) {
+/// Writes the number of each row, of which the first is given, behind those of the groups before its own, and of the rows of its group before it.
+pub(super) fn order_rows(groups: &[u16], first: u32, counts: &[u32], order: &mut [u32]) {
     let mut end = 0;
-    let first = |count: &u32| {
+    let start = |count: &u32| {
         end += count;
         end - count
     };
-    let mut cursors: Vec<u32> = counts.iter().map(first).collect();
-    for (row, group) in groups.iter().enumerate() {
+    let mut cursors: Vec<u32> = counts.iter().map(start).collect();
+    for (row, group) in (first..).zip(groups) {
         let cursor = &mut cursors[usize::from(*group)];
-        order[*cursor as usize] = row as u32;
+        order[*cursor as usize] = row;
         *cursor += 1;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Int32Array, Int64Array, UInt32Array};
+use arrow::array::{Int32Array, Int64Array, LargeStringArray, StringArray, UInt32Array};
 use arrow::datatypes::{Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use proptest::prelude::*;
@@ -273,4 +273,42 @@ fn rows_of_other_chunks_are_refused() {
     assert!(is_taken(Way::Rows, &numbered) && !is_taken(Way::Rows, &plain) && !is_taken(Way::Rows, &packed(&batch)));
     assert!(is_taken(Way::Sorted, &packed(&batch)) && !is_taken(Way::Sorted, &numbered));
     assert!(!is_taken(Way::Sorted, &packed(&other)) && !is_taken(Way::Straight, &Rows::of(&other)));
+}
+
+#[test]
+fn long_strings_are_read_in_parts_and_lose_no_row() {
+    let random = &mut Random::new(7);
+    // More than two parts: of as many bytes as are read at a time, and of as many rows.
+    for (group_count, rows) in [(130, 20_000), (1_000, 10_000)] {
+        let text = |random: &mut Random| {
+            (!random.chance(5)).then(|| "x".repeat(random.below(400)) + &random.below(1_000).to_string())
+        };
+        let texts: Vec<Option<String>> = (0..rows).map(|_| text(random)).collect();
+        let numbers: ArrayRef = Arc::new((0..rows as i64).collect::<Int64Array>());
+        let small: ArrayRef = Arc::new(texts.iter().cloned().collect::<StringArray>());
+        let large: ArrayRef = Arc::new(texts.iter().rev().cloned().collect::<LargeStringArray>());
+        let short: ArrayRef = Arc::new((0..rows).map(|row| Some(row.to_string())).collect::<StringArray>());
+        let columns = [("small", small), ("large", large), ("number", numbers), ("short", short)];
+        // A slice: neither the first string nor the last is that of the bytes.
+        let batch = RecordBatch::try_from_iter(columns).unwrap().slice(100, rows - 300);
+        let groups: Vec<u16> = (0..batch.num_rows()).map(|_| random.below(group_count) as u16).collect();
+        let order = |group: usize| -> UInt32Array {
+            (0..groups.len() as u32).filter(|row| usize::from(groups[*row as usize]) == group).collect()
+        };
+        let expected: BTreeMap<usize, RecordBatch> = (0..group_count)
+            .map(|group| (group, arrow::compute::take_record_batch(&batch, &order(group)).unwrap()))
+            .filter(|(_, batch)| batch.num_rows() > 0)
+            .collect();
+        let all = Kernels::all_available().into_iter().map(|(_, kernels)| kernels);
+        for kernels in std::iter::once(Kernels::scalar()).chain(all) {
+            let heap_bytes = [200.0, 200.0, 0.0, 5.0];
+            let mut chunks = Chunks::new(kernels, &batch.schema(), group_count, 1 << 20, &heap_bytes, Way::Gathered);
+            let (rows, mut given) = (Rows::of(&batch), Given::new());
+            let parts = chunks.part_rows(&rows, &(0..rows.row_count())).unwrap();
+            assert!(2 * parts < rows.row_count().min(chunks.block_rows()), "{parts} rows of {}", chunks.block_rows());
+            append_all(&mut chunks, &rows, Groups::Many(&groups), &mut given);
+            chunks.finish(&mut given).unwrap();
+            assert_eq!(by_group(given.batches), by_group(expected.clone().into_iter().collect()), "{}", kernels.name());
+        }
+    }
 }
