@@ -11,12 +11,13 @@
 //!                                       ▼
 //!                                     scatter ─► chunk of group 0 │ 1 │ … │ 63       up to 4,096: 64 coarse groups, 64 in each
 //!
-//!   batch, … ─► rows ─► column by column in the order of the groups ─► chunk of group 0 │ 1 │ … │ 4,095         where there are strings
+//!   batch, … ─► rows ─► column by column in the order of the groups ─► chunk of group 0 │ 1 │ … │ 4,095      strings; long ones from 128 groups
 //! ```
 //! A builder belongs to one thread of one attempt. Its chunks get smaller as there are more groups and columns, so that a builder of many
 //! groups holds little more than one of few: up to [`BuilderOptions::bytes`], or two and a half times as much for more than 256. These are made in
 //! two passes, of which the first leaves rows as rows (`kernel/packed.rs`), if all columns can be words of rows. Others are gathered
 //! (`kernel/gathered.rs`): a string is moved once, however long. Some rows of each group should come together there, so short batches wait for more.
+//! Tables of long strings are gathered in fewer groups, too, once the first rows have shown that they are long.
 //! A group whose rows do not fit into a chunk even when it is empty (all of a block's rows in one group; long strings) takes them in smaller
 //! blocks; a row that alone is too long goes past the chunks, as a batch of its own.
 
@@ -118,7 +119,8 @@ struct Pass {
     kernels: &'static Kernels,
     schema: SchemaRef,
     group_count: usize,
-    /// Bytes that its chunks may take together.
+    /// Bytes that its chunks may take together, and do.
+    bytes_max: usize,
     bytes: usize,
     /// How values get to the chunks, once these are as large as they become.
     way: Way,
@@ -210,7 +212,7 @@ impl Builder {
     /// Lets a batch wait for others, if it can be put together with them and there is memory for both.
     fn hold(&mut self, batch: &Batch, groups: &[u16]) -> Result<bool> {
         let Builder { first, options, held, means, .. } = self;
-        if first.way != Way::Gathered || !Chunks::are_put_together(&first.schema) {
+        if options.group_count <= GROUPS_MAX || first.way != Way::Gathered || !Chunks::are_put_together(&first.schema) {
             return Ok(false);
         }
         let bytes = 2 * payload_bytes(batch);
@@ -249,6 +251,7 @@ impl Builder {
             kernels.number_bytes(groups, 0, (1 << self.shift) - 1, &mut fine);
             rows = rows.with_numbers(fine);
         }
+        self.first_pass(give, |pass, hand| pass.begin(&rows, hand))?;
         let mut coarse = std::mem::take(&mut self.coarse);
         let numbers = if self.first.way == Way::Gathered {
             Groups::Many(groups)
@@ -256,7 +259,6 @@ impl Builder {
             kernels.number_bytes(groups, self.shift, u8::MAX, &mut coarse);
             Groups::Few(&coarse)
         };
-        self.first_pass(give, |pass, hand| pass.begin(&rows, hand))?;
         let mut done = 0;
         while done < batch.num_rows() {
             done = self.first_pass(give, |pass, hand| pass.append(&rows, done..batch.num_rows(), numbers, hand))?;
@@ -302,12 +304,13 @@ impl Builder {
 }
 
 impl Pass {
-    fn new(kernels: &'static Kernels, schema: &SchemaRef, way: Way, group_count: usize, bytes: usize) -> Pass {
+    fn new(kernels: &'static Kernels, schema: &SchemaRef, way: Way, group_count: usize, bytes_max: usize) -> Pass {
         Pass {
             kernels,
             schema: Arc::clone(schema),
             group_count,
-            bytes,
+            bytes_max,
+            bytes: bytes_max,
             way,
             chunks: None,
             chunk_bytes: 0,
@@ -324,19 +327,11 @@ impl Pass {
         if self.chunks.is_none() || self.schema.fields().iter().any(|field| is_string(field.data_type())) {
             self.measure(rows, hand)?;
         }
+        if self.chunks.is_none() {
+            self.plan(rows);
+        }
         if self.chunk_bytes == 0 {
-            let row_bytes = rows.bytes(0..rows.row_count()) as usize / rows.row_count();
-            let (best, rows_min) = match self.way {
-                Way::Straight => (CACHED_BYTES, CHUNK_ROWS_MIN),
-                Way::Tiles => (STREAMED_BYTES, CHUNK_ROWS_MIN),
-                Way::Rows => {
-                    let enough = 2 * FINE_GROUPS * Chunks::leaving_rows(&self.schema);
-                    (COARSE_BYTES, COARSE_ROWS_MIN.min(enough))
-                }
-                Way::Sorted | Way::Gathered => (self.bytes, 0),
-            };
-            self.bytes = self.bytes.min(best.max(rows_min * row_bytes * self.group_count));
-            let first_bytes = 4 * row_bytes * rows.row_count() / self.group_count;
+            let first_bytes = 4 * rows.bytes(0..rows.row_count()) as usize / self.group_count;
             self.chunk_bytes = first_bytes.clamp(CHUNK_BYTES_MIN, self.chunk_bytes_max());
         } else if self.given >= self.group_count && self.chunk_bytes < self.chunk_bytes_max() {
             self.finish(hand)?;
@@ -351,6 +346,25 @@ impl Pass {
             Chunks::new(self.kernels, &self.schema, self.group_count, self.chunk_bytes, &self.heap_bytes, way)
         });
         chunks.prepare(rows, hand)
+    }
+
+    /// How values get to the chunks, and how many bytes are worth it, by what the strings of these rows are.
+    fn plan(&mut self, rows: &Rows) {
+        let is_free = matches!(self.way, Way::Straight | Way::Tiles);
+        if is_free && Chunks::are_better_gathered(&self.schema, self.group_count, &self.heap_bytes) {
+            self.way = Way::Gathered;
+        }
+        let (best, rows_min) = match self.way {
+            Way::Straight => (CACHED_BYTES, CHUNK_ROWS_MIN),
+            Way::Tiles => (STREAMED_BYTES, CHUNK_ROWS_MIN),
+            Way::Rows => {
+                let enough = 2 * FINE_GROUPS * Chunks::leaving_rows(&self.schema);
+                (COARSE_BYTES, COARSE_ROWS_MIN.min(enough))
+            }
+            Way::Sorted | Way::Gathered => (self.bytes_max, 0),
+        };
+        let row_bytes = rows.bytes(0..rows.row_count()) as usize / rows.row_count();
+        self.bytes = self.bytes_max.min(best.max(rows_min * row_bytes * self.group_count));
     }
 
     /// Appends the rows of a range, `groups` those of all rows; the number of the first that is not in, as it alone is too long for a chunk, or the
