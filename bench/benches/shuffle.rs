@@ -3,7 +3,7 @@
 //! In: batches in memory, made here, of 1 GiB together where that is asked for. Out: logical bytes a second: widths of values, lengths of
 //! strings plus 4, bits of validity. Never: a correctness check; those are the tests of `shuffle::builder`.
 //!
-//! `memcpy` copies as many bytes into memory that was touched before. `take` gathers each batch once for every group, `take_once` gathers
+//! `split_to_one` is the same with all rows in one group, of as many. `memcpy` copies as many bytes into memory that was touched before. `take` gathers each batch once for every group, `take_once` gathers
 //! it once in group order, cuts it, and puts the pieces of a group together, so that its output is as contiguous as the builder's.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
@@ -132,8 +132,8 @@ fn memcpy(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Hash, numbers, scatter: what an exchange does with its batches.
-fn split(batches: &[RecordBatch], group_count: usize, governor: &Arc<Governor>) -> usize {
+/// Hash, numbers, scatter: what an exchange does with its batches; `to_one` after the numbers, so that all rows are of one group.
+fn split(batches: &[RecordBatch], group_count: usize, to_one: bool, governor: &Arc<Governor>) -> usize {
     let options = BuilderOptions { group_count, bytes: BuilderOptions::BYTES };
     let schema = batches[0].schema();
     let mut builder = Builder::new(&schema, options, governor.pool(), governor.reservation("bench"));
@@ -145,6 +145,9 @@ fn split(batches: &[RecordBatch], group_count: usize, governor: &Arc<Governor>) 
     for batch in batches {
         hash_columns(&batch.columns()[..1], &mut hashes).unwrap();
         Kernels::detect().group_products(&hashes, group_count as u32, &mut groups);
+        if to_one {
+            groups.fill(group_count as u16 / 2);
+        }
         builder.push(batch, &groups, &mut give).unwrap();
     }
     builder.finish(&mut give).unwrap();
@@ -213,7 +216,13 @@ fn shuffle(criterion: &mut Criterion) {
         for group_count in [16, 256, 4096] {
             group.bench_function(BenchmarkId::new("split", group_count), |bencher| {
                 let batches = batches();
-                bencher.iter(|| split(batches, group_count, &governor));
+                bencher.iter(|| split(batches, group_count, false, &governor));
+            });
+        }
+        for group_count in [256, 4096] {
+            group.bench_function(BenchmarkId::new("split_to_one", group_count), |bencher| {
+                let batches = batches();
+                bencher.iter(|| split(batches, group_count, true, &governor));
             });
         }
         group.bench_function("split_2_threads/256", |bencher| {
@@ -221,8 +230,8 @@ fn shuffle(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let (left, right) = batches.split_at(batches.len() / 2);
                 std::thread::scope(|scope| {
-                    let left = scope.spawn(|| split(left, 256, &governor));
-                    split(right, 256, &governor) + left.join().unwrap()
+                    let left = scope.spawn(|| split(left, 256, false, &governor));
+                    split(right, 256, false, &governor) + left.join().unwrap()
                 })
             });
         });
