@@ -2,7 +2,7 @@
 //!
 //! In: batches, the group of each row, blocks of memory. Out: for each group its rows, in the order in which they came, as batches whose
 //! columns lie in the block they were written to. Never: allocates a value's memory (who supplies blocks has reserved it); gives a type of
-//! arrow a row of its own dispatch; leaves a batch half taken in.
+//! arrow a row of its own dispatch; moves a row of which a part may not come.
 //!
 //! ```text
 //!   chunk = one block   │ column 0: rows × width │ column 1 … │ validity: rows × 1 │ heap of a string column │ …
@@ -220,7 +220,7 @@ struct Grouped<'a> {
 pub enum Appended {
     /// All rows are in.
     All,
-    /// None is: some group's rows need more room than a chunk has. Fewer rows may fit.
+    /// None is: some group's rows, or, where they are gathered, one of them, need more room than a chunk has. Fewer rows may fit.
     TooLarge,
 }
 
@@ -399,6 +399,10 @@ impl Chunks {
     /// Appends the rows of `range`, at most [`Chunks::block_rows`], to their groups; a group without room gives its chunk first.
     ///
     /// `rows` are those of the last [`Chunks::prepare`]; `groups`: the group of each row of `range`, below the number of groups.
+    ///
+    /// # Errors
+    /// Those of the exchanger. No row is in then, unless a group has more than fill a chunk and they are gathered: rows of others may be in, and some
+    /// of its own, none twice.
     pub fn append<E: Exchanger>(
         &mut self,
         rows: &Rows,
@@ -454,11 +458,15 @@ impl Chunks {
         let mut counts = vec![0; PARTITIONS_MAX];
         count_rows(groups, &mut counts);
         self.measure(rows, range.clone(), &counts, |lengths, sums| sum_by_group(lengths, groups, sums));
-        if !self.make_room(&counts, exchanger)? {
+        let is_too_long = |(place, growing): (&Place, &Growing)| growing.longest as usize > place.heap.len();
+        if self.places.iter().zip(&self.columns).any(is_too_long) {
             return Ok(Appended::TooLarge);
         }
-        self.gather(rows, range, groups, &counts[..self.group_count], exchanger.order())?;
-        Ok(Appended::All)
+        counts.truncate(self.group_count);
+        let mut order = std::mem::take(exchanger.order());
+        let gathered = self.gather(rows, range, groups, counts, &mut order, exchanger);
+        *exchanger.order() = order;
+        gathered.map(|()| Appended::All)
     }
 
     /// Are there the values that these chunks move?
@@ -514,6 +522,7 @@ impl Chunks {
                 }
             }
             growing.sums.clear();
+            growing.longest = 0;
             match &column.values {
                 Values::Bits(bits) => bytes_of_bits(&bits.slice(range.start, range.len()), &mut scratch.bytes),
                 Values::Strings(ends, _) => ends.lengths(range.clone(), &mut scratch.lengths),
@@ -570,28 +579,34 @@ impl Chunks {
             return Ok(false);
         }
         for group in (0..self.group_count).filter(|group| is_full[*group]) {
-            self.give(group, exchanger)?;
-            let bytes = self.waiting_place(self.bundles.len()) + self.rest_count * self.group_count * LINE_BYTES;
-            if self.waiting.is_none() && bytes > 0 {
-                let waiting = exchanger.block(bytes)?;
-                assert!(waiting.len() >= bytes, "a block of the size that was asked for");
-                self.waiting = Some(waiting);
-            }
-            let mut block = exchanger.block(self.block_bytes)?;
-            assert!(block.len() >= self.block_bytes, "a block of the size that was asked for");
-            for place in self.places.iter().filter(|place| matches!(place.form, Form::Strings { .. })) {
-                // The first offset; the others are where strings end.
-                block.as_mut_slice()[place.values..place.values + 4].fill(0);
-            }
-            self.blocks[group] = Some(block);
-            self.rows[group] = 0;
-            for growing in &mut self.columns {
-                // Nothing is there yet, unless what was could not be given.
-                growing.heap_bytes.get_mut(group).into_iter().for_each(|bytes| *bytes = 0);
-                growing.taken.get_mut(group).into_iter().for_each(Vec::clear);
-            }
+            self.renew(group, exchanger)?;
         }
         Ok(true)
+    }
+
+    /// Gives what a group has, and gets it an empty chunk.
+    fn renew<E: Exchanger>(&mut self, group: usize, exchanger: &mut E) -> Result<(), E::Error> {
+        self.give(group, exchanger)?;
+        let bytes = self.waiting_place(self.bundles.len()) + self.rest_count * self.group_count * LINE_BYTES;
+        if self.waiting.is_none() && bytes > 0 {
+            let waiting = exchanger.block(bytes)?;
+            assert!(waiting.len() >= bytes, "a block of the size that was asked for");
+            self.waiting = Some(waiting);
+        }
+        let mut block = exchanger.block(self.block_bytes)?;
+        assert!(block.len() >= self.block_bytes, "a block of the size that was asked for");
+        for place in self.places.iter().filter(|place| matches!(place.form, Form::Strings { .. })) {
+            // The first offset; the others are where strings end.
+            block.as_mut_slice()[place.values..place.values + 4].fill(0);
+        }
+        self.blocks[group] = Some(block);
+        self.rows[group] = 0;
+        for growing in &mut self.columns {
+            // Nothing is there yet, unless what was could not be given.
+            growing.heap_bytes.get_mut(group).into_iter().for_each(|bytes| *bytes = 0);
+            growing.taken.get_mut(group).into_iter().for_each(Vec::clear);
+        }
+        Ok(())
     }
 
     /// Gives what all groups have, in the order of the groups.

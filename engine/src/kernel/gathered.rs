@@ -28,24 +28,43 @@ use super::scatter::{
 use super::tiles::end_streams;
 use super::vector::Vector;
 
+/// Rows of one group.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) group: usize,
+    /// Where the first of their numbers is in the order, and how many there are.
+    pub(super) first: usize,
+    pub(super) rows: usize,
+}
+
+impl Span {
+    /// Those of all groups with rows, of which so many have each.
+    pub(super) fn of_counts(counts: &[u32]) -> impl Iterator<Item = Span> {
+        let mut end = 0;
+        let span = move |(group, count): (usize, &u32)| {
+            let (first, rows) = (end, *count as usize);
+            end += rows;
+            Span { group, first, rows }
+        };
+        counts.iter().enumerate().map(span).filter(|span| span.rows > 0)
+    }
+}
+
 /// Rows by their group.
 #[derive(Clone, Copy)]
 pub(super) struct ByGroup<'a> {
     /// The numbers of the rows of the first group, of the next, and so on.
     pub(super) order: &'a [u32],
-    /// How many each group has.
-    pub(super) counts: &'a [u32],
+    /// Which of them are meant.
+    pub(super) spans: &'a [Span],
 }
 
 impl<'a> ByGroup<'a> {
-    /// The groups that have rows, the numbers of these, and those of all rows from the group's first on.
+    /// The groups, the numbers of their rows, and those of all rows from the group's first on.
     fn groups(self) -> impl Iterator<Item = (usize, &'a [u32], &'a [u32])> {
-        let mut order = self.order;
-        let with_rows = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
-        with_rows.map(move |(group, count)| {
-            let (numbers, others) = order.split_at(*count as usize);
-            let from_here = std::mem::replace(&mut order, others);
-            (group, numbers, from_here)
+        self.spans.iter().map(move |span| {
+            let from_here = &self.order[span.first..];
+            (span.group, &from_here[..span.rows], from_here)
         })
     }
 }
@@ -235,8 +254,7 @@ impl<'a> Outbox<'a> {
 /// Moves values of `width` (1, 2, 4, 8 or 16) bytes to the chunks of their groups, behind the `rows` that these have.
 ///
 /// # Safety
-/// The processor has the instructions of `V`. The counts are together as many as the order has numbers, and for each of these the value of that row
-/// is readable at `from`. For each group with rows: its column is writable for the values that it has and those that come, its rest is readable and
+/// The processor has the instructions of `V`. For each number in the order the value of that row is readable at `from`. For each group of a span: its column is writable for the values that it has and those that come, its rest is readable and
 /// writable and holds the last of what it has; nothing else reaches either.
 #[inline(always)]
 pub(super) unsafe fn gather_values<V: Vector>(

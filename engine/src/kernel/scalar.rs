@@ -494,9 +494,10 @@ unsafe fn gather_bytes(to: Places<'_>, group: usize, filled: &mut usize, bytes: 
 
 /// The group of each row and its number, in the order of the groups.
 fn rows_by_group<'a>(by_group: ByGroup<'a>) -> impl Iterator<Item = (usize, usize)> + 'a {
-    let groups = by_group.counts.iter().enumerate();
-    let groups = groups.flat_map(|(group, count)| std::iter::repeat_n(group, *count as usize));
-    groups.zip(by_group.order.iter().map(|number| *number as usize))
+    by_group.spans.iter().flat_map(move |span| {
+        let numbers = &by_group.order[span.first..span.first + span.rows];
+        numbers.iter().map(|number| (span.group, *number as usize))
+    })
 }
 
 /// # Safety

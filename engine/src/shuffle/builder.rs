@@ -19,7 +19,7 @@
 //! (`kernel/gathered.rs`): a string is moved once, however long. Some rows of each group should come together there, so short batches wait for more.
 //! Tables of long strings are gathered in fewer groups, too, once the first rows have shown that they are long.
 //! A group whose rows do not fit into a chunk even when it is empty (all of a block's rows in one group; long strings) takes them in smaller
-//! blocks; a row that alone is too long goes past the chunks, as a batch of its own.
+//! blocks, or, where rows are gathered, fills one chunk after the other by itself; a row that alone is too long goes past the chunks, as a batch of its own.
 
 use std::{ops::Range, sync::Arc};
 

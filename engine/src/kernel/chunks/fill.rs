@@ -13,7 +13,7 @@ use arrow::datatypes::ToByteSlice;
 use arrow::error::ArrowError;
 
 use super::{Chunks, Grouped, Growing, Scratch, Way};
-use crate::kernel::gathered::ByGroup;
+use crate::kernel::gathered::Span;
 use crate::kernel::partition::GROUPS_MAX;
 use crate::kernel::rows::{Column, Rows, Values};
 use crate::kernel::scatter::{Heaps, Starts, Stream};
@@ -25,7 +25,10 @@ impl Chunks {
     pub(super) fn fill(&mut self, rows: &Rows, range: Range<usize>, grouped: Grouped<'_>) -> Result<(), ArrowError> {
         // First what may fail: nothing is half taken in.
         let Grouped { groups, counts, order } = grouped;
-        self.take_others(rows, range.clone(), ByGroup { order, counts })?;
+        let taken = self.take_others(rows, range.clone(), order)?;
+        if !taken.is_empty() {
+            self.add_taken(&taken, &Span::of_counts(counts).collect::<Vec<Span>>());
+        }
         let mut starts: Starts = [std::ptr::null_mut(); GROUPS_MAX];
         for (start, block) in starts.iter_mut().zip(&mut self.blocks) {
             *start = block.as_mut().map_or(std::ptr::null_mut(), Block::as_mut_ptr);
@@ -180,30 +183,31 @@ impl Chunks {
         }
     }
 
-    /// Takes the columns that have no form of their own: of none a row, if that of one fails.
+    /// The values of the columns that have no form of their own, in this order; of no column anything, if that of one fails.
     pub(super) fn take_others(
-        &mut self,
+        &self,
         rows: &Rows,
         range: Range<usize>,
-        by_group: ByGroup<'_>,
-    ) -> Result<(), ArrowError> {
+        order: &[u32],
+    ) -> Result<Vec<Option<ArrayRef>>, ArrowError> {
         if !self.has_taken() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let order = UInt32Array::from(by_group.order.to_vec());
+        let order = UInt32Array::from(order.to_vec());
         let take_one = |column: &Column| match &column.values {
             Values::Taken(array) => take(&array.slice(range.start, range.len()), &order, None).map(Some),
             _ => Ok(None),
         };
-        let taken: Vec<Option<ArrayRef>> = rows.columns.iter().map(take_one).collect::<Result<_, _>>()?;
-        for (ordered, growing) in taken.into_iter().zip(&mut self.columns) {
+        rows.columns.iter().map(take_one).collect()
+    }
+
+    /// Adds pieces of them to their groups.
+    pub(super) fn add_taken(&mut self, taken: &[Option<ArrayRef>], spans: &[Span]) {
+        for (ordered, growing) in taken.iter().zip(&mut self.columns) {
             let Some(ordered) = ordered else { continue };
-            let mut first = 0;
-            for (pieces, count) in growing.taken.iter_mut().zip(by_group.counts).filter(|(_, count)| **count > 0) {
-                pieces.push(ordered.slice(first, *count as usize));
-                first += *count as usize;
+            for span in spans {
+                growing.taken[span.group].push(ordered.slice(span.first, span.rows));
             }
         }
-        Ok(())
     }
 }

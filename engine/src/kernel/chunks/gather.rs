@@ -1,6 +1,9 @@
-//! Rows on their way to the chunks of many groups: column by column, in the order of the groups, after room was made for all of them.
+//! Rows on their way to the chunks of many groups: column by column, in the order of the groups.
 //!
-//! In: rows that were measured, their numbers by group. Out: their values behind those that the chunks have. Never: asks whether there is room.
+//! In: rows that were measured, the group of each. Out: their values behind those that the chunks have. Never: moves a row before there is room for it.
+//!
+//! All groups whose rows fit a chunk are moved at once. A group with more, as where one key is that of most rows, fills one chunk after the other
+//! by itself: were all rows moved in smaller blocks instead, each would go through all groups for a few rows.
 
 #![allow(unsafe_code)]
 
@@ -8,11 +11,10 @@ use std::ops::Range;
 
 use arrow::buffer::Buffer;
 use arrow::datatypes::ToByteSlice;
-use arrow::error::ArrowError;
 
-use super::{Chunks, Place};
+use super::{Chunks, Exchanger, Growing, Place};
 use crate::kernel::bundle::Words;
-use crate::kernel::gathered::{ByGroup, Places, Texts, count_rows, order_rows, touch};
+use crate::kernel::gathered::{ByGroup, Places, Span, Texts, count_rows, order_rows, touch};
 use crate::kernel::rows::{Column, Rows, Values};
 use crate::kernel::scatter::LINE_BYTES;
 use crate::memory::Block;
@@ -25,36 +27,39 @@ const PART_BYTES: usize = 640 << 10;
 const PART_ROWS_MIN: usize = 4;
 
 /// The rows of a block part by part.
-pub(super) struct Parts {
+pub(super) struct Parts<'a> {
     /// Rows of each, but for the last.
     rows: usize,
-    /// Of each part, how many rows each group has in it, and how many the group has before.
-    groups: Vec<(Vec<u32>, Vec<u32>)>,
+    /// The numbers of the rows of each part, by group.
+    order: &'a [u32],
+    /// Of each part, the rows of its groups, and how many each group has before.
+    groups: Vec<(Vec<Span>, Vec<u32>)>,
 }
 
-impl Parts {
-    /// Puts the rows of each part in the order of their groups, which have so many rows before.
-    fn of(rows: usize, groups: &[u16], before: &[u32], order: &mut [u32]) -> Parts {
+impl<'a> Parts<'a> {
+    /// Puts the rows of each part in the order of their groups, which have so many rows before; only those with room are meant.
+    fn of(rows: usize, groups: &[u16], before: &[u32], has_room: &[bool], order: &'a mut [u32]) -> Parts<'a> {
         let mut before = before.to_vec();
         let part = |(number, (groups, order)): (usize, (&[u16], &mut [u32]))| {
             let mut counts = vec![0; before.len()];
             count_rows(groups, &mut counts);
             order_rows(groups, (number * rows) as u32, &counts, order);
             let after = before.iter().zip(&counts).map(|(before, count)| before + count).collect();
-            (counts, std::mem::replace(&mut before, after))
+            let spans = Span::of_counts(&counts).filter(|span| has_room[span.group]).collect();
+            (spans, std::mem::replace(&mut before, after))
         };
         let groups = groups.chunks(rows).zip(order.chunks_mut(rows)).enumerate().map(part).collect();
-        Parts { rows, groups }
+        Parts { rows, order, groups }
     }
 
-    /// The numbers of the rows of each part by group, and how many each group has before.
-    fn by_group<'a>(&'a self, order: &'a [u32]) -> impl Iterator<Item = (ByGroup<'a>, &'a [u32])> {
-        let orders = order.chunks(self.rows);
-        orders.zip(&self.groups).map(|(order, (counts, before))| (ByGroup { order, counts }, before.as_slice()))
+    /// The rows of each part by group, and how many each group has before.
+    fn by_group(&self) -> impl Iterator<Item = (ByGroup<'_>, &[u32])> {
+        let orders = self.order.chunks(self.rows);
+        orders.zip(&self.groups).map(|(order, (spans, before))| (ByGroup { order, spans }, before.as_slice()))
     }
 
     /// The strings that are read after each part of the first column's: those of its next part, after the last the first part of the next column's.
-    fn nexts<'a>(&self, columns: &'a [Column], range: Range<usize>) -> impl Iterator<Item = &'a [u8]> {
+    fn nexts<'c>(&self, columns: &'c [Column], range: Range<usize>) -> impl Iterator<Item = &'c [u8]> {
         let part = move |first: usize| first..range.end.min(first + self.rows);
         let after = columns.get(1).and_then(|column| long_strings(column, part(range.start)));
         let firsts = (range.start..range.end).step_by(self.rows).skip(1);
@@ -72,35 +77,104 @@ impl Chunks {
         Some(rows.max(PART_ROWS_MIN * self.group_count))
     }
 
-    /// Moves the rows. Every group with rows has room for them.
-    pub(super) fn gather(
+    /// Makes room for the rows, and moves them; `counts`: how many each group has. None is longer than a chunk.
+    pub(super) fn gather<E: Exchanger>(
         &mut self,
         rows: &Rows,
         range: Range<usize>,
         groups: &[u16],
-        counts: &[u32],
+        mut counts: Vec<u32>,
         order: &mut Vec<u32>,
-    ) -> Result<(), ArrowError> {
+        exchanger: &mut E,
+    ) -> Result<(), E::Error> {
         let part_rows = self.part_rows(rows, &range);
         order.clear();
         order.resize(if part_rows.is_some() { 2 } else { 1 } * groups.len(), 0);
         let (order, order_of_parts) = order.split_at_mut(groups.len());
-        order_rows(groups, 0, counts, order);
-        let by_group = ByGroup { order, counts };
-        let parts =
-            part_rows.map(|part_rows| Parts::of(part_rows, groups, &self.rows[..self.group_count], order_of_parts));
-        // First what may fail: nothing is half taken in.
-        self.take_others(rows, range.clone(), by_group)?;
+        order_rows(groups, 0, &counts, order);
+        let mut spans: Vec<Span> = Span::of_counts(&counts).collect();
+        let mut has_room = vec![true; self.group_count];
+        let mut hot = Vec::new();
+        if !self.make_room(&counts, exchanger)? {
+            hot = spans.extract_if(.., |span| !self.fits(span)).collect();
+            for Span { group, .. } in &hot {
+                (counts[*group], has_room[*group]) = (0, false);
+                self.columns.iter_mut().filter_map(|growing| growing.sums.get_mut(*group)).for_each(|sum| *sum = 0);
+            }
+            assert!(self.make_room(&counts, exchanger)?, "room for groups whose rows fit");
+        }
+        let taken = self.take_others(rows, range.clone(), order)?;
         let start = |block: &mut Option<Block>| block.as_mut().map_or(std::ptr::null_mut(), Block::as_mut_ptr);
-        let starts: Vec<*mut u8> = self.blocks.iter_mut().map(start).collect();
+        let mut starts: Vec<*mut u8> = self.blocks.iter_mut().map(start).collect();
+        if !spans.is_empty() {
+            let before = &self.rows[..self.group_count];
+            let parts = part_rows.map(|rows| Parts::of(rows, groups, before, &has_room, order_of_parts));
+            self.add_taken(&taken, &spans);
+            self.move_rows(rows, range.clone(), ByGroup { order, spans: &spans }, parts.as_ref(), &starts);
+        }
+        for Span { group, mut first, rows: mut left } in hot {
+            while left > 0 {
+                let mut fitting = self.fitting(group, &order[first..first + left]);
+                if fitting == 0 {
+                    self.renew(group, exchanger)?;
+                    starts[group] = start(&mut self.blocks[group]);
+                    fitting = self.fitting(group, &order[first..first + left]);
+                    assert!(fitting > 0, "room for a row that fits");
+                }
+                let spans = [Span { group, first, rows: fitting }];
+                self.add_taken(&taken, &spans);
+                self.move_rows(rows, range.clone(), ByGroup { order, spans: &spans }, None, &starts);
+                (first, left) = (first + fitting, left - fitting);
+            }
+        }
+        Ok(())
+    }
+
+    /// Do the rows at hand of a group fit an empty chunk?
+    fn fits(&self, span: &Span) -> bool {
+        let has_room = |(place, growing): (&Place, &Growing)| {
+            growing.sums.get(span.group).is_none_or(|sum| *sum <= place.heap.len() as u64)
+        };
+        span.rows <= self.rows_max && self.places.iter().zip(&self.columns).all(has_room)
+    }
+
+    /// How many of these rows the chunk of a group has room for.
+    fn fitting(&self, group: usize, numbers: &[u32]) -> usize {
+        let mut fitting = numbers.len().min(self.rows_max - self.rows[group] as usize);
+        for (place, growing) in self.places.iter().zip(&self.columns).filter(|(_, growing)| !growing.sums.is_empty()) {
+            let mut used = growing.heap_bytes[group];
+            let fits = |number: &&u32| {
+                used += u64::from(growing.scratch.lengths[**number as usize]);
+                used <= place.heap.len() as u64
+            };
+            fitting = numbers[..fitting].iter().take_while(fits).count();
+        }
+        fitting
+    }
+
+    /// Moves rows to groups that have room for them.
+    fn move_rows(
+        &mut self,
+        rows: &Rows,
+        range: Range<usize>,
+        by_group: ByGroup<'_>,
+        parts: Option<&Parts<'_>>,
+        starts: &[*mut u8],
+    ) {
         let rests: *mut Words = self.waiting.as_mut().map_or(std::ptr::null_mut(), Block::as_mut_ptr).cast();
         let to = |offset: usize, rest: usize| Places {
-            starts: &starts,
+            starts,
             offset,
             // Wrapping: where nothing waits it is not used.
             rests: rests.wrapping_add(rest * self.group_count),
         };
         let kernels = self.kernels;
+        // Those of one group are read from the first to the last.
+        let touch = |bytes: &[u8]| {
+            if by_group.spans.len() > 1 {
+                touch(bytes)
+            }
+        };
         for (column, place) in self.places.iter().enumerate() {
             let values = to(place.first_value(), place.rests.values);
             let growing = &self.columns[column];
@@ -112,8 +186,7 @@ impl Chunks {
             let heaps = to(place.heap.start, place.rests.heap);
             // SAFETY: each column has a value for every row of the range: `Column::new` and `measure` have seen to it, with forms that are those of
             // the schema, and strings within their bytes, as views within their buffers, as in every array (those of NULLs have become empty). The
-            // places are the blocks of the groups, which `make_room` has got for every group with rows, and has found room for these rows and
-            // their strings; columns, heaps and blocks begin at multiples of 64. There is a line to wait in for each group and each of these;
+            // places are the blocks of the groups, and `gather` has seen to it that each has room for these rows and their strings; columns, heaps and blocks begin at multiples of 64. There is a line to wait in for each group and each of these;
             // what waits in it follows from `rows` and the bytes in the heap alone. The blocks are borrowed alone through `self`.
             unsafe {
                 match &rows.columns[column].values {
@@ -126,16 +199,19 @@ impl Chunks {
                             let texts = Texts { bounds, bytes, longest, is_ahead, next };
                             (kernels.gather_texts)(texts, by_group, heaps, used, values, before);
                         };
-                        match &parts {
-                            Some(parts) if long_strings(&rows.columns[column], range.clone()).is_some() => {
+                        let is_long = long_strings(&rows.columns[column], range.clone()).is_some();
+                        match parts {
+                            Some(parts) if is_long => {
                                 let nexts = parts.nexts(&rows.columns[column..], range.clone());
-                                for (part, next) in parts.by_group(order_of_parts).zip(nexts) {
+                                for (part, next) in parts.by_group().zip(nexts) {
                                     move_texts(part, true, next);
                                 }
                             }
                             _ => {
-                                touch(&bytes[ends.start(range.start)..ends.start(range.end)]);
-                                move_texts((by_group, &self.rows), false, &[]);
+                                if !is_long {
+                                    touch(&bytes[ends.start(range.start)..ends.start(range.end)]);
+                                }
+                                move_texts((by_group, &self.rows), is_long, &[]);
                             }
                         }
                     }
@@ -156,10 +232,9 @@ impl Chunks {
                 }
             }
         }
-        for (rows, count) in self.rows.iter_mut().zip(by_group.counts) {
-            *rows += count;
+        for span in by_group.spans {
+            self.rows[span.group] += span.rows as u32;
         }
-        Ok(())
     }
 
     /// Writes what waits behind the whole lines of a group's columns, of so many rows.

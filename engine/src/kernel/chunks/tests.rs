@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Int32Array, Int64Array, LargeStringArray, StringArray, UInt32Array};
+use arrow::array::{
+    Decimal256Array, Int32Array, Int64Array, LargeStringArray, StringArray, StringViewArray, UInt32Array,
+};
 use arrow::datatypes::{Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use proptest::prelude::*;
@@ -121,7 +123,9 @@ proptest! {
                 let arrays = arrays.map(|field| random_array(random, field.data_type(), field.is_nullable(), rows));
                 let batch = RecordBatch::try_new(Arc::clone(&schema), arrays.collect()).unwrap();
                 let is_skewed = random.chance(30);
-                let groups = (0..rows).map(|_| if is_skewed { 0 } else { random.below(group_count) as u8 });
+                let share = random.pick(&[60, 100]);
+                let group = |_| if is_skewed && random.chance(share) { 0 } else { random.below(group_count) as u8 };
+                let groups = (0..rows).map(group);
                 (batch, groups.collect(), random.chance(20))
             })
             .collect();
@@ -309,6 +313,46 @@ fn long_strings_are_read_in_parts_and_lose_no_row() {
             append_all(&mut chunks, &rows, Groups::Many(&groups), &mut given);
             chunks.finish(&mut given).unwrap();
             assert_eq!(by_group(given.batches), by_group(expected.clone().into_iter().collect()), "{}", kernels.name());
+        }
+    }
+}
+
+#[test]
+fn groups_of_more_rows_than_a_chunk_are_moved_with_all_others() {
+    let rows = 20_000;
+    let random = &mut Random::new(11);
+    let text = |row: usize| (!row.is_multiple_of(11)).then(|| "y".repeat(row % 90) + &row.to_string());
+    let numbers: ArrayRef = Arc::new((0..rows as i64).collect::<Int64Array>());
+    let small: ArrayRef = Arc::new((0..rows).map(text).collect::<StringArray>());
+    let views: ArrayRef = Arc::new((0..rows).map(text).collect::<StringViewArray>());
+    let decimals = (0..rows as i128).map(|row| Some(arrow::datatypes::i256::from_i128(row)));
+    let taken: ArrayRef = Arc::new(decimals.collect::<Decimal256Array>());
+    let columns = [("number", numbers), ("small", small), ("views", views), ("taken", taken)];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    // All rows are of one group, most of three, most of one of two that are beside each other.
+    for (hot, share) in [(1, 100), (3, 90), (2, 99)] {
+        let mut group = |_| if random.chance(share) { 500 + random.below(hot) } else { random.below(1_000) };
+        let groups: Vec<u16> = (0..rows).map(|row| group(row) as u16).collect();
+        let mut expected: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+        for (row, group) in (0..).zip(&groups) {
+            expected.entry(usize::from(*group)).or_default().push(row);
+        }
+        let take = |order: Vec<u32>| arrow::compute::take_record_batch(&batch, &UInt32Array::from(order)).unwrap();
+        let expected: Vec<(usize, RecordBatch)> =
+            expected.into_iter().map(|(group, order)| (group, take(order))).collect();
+        let all = Kernels::all_available().into_iter().map(|(_, kernels)| kernels);
+        for kernels in std::iter::once(Kernels::scalar()).chain(all) {
+            let heap_bytes = [0.0, 50.0, 50.0, 0.0];
+            let mut chunks = Chunks::new(kernels, &batch.schema(), 1_000, 32 << 10, &heap_bytes, Way::Gathered);
+            let (own, mut given) = (Rows::of(&batch), Given::new());
+            chunks.prepare(&own, &mut given).unwrap();
+            // At once, and not less and less of them until all fit.
+            let appended = chunks.append(&own, 0..rows, Groups::Many(&groups), &mut given).unwrap();
+            assert_eq!(appended, Appended::All);
+            let hottest = given.batches.iter().filter(|(group, _)| *group == 500).map(|(_, batch)| batch.num_rows());
+            assert!(hottest.clone().count() > 4 && hottest.min() > Some(100), "chunks that are full");
+            chunks.finish(&mut given).unwrap();
+            assert_eq!(by_group(given.batches), by_group(expected.clone()), "{}", kernels.name());
         }
     }
 }
