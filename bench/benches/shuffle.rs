@@ -3,8 +3,9 @@
 //! In: batches in memory, made here, of 1 GiB together where that is asked for. Out: logical bytes a second: widths of values, lengths of
 //! strings plus 4, bits of validity. Never: a correctness check; those are the tests of `shuffle::builder`.
 //!
-//! `split_to_one` is the same with all rows in one group, of as many. `memcpy` copies as many bytes into memory that was touched before. `take` gathers each batch once for every group, `take_once` gathers
-//! it once in group order, cuts it, and puts the pieces of a group together, so that its output is as contiguous as the builder's.
+//! `split_to_one` is the same with all rows in one group, of as many, `split_short` with batches of 500 rows. `memcpy` copies as many bytes into
+//! memory that was touched before. `take` gathers each batch once for every group, `take_once` gathers it once in group order, cuts it, and puts
+//! the pieces of a group together, so that its output is as contiguous as the builder's.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -28,6 +29,8 @@ use windrow_bench::logical_bytes;
 
 /// Rows of a batch: what a scan gives of a Parquet file by its row groups.
 const ROWS: usize = 1 << 16;
+/// Rows of a short one: what a filter leaves of it.
+const SHORT_ROWS: usize = 500;
 /// Bytes that pass through in one turn: far more than any cache holds.
 const BYTES: usize = 1 << 30;
 
@@ -111,6 +114,15 @@ fn batches(shape: &Shape) -> Vec<RecordBatch> {
     (0..BYTES / bytes)
         .map(|_| RecordBatch::try_new(first.schema(), first.columns().iter().map(copy).collect()).unwrap())
         .collect()
+}
+
+/// The same rows in short batches.
+fn shorter(batches: &[RecordBatch]) -> Vec<RecordBatch> {
+    let cut = |batch: &RecordBatch| {
+        let pieces = (0..batch.num_rows()).step_by(SHORT_ROWS);
+        pieces.map(|first| batch.slice(first, SHORT_ROWS.min(batch.num_rows() - first))).collect::<Vec<RecordBatch>>()
+    };
+    batches.iter().flat_map(cut).collect()
 }
 
 fn memcpy(criterion: &mut Criterion) {
@@ -223,6 +235,12 @@ fn shuffle(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new("split_to_one", group_count), |bencher| {
                 let batches = batches();
                 bencher.iter(|| split(batches, group_count, true, &governor));
+            });
+        }
+        for group_count in [256, 4096] {
+            group.bench_function(BenchmarkId::new("split_short", group_count), |bencher| {
+                let batches = shorter(batches());
+                bencher.iter(|| split(&batches, group_count, false, &governor));
             });
         }
         group.bench_function("split_2_threads/256", |bencher| {
